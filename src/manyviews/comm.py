@@ -1,0 +1,89 @@
+"""Collectives that are the identity on one process, so no caller asks how many ranks there are.
+
+With `DistributedDataParallel` averaging gradients, a loss that each rank means over its own
+anchors but that reads gathered tensors gives exactly the gradient of one process on the whole
+batch. torch's own differentiable all_gather gives silently wrong gradients on gloo when the
+incoming gradient is not contiguous, hence our own functions.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Number of ranks; 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's rank; 0 without a process group."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def gather(x: Tensor) -> Tensor:
+    """[B, ...] -> [W*B, ...] in rank order. Gradients reach every rank's rows."""
+    return _Gather.apply(x) if world_size() > 1 else x  # pyright: ignore[reportReturnType]
+
+
+def total(x: Tensor) -> Tensor:
+    """Sum over ranks. Gradients reach every rank."""
+    return _Total.apply(x) if world_size() > 1 else x  # pyright: ignore[reportReturnType]
+
+
+def mean(x: Tensor) -> Tensor:
+    """Mean over ranks. Gradients reach every rank."""
+    return total(x) / world_size()
+
+
+def broadcast(x: Tensor) -> Tensor:
+    """Rank 0's tensor on every rank, in place. No gradient."""
+    if world_size() > 1:
+        dist.broadcast(x, src=0)
+    return x
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:  # noqa: FBT001 - the one operand
+    """Whether the flag is set on at least one rank; the same answer on all of them."""
+    if world_size() == 1:
+        return flag
+    votes = torch.tensor([float(flag)], device=device)
+    dist.all_reduce(votes)
+    return bool(votes.item())
+
+
+def barrier() -> None:
+    """Wait for every rank."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.rows = len(x)
+        out = x.new_empty((world_size() * len(x), *x.shape[1:]))
+        dist.all_gather_into_tensor(out, x.contiguous())
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        grad = grads[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(grad)
+        return grad[rank() * ctx.rows : (rank() + 1) * ctx.rows]
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        out = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        grad = grads[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(grad)
+        return grad
