@@ -129,7 +129,9 @@ class Encoder(nn.Module):
             keep: Tensor | None = None,
             hide: Hide | None = None,
             blocks: int = 0,
-        ) -> Features: ...
+        ) -> Features:
+            """Encode a batch of images."""
+            ...
 
 
 class Failure(Exception):
@@ -186,7 +188,9 @@ class Method(nn.Module):
 
     if TYPE_CHECKING:
 
-        def __call__(self, batch: Batch, clock: Clock) -> Step: ...
+        def __call__(self, batch: Batch, clock: Clock) -> Step:
+            """Run `forward`."""
+            ...
 
     @property
     def encoder(self) -> Encoder:

@@ -1,0 +1,129 @@
+"""Frozen dataclasses <-> plain trees and YAML, strictly.
+
+Unknown keys and wrong types are errors that name the dotted path, the value and what was wanted.
+Field names that Python reserves end in an underscore (`global_`); their keys do not.
+"""
+
+import dataclasses
+import difflib
+import re
+import types
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+import yaml
+
+from manyviews.core import UsageError
+
+
+def dump(value: Any) -> Any:
+    """Turn a dataclass into a tree of dicts, lists and scalars that `build` reads back."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {f.name.rstrip("_"): dump(getattr(value, f.name)) for f in fields}
+    if isinstance(value, tuple | list):
+        return [dump(v) for v in cast("list[Any]", value)]
+    return value
+
+
+def build(kind: Any, tree: Any, path: str = "config") -> Any:
+    """Turn a plain tree into `kind`: a dataclass, Literal, union, tuple or scalar.
+
+    Raises:
+        UsageError: an unknown key (with the nearest name), or a value of another type.
+    """
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(cast("type[Any]", kind), tree, path)
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return _check(tree in args, tree, path, f"one of {', '.join(map(str, args))}")
+    if origin in (Union, types.UnionType):
+        return _union(args, tree, path)
+    if origin is tuple:
+        return _tuple(args, tree, path)
+    if kind is float and type(tree) is int:
+        return float(tree)
+    return _check(type(tree) is kind, tree, path, f"a value of type {kind.__name__}")
+
+
+def to_yaml(tree: Any) -> str:
+    """Write a tree as YAML, in the order of the dataclass."""
+    return yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, allow_unicode=True)
+
+
+def from_yaml(text: str, *, name: str) -> Any:
+    """Read YAML with the safe loader; `1e-3` is a number, as everywhere else but in YAML 1.1.
+
+    Raises:
+        UsageError: the text is not YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise UsageError(f"{name} is not valid YAML: {problem}. Mend the file.") from None
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint for a misspelt name: the closest known one, or all of them."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known)}."
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with floats such as 1e-3."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+def _dataclass(kind: type[Any], tree: Any, path: str) -> Any:
+    _check(isinstance(tree, dict), tree, path, "a mapping")
+    hints = get_type_hints(kind)
+    keys = {f.name.rstrip("_"): f.name for f in dataclasses.fields(kind)}
+    for key in tree:
+        if key not in keys:
+            raise UsageError(f"{path} has no field '{key}'. {nearest(str(key), list(keys))}")
+    values = {keys[k]: build(hints[keys[k]], v, f"{path}.{k}") for k, v in tree.items()}
+    missing = [
+        f.name.rstrip("_")
+        for f in dataclasses.fields(kind)
+        if f.name not in values
+        and f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise UsageError(f"{path} lacks '{missing[0]}'. Add it.")
+    return kind(**values)
+
+
+def _union(args: tuple[Any, ...], tree: Any, path: str) -> Any:
+    if tree is None and type(None) in args:
+        return None
+    errors: list[UsageError] = []
+    for kind in args:
+        if kind is type(None):
+            continue
+        try:
+            return build(kind, tree, path)
+        except UsageError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _tuple(args: tuple[Any, ...], tree: Any, path: str) -> Any:
+    _check(isinstance(tree, list | tuple), tree, path, "a list")
+    values = list(tree)
+    kinds = [args[0]] * len(values) if args[-1] is Ellipsis else list(args)
+    _check(len(kinds) == len(values), values, path, f"{len(kinds)} values")
+    items = enumerate(zip(kinds, values, strict=True))
+    return tuple(build(kind, value, f"{path}[{i}]") for i, (kind, value) in items)
+
+
+def _check(ok: bool, value: Any, path: str, wanted: str) -> Any:  # noqa: FBT001 - the condition
+    if not ok:
+        raise UsageError(f"{path} should be {wanted}; got {value!r}.")
+    return value
