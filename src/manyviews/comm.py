@@ -38,6 +38,11 @@ def mean(x: Tensor) -> Tensor:
     return total(x) / world_size()
 
 
+def share(x: Tensor) -> Tensor:
+    """This rank's rows of a tensor that every rank holds whole; ranks' shares make up the whole."""
+    return x.tensor_split(world_size())[rank()]
+
+
 def broadcast(x: Tensor) -> Tensor:
     """Rank 0's tensor on every rank, in place. No gradient."""
     if world_size() > 1:

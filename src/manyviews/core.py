@@ -81,11 +81,14 @@ class Features:
         pooled: [B, D].
         tokens: [B, N, D] without class token; N = H*W positions for convolutional encoders.
         hidden: tokens of the last `blocks` blocks, when they were asked for.
+        class_token: [B, D] after the final norm, whatever `pooled` is; None for encoders without
+            one (MAE's decoder reads it).
     """
 
     pooled: Tensor
     tokens: Tensor
     hidden: tuple[Tensor, ...] = ()
+    class_token: Tensor | None = None
 
 
 @dataclass(frozen=True)
