@@ -221,3 +221,8 @@ class Method(nn.Module):
 def flat(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply f to [B, V, ...] as one batch of B*V; batch norm then mixes the views."""
     return f(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def wide(x: Tensor) -> Tensor:
+    """float32, or float64 where x has it already: what losses are computed in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,0 +1,65 @@
+"""Regression of the values of hidden patches."""
+
+import torch
+from torch import Tensor
+
+from manyviews.core import wide
+
+EPSILON = 1e-6
+"""Added to a patch's variance (facebookresearch/mae models_mae.py)."""
+
+
+def normalise_patches(patches: Tensor) -> Tensor:
+    """Each patch [..., P] less its mean over its deviation; unbiased variance, float32.
+
+    Source: He et al. 2022 (MAE), section 3, "Reconstruction target".
+    """
+    mean, deviation = patch_statistics(patches)
+    return (wide(patches) - mean) / deviation
+
+
+def patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation sqrt(variance + 1e-6) of each patch [..., P] -> two of [..., 1]."""
+    full = wide(patches)
+    variance, mean = torch.var_mean(full, dim=-1, keepdim=True)
+    return mean, (variance + EPSILON).sqrt()
+
+
+def masked_mse(prediction: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
+    """Mean squared error over hidden patches only.
+
+    Args:
+        prediction: [B, N, P].
+        target: [B, N, P].
+        hidden: [B, N] bool, as many True in each row.
+
+    Returns:
+        Scalar, float32 (float64 if prediction is), even under autocast.
+
+    Source: He et al. 2022 (MAE), section 3; facebookresearch/mae models_mae.py.
+    """
+    with torch.autocast(prediction.device.type, enabled=False):
+        error = (wide(prediction) - wide(target)).square().mean(dim=-1)
+        return (error * hidden).sum() / hidden.sum()
+
+
+@torch.no_grad()
+def prediction_std(prediction: Tensor, hidden: Tensor) -> Tensor:
+    """Standard deviation across images of what is predicted at each hidden place, averaged.
+
+    0 when every image gets the same prediction. Over this rank's images.
+
+    Args:
+        prediction: [B, N, P].
+        hidden: [B, N] bool; a place counts for the images that hide it.
+
+    Returns:
+        Scalar float32.
+    """
+    values = wide(prediction.detach())
+    weight = hidden[..., None].to(values.dtype)
+    count = weight.sum(dim=0)  # [N, 1]
+    mean = (values * weight).sum(dim=0) / count.clamp(min=1)
+    variance = ((values - mean).square() * weight).sum(dim=0) / count.clamp(min=1)
+    several = (count > 1).to(values.dtype)
+    return (variance.sqrt().mean(dim=1, keepdim=True) * several).sum() / several.sum().clamp(min=1)
