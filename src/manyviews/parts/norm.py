@@ -1,5 +1,7 @@
 """Batch normalisation whose statistics do not depend on how many ranks share the batch."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from timm.layers.norm_act import BatchNormAct2d
@@ -138,11 +140,14 @@ class BatchNormAct(BatchNorm):
         return self.act(self.drop(super().forward(x)))
 
 
-def convert(module: nn.Module, *, groups: int = 1) -> nn.Module:
+def convert(module: nn.Module, *, groups: int | None = None) -> nn.Module:
     """Replace every `nn.BatchNorm1d/2d/3d` by a `BatchNorm` that keeps its weights and its name.
 
-    Works in place and returns the module (or its replacement, if it is itself a batch norm). A
-    `BatchNorm` that is already ours keeps its groups.
+    Works in place and returns the module (or its replacement, if it is itself a batch norm).
+
+    Args:
+        module: any module.
+        groups: of every batch norm in it; None is 1 for those replaced and leaves others alone.
 
     Raises:
         Unsupported: for a kind of batch norm that we do not know.
@@ -150,13 +155,15 @@ def convert(module: nn.Module, *, groups: int = 1) -> nn.Module:
     return _convert(module, groups, {})
 
 
-def _convert(module: nn.Module, groups: int, done: dict[nn.Module, nn.Module]) -> nn.Module:
+def _convert(module: nn.Module, groups: int | None, done: dict[nn.Module, nn.Module]) -> nn.Module:
     if module in done:
         return done[module]
     done[module] = module
     if isinstance(module, nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage] - the only common parent
-        done[module] = _ours(module, groups)
+        done[module] = _ours(module, groups or 1)
         return done[module]
+    if isinstance(module, BatchNorm) and groups is not None:
+        module.groups = groups
     for name, child in module.named_children():
         replacement = _convert(child, groups, done)
         if replacement is not child:
@@ -189,3 +196,25 @@ def _ours(theirs: nn.modules.batchnorm._BatchNorm, groups: int) -> BatchNorm:  #
     for name, child in theirs.named_children():  # timm's drop and act
         ours.add_module(name, child)
     return ours.train(theirs.training)
+
+
+@torch.no_grad()
+def shuffled(f: Callable[[Tensor], Tensor], x: Tensor, *, seed: int) -> Tensor:
+    """Apply f to the samples of all ranks in shuffled order, and put its rows back in order.
+
+    With batch norm by groups a query and its key then rarely share statistics, so the loss cannot
+    be solved by comparing statistics (He et al. 2020, section 3.3, "Shuffling BN"). No gradient.
+
+    Args:
+        f: [B, ...] -> [B, P], row by row but for its batch norms.
+        x: [B, ...], this rank's samples.
+        seed: what the order depends on, and nothing else; the same on all ranks.
+
+    Returns:
+        [B, P], row i for sample i of this rank.
+    """
+    everything = comm.gather(x)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(everything), generator=generator).to(x.device)
+    out = comm.gather(f(everything[comm.share(order)]))
+    return out[comm.share(order.argsort())]

@@ -1,0 +1,102 @@
+"""Losses that decorrelate the dimensions of an embedding over the global batch.
+
+Every rank computes the value of the whole batch; `comm` makes the average of the ranks' gradients
+that of one process.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from manyviews import comm
+from manyviews.losses.precision import full_precision
+
+BATCH_NORM_EPSILON = 1e-5
+"""Of the batch norm before Barlow Twins' correlation (facebookresearch/barlowtwins main.py)."""
+VARIANCE_EPSILON = 1e-4
+"""Added to the variance under VICReg's root (Bardes et al. 2022, section 4.1)."""
+
+
+@full_precision
+def barlow_twins(a: Tensor, b: Tensor, *, off_diagonal: float) -> Tensor:
+    """Make the cross-correlation of two views' dimensions the identity matrix.
+
+    sum_i (1 - C_ii)^2 + off_diagonal * sum_{i != j} C_ij^2 with C = A^T B / N, where the columns
+    of A and B are standardised over the global batch of N (biased variance, epsilon 1e-5).
+
+    Args:
+        a: [B, D] of the first view.
+        b: [B, D] of the second view.
+        off_diagonal: lambda.
+
+    Returns:
+        Scalar, neither halved nor divided by D. Under autocast float32.
+
+    Source: Zbontar et al. 2021 (Barlow Twins), equations 1 and 2; facebookresearch/barlowtwins
+    main.py.
+    """
+    a, b = _standardised(a), _standardised(b)
+    correlation = comm.mean(a.T @ b / len(a))
+    diagonal = correlation.diagonal()
+    off = correlation.square().sum() - diagonal.square().sum()
+    return (1 - diagonal).square().sum() + off_diagonal * off
+
+
+def _standardised(x: Tensor) -> Tensor:
+    centred = x - comm.mean(x.mean(dim=0))
+    variance = comm.mean(centred.square().mean(dim=0))
+    return centred * (variance + BATCH_NORM_EPSILON).rsqrt()
+
+
+@full_precision
+def variance(z: Tensor) -> Tensor:
+    """Push each dimension's standard deviation over the global batch above 1.
+
+    mean_d max(0, 1 - sqrt(var_d + 1e-4)), var unbiased.
+
+    Args:
+        z: [B, D] of one view, not normalised.
+
+    Returns:
+        Scalar in [0, 1]. Under autocast float32.
+
+    Source: Bardes et al. 2022 (VICReg), equations 1 and 2.
+    """
+    deviation = (comm.gather(z).var(dim=0) + VARIANCE_EPSILON).sqrt()
+    return F.relu(1 - deviation).mean()
+
+
+@full_precision
+def covariance(z: Tensor) -> Tensor:
+    """Push the covariances of different dimensions over the global batch to zero.
+
+    sum_{i != j} Cov_ij^2 / D with Cov = Z^T Z / (N - 1), Z centred.
+
+    Args:
+        z: [B, D] of one view, not normalised.
+
+    Returns:
+        Scalar. Under autocast float32.
+
+    Source: Bardes et al. 2022 (VICReg), equations 3 and 4.
+    """
+    z = comm.gather(z)
+    z = z - z.mean(dim=0)
+    cov = z.T @ z / (len(z) - 1)
+    return (cov.square().sum() - cov.diagonal().square().sum()) / z.shape[1]
+
+
+@full_precision
+def invariance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared difference of two views' embeddings, over this rank's samples and dimensions.
+
+    Args:
+        a: [B, D] of the first view.
+        b: [B, D] of the second view.
+
+    Returns:
+        Scalar: the paper's equation 5 divided by D, as facebookresearch/vicreg main_vicreg.py
+        computes it. Under autocast float32.
+
+    Source: Bardes et al. 2022 (VICReg), equation 5.
+    """
+    return F.mse_loss(a, b)

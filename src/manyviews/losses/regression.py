@@ -1,0 +1,23 @@
+"""Losses that predict one embedding from another."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from manyviews.losses.precision import full_precision
+
+
+@full_precision
+def normalised_mse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Squared distance of the two once scaled to length 1: 2 - 2 cos, averaged over samples.
+
+    Args:
+        prediction: [B, D].
+        target: [B, D]; no gradient flows to it.
+
+    Returns:
+        Scalar in [0, 4]; the mean over this rank's samples. Under autocast float32.
+
+    Source: Grill et al. 2020 (BYOL), equation 2.
+    """
+    p, t = F.normalize(prediction, dim=-1), F.normalize(target.detach(), dim=-1)
+    return (p - t).square().sum(dim=-1).mean()

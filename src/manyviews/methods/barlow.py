@@ -1,0 +1,50 @@
+"""Barlow Twins. Zbontar et al. 2021, arXiv:2103.03230."""
+
+from dataclasses import dataclass
+
+import torch
+
+from manyviews.core import Batch, Clock, Encoder, Method, Step
+from manyviews.losses.redundancy import barlow_twins
+from manyviews.parts.branch import Branch
+from manyviews.parts.heads import mlp
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarlowTwinsConfig:
+    """Defaults: 1000 epochs on ImageNet, facebookresearch/barlowtwins main.py.
+
+    Attributes:
+        off_diagonal: lambda, weight of the off-diagonal terms.
+        hidden: width of the projector's two hidden layers.
+        out: width of its output.
+    """
+
+    off_diagonal: float = 0.0051
+    hidden: int = 8192
+    out: int = 8192
+
+
+class BarlowTwins(Method):
+    """Make the cross-correlation of two views' embeddings the identity matrix."""
+
+    def __init__(self, encoder: Encoder, config: BarlowTwinsConfig) -> None:
+        super().__init__()
+        widths = [encoder.dim, config.hidden, config.hidden, config.out]
+        self.online = Branch(encoder, mlp(widths, bias=False, bias_last=False))
+        self.off_diagonal = config.off_diagonal
+
+    @property
+    def encoder(self) -> Encoder:
+        """The trained encoder."""
+        return self.online.encoder
+
+    def forward(self, batch: Batch, clock: Clock) -> Step:
+        """The loss of equation 1; each view has batch statistics of its own."""
+        a, b = batch.views["global"].unbind(1)[:2]
+        (features_a, z_a), (features_b, z_b) = self.online(a), self.online(b)
+        return Step(
+            {"barlow_twins": barlow_twins(z_a, z_b, off_diagonal=self.off_diagonal)},
+            embedding=torch.stack([features_a.pooled, features_b.pooled], dim=1).detach(),
+            projection=torch.stack([z_a, z_b], dim=1).detach(),
+        )

@@ -1,0 +1,60 @@
+"""BYOL. Grill et al. 2020, arXiv:2006.07733."""
+
+from dataclasses import dataclass
+
+import torch
+
+from manyviews.core import Batch, Clock, Encoder, Method, Step
+from manyviews.losses.regression import normalised_mse
+from manyviews.parts.branch import Branch
+from manyviews.parts.heads import mlp
+from manyviews.parts.targets import EMA
+from manyviews.schedules import Cosine
+
+
+@dataclass(frozen=True, kw_only=True)
+class BYOLConfig:
+    """Defaults: 1000 epochs on ImageNet, deepmind/deepmind-research byol/configs/byol.py.
+
+    Attributes:
+        momentum: of the target; 0.99 at the start for 300 epochs.
+        hidden: width of the projector's and the predictor's hidden layer.
+        out: width of their outputs.
+    """
+
+    momentum: Cosine = Cosine(0.996, 1.0)
+    hidden: int = 4096
+    out: int = 256
+
+
+class BYOL(Method):
+    """Predict the slow target's projection of the other view; no negatives."""
+
+    def __init__(self, encoder: Encoder, config: BYOLConfig) -> None:
+        super().__init__()
+        projector = mlp([encoder.dim, config.hidden, config.out], bias_last=False)
+        self.online = Branch(encoder, projector)
+        self.predictor = mlp([config.out, config.hidden, config.out], bias_last=False)
+        self.target = EMA(self.online, config.momentum)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The online encoder."""
+        return self.online.encoder
+
+    def forward(self, batch: Batch, clock: Clock) -> Step:
+        """The sum of both directions; each view has batch statistics of its own."""
+        a, b = batch.views["global"].unbind(1)[:2]
+        (features_a, z_a), (features_b, z_b) = self.online(a), self.online(b)
+        (_, target_a), (_, target_b) = self.target(a), self.target(b)
+        loss = normalised_mse(self.predictor(z_a), target_b)
+        loss = loss + normalised_mse(self.predictor(z_b), target_a)
+        return Step(
+            {"regression": loss},
+            embedding=torch.stack([features_a.pooled, features_b.pooled], dim=1).detach(),
+            projection=torch.stack([z_a, z_b], dim=1).detach(),
+        )
+
+    def after_step(self, clock: Clock) -> None:
+        """The target follows the online encoder and projector."""
+        self.target.follow(self.online, clock)

@@ -1,0 +1,62 @@
+"""Every method by its name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from manyviews.core import Encoder, Method, UsageError
+from manyviews.methods.barlow import BarlowTwins, BarlowTwinsConfig
+from manyviews.methods.byol import BYOL, BYOLConfig
+from manyviews.methods.moco import MoCo, MoCoConfig
+from manyviews.methods.simclr import SimCLR, SimCLRConfig
+from manyviews.methods.vicreg import VICReg, VICRegConfig
+from manyviews.parts.norm import convert
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method and the dataclass that configures it.
+
+    Attributes:
+        method: called with an encoder and a config.
+        config: its fields have the authors' values as defaults.
+    """
+
+    method: Callable[[Encoder, Any], Method]
+    config: type[Any]
+
+
+METHODS: dict[str, Entry] = {
+    "simclr": Entry(SimCLR, SimCLRConfig),
+    "moco": Entry(MoCo, MoCoConfig),
+    "byol": Entry(BYOL, BYOLConfig),
+    "barlow": Entry(BarlowTwins, BarlowTwinsConfig),
+    "vicreg": Entry(VICReg, VICRegConfig),
+}
+
+
+def name_of(config: object) -> str:
+    """The name of the method that a config belongs to.
+
+    Raises:
+        UsageError: if it belongs to none.
+    """
+    for name, entry in METHODS.items():
+        if type(config) is entry.config:
+            return name
+    known = ", ".join(entry.config.__name__ for entry in METHODS.values())
+    raise UsageError(f"{type(config).__name__} configures no method; use one of {known}.")
+
+
+def build(config: object, encoder: Encoder) -> Method:
+    """The method that a config belongs to, around an encoder.
+
+    Its batch norms take their statistics over all ranks, so the number of ranks changes nothing.
+
+    Raises:
+        UsageError: if the config belongs to no method.
+        Unsupported: if the encoder cannot do what the method needs.
+    """
+    method = METHODS[name_of(config)].method(encoder, config)
+    convert(method)
+    return method
