@@ -7,8 +7,11 @@ from typing import Any
 from manyviews.core import Encoder, Method, UsageError
 from manyviews.methods.barlow import BarlowTwins, BarlowTwinsConfig
 from manyviews.methods.byol import BYOL, BYOLConfig
+from manyviews.methods.dino import DINO, DINOConfig
+from manyviews.methods.mae import MAE, MAEConfig
 from manyviews.methods.moco import MoCo, MoCoConfig
 from manyviews.methods.simclr import SimCLR, SimCLRConfig
+from manyviews.methods.swav import SwAV, SwAVConfig
 from manyviews.methods.vicreg import VICReg, VICRegConfig
 from manyviews.parts.norm import convert
 
@@ -30,8 +33,11 @@ METHODS: dict[str, Entry] = {
     "simclr": Entry(SimCLR, SimCLRConfig),
     "moco": Entry(MoCo, MoCoConfig),
     "byol": Entry(BYOL, BYOLConfig),
+    "swav": Entry(SwAV, SwAVConfig),
+    "dino": Entry(DINO, DINOConfig),
     "barlow": Entry(BarlowTwins, BarlowTwinsConfig),
     "vicreg": Entry(VICReg, VICRegConfig),
+    "mae": Entry(MAE, MAEConfig),
 }
 
 
