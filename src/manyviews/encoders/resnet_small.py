@@ -1,0 +1,101 @@
+"""A short ResNet for images up to 64 px, small enough to train on a CPU."""
+
+import itertools
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from manyviews.core import Encoder, Features, Hide, Unsupported
+
+
+class ResNetSmall(Encoder):
+    """Three stages of basic blocks, of w, 2w and 4w channels; the last two halve the side.
+
+    `pooled` is the mean over positions, `tokens` the last stage's map in row-major order.
+    With the defaults and stride 2, one 28x28 image costs about 10 million multiply-adds.
+    Basic blocks: He et al. 2016, "Deep residual learning", figure 2; as in their CIFAR networks
+    there are three stages.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        channels: int = 3,
+        width: int = 32,
+        depth: int = 1,
+        stride: int = 2,
+        zero_init: bool = True,
+    ) -> None:
+        """Build with random weights.
+
+        Args:
+            image_size: side in pixels, for `num_tokens`; any other size works as well.
+            channels: of the input.
+            width: channels of the first stage.
+            depth: blocks per stage.
+            stride: of the first convolution, 1 or 2.
+            zero_init: residual branches begin at zero.
+        """
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+        widths = (width, width, 2 * width, 4 * width)
+        self.stages = nn.Sequential(
+            *(
+                _stage(wide, out, depth=depth, stride=1 if i == 0 else 2)
+                for i, (wide, out) in enumerate(itertools.pairwise(widths))
+            )
+        )
+        self.dim = widths[-1]
+        side = math.ceil(image_size / (4 * stride))
+        self.num_tokens = side * side
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if isinstance(module, _Block) and zero_init:
+                nn.init.zeros_(module.norm2.weight)
+
+    def forward(
+        self, x: Tensor, *, keep: Tensor | None = None, hide: Hide | None = None, blocks: int = 0
+    ) -> Features:
+        """Pixels to features.
+
+        Raises:
+            Unsupported: keep, hide or blocks was asked for.
+        """
+        if keep is not None or hide is not None or blocks:
+            raise Unsupported(
+                "The encoder resnet_small has no tokens to keep or hide. Set --encoder.name vit."
+            )
+        x = self.stages(self.stem(x))
+        return Features(x.mean((2, 3)), x.flatten(2).transpose(1, 2))
+
+
+class _Block(nn.Module):
+    """Basic residual block: two 3x3 convolutions, and a 1x1 shortcut where the shape changes."""
+
+    def __init__(self, wide: int, out: int, *, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(wide, out, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(out)
+        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out)
+        self.shortcut = (
+            nn.Identity()
+            if stride == 1 and wide == out
+            else nn.Sequential(nn.Conv2d(wide, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x), inplace=True)
+
+
+def _stage(wide: int, out: int, *, depth: int, stride: int) -> nn.Sequential:
+    first = _Block(wide, out, stride=stride)
+    return nn.Sequential(first, *(_Block(out, out, stride=1) for _ in range(depth - 1)))

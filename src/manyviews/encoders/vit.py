@@ -1,0 +1,163 @@
+"""Vision transformers: timm's modules, with tokens that a method may drop, hide or look at."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import torch
+from timm.layers.attention import Attention
+from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from manyviews.core import Encoder, Features, Hide, Unsupported
+from manyviews.positions import sincos
+
+
+class ViT(Encoder):
+    """A timm `VisionTransformer` as an encoder; `model.state_dict()` is timm's.
+
+    `pooled` is what timm returns for the same weights with `global_pool="token"` ("cls") or
+    `global_pool="avg", fc_norm=False` ("mean"), also for images of other sizes, for which the
+    positions are interpolated (bicubic with antialiasing, as timm does).
+    `hidden` are block outputs before the final norm.
+
+    Attributes:
+        model: timm's network, without classifier.
+        pool: "cls" or "mean".
+    """
+
+    def __init__(
+        self,
+        model: VisionTransformer,
+        *,
+        positions: Literal["learned", "sincos"] = "learned",
+        pool: Literal["cls", "mean"] = "cls",
+    ) -> None:
+        """Wrap a network built with `dynamic_img_size=True, num_classes=0`.
+
+        Args:
+            model: the network; it is kept, not copied.
+            positions: "sincos" overwrites the table by MAE's, zeros for the class token, and
+                freezes it.
+            pool: what `pooled` is.
+        """
+        super().__init__()
+        self.model = model
+        self.pool = pool
+        self.dim = model.embed_dim
+        self.num_tokens = model.patch_embed.num_patches
+        if positions == "sincos" and model.pos_embed is not None:
+            table = sincos(self.dim, model.patch_embed.grid_size)
+            with torch.no_grad():
+                model.pos_embed.zero_()
+                model.pos_embed[0, -self.num_tokens :] = table
+            model.pos_embed.requires_grad = False
+
+    def forward(
+        self, x: Tensor, *, keep: Tensor | None = None, hide: Hide | None = None, blocks: int = 0
+    ) -> Features:
+        """Pixels to features; see `Encoder`. With `keep` there are K tokens, in its order.
+
+        Raises:
+            Unsupported: a size that the patch does not divide, or more blocks than there are.
+        """
+        if blocks > len(self.model.blocks):
+            raise Unsupported(
+                f"{blocks} blocks were asked of a ViT that has {len(self.model.blocks)}. "
+                "Ask for fewer or set a larger --encoder.depth."
+            )
+        sequence = self.embed(x, hide=hide)
+        if keep is not None:
+            sequence = self._select(sequence, keep)
+        prefix, hidden = self.model.num_prefix_tokens, list[Tensor]()
+        first = len(self.model.blocks) - blocks
+        for i, block in enumerate(self.model.blocks):
+            sequence = block(sequence)
+            if i >= first:
+                hidden.append(sequence[:, prefix:])
+        sequence = self.model.norm(sequence)
+        tokens = sequence[:, prefix:]
+        pooled = sequence[:, 0] if self.pool == "cls" else tokens.mean(dim=1)
+        return Features(pooled, tokens, tuple(hidden))
+
+    def embed(self, x: Tensor, *, hide: Hide | None = None) -> Tensor:
+        """What enters the first block: class and register tokens, then patches, with positions.
+
+        Args:
+            x: [B, C, H, W].
+            hide: patches to replace, before positions are added.
+
+        Returns:
+            [B, prefix + N, D].
+        """
+        model = self.model
+        self._check_size(x)
+        grid = model.patch_embed(x)
+        tokens = grid.flatten(1, 2)
+        if hide is not None:
+            tokens = torch.where(hide.where[..., None], hide.token.to(tokens.dtype), tokens)
+        extra = [t for t in (model.cls_token, model.reg_token) if t is not None]
+        prefix = [t.expand(len(x), -1, -1) for t in extra]
+        positions = self._positions((grid.shape[1], grid.shape[2]))
+        if positions is None:
+            tokens = torch.cat([*prefix, tokens], dim=1)
+        elif model.no_embed_class:
+            tokens = torch.cat([*prefix, tokens + positions], dim=1)
+        else:
+            tokens = torch.cat([*prefix, tokens], dim=1) + positions
+        return model.norm_pre(model.pos_drop(tokens))
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor | None:
+        model = self.model
+        if model.pos_embed is None or grid == tuple(model.patch_embed.grid_size):
+            return model.pos_embed
+        return resample_abs_pos_embed(
+            model.pos_embed,
+            new_size=list(grid),
+            old_size=list(model.patch_embed.grid_size),
+            num_prefix_tokens=0 if model.no_embed_class else model.num_prefix_tokens,
+        )
+
+    def _select(self, sequence: Tensor, keep: Tensor) -> Tensor:
+        prefix = self.model.num_prefix_tokens
+        index = keep[..., None].expand(-1, -1, sequence.shape[2])
+        return torch.cat([sequence[:, :prefix], sequence[:, prefix:].gather(1, index)], dim=1)
+
+    def _check_size(self, x: Tensor) -> None:
+        patch = self.model.patch_embed.patch_size
+        if x.shape[2] % patch[0] or x.shape[3] % patch[1]:
+            raise Unsupported(
+                f"A ViT of patch {patch[0]} cannot take images of {x.shape[2]}x{x.shape[3]} "
+                f"pixels. Use multiples of {patch[0]} for all view sizes."
+            )
+
+
+@torch.no_grad()
+def attention(encoder: Encoder, x: Tensor) -> Tensor:
+    """How strongly the class token attends to each patch in the last block.
+
+    Args:
+        encoder: a `ViT` with a class token.
+        x: [B, C, H, W].
+
+    Returns:
+        [B, heads, N] in [0, 1]; a row lacks only the share that goes to the class and register
+        tokens.
+
+    Raises:
+        Unsupported: the encoder has no class token or no ordinary attention.
+    """
+    if not isinstance(encoder, ViT) or encoder.model.cls_token is None:
+        raise Unsupported("Only a ViT with a class token has attention maps to show.")
+    *body, last = cast("Sequence[Any]", encoder.model.blocks)
+    layer = last.attn
+    if type(layer) is not Attention:
+        raise Unsupported(f"Attention of type {type(layer).__name__} has no map to show.")
+    sequence = encoder.embed(x)
+    for block in body:
+        sequence = block(sequence)
+    shape = (*sequence.shape[:2], 3, layer.num_heads, layer.head_dim)
+    query, key, _ = layer.qkv(last.norm1(sequence)).reshape(shape).permute(2, 0, 3, 1, 4).unbind(0)
+    query, key = layer.q_norm(query), layer.k_norm(key)
+    weights = (query[:, :, :1] * layer.scale @ key.transpose(2, 3)).softmax(dim=-1)
+    return weights[:, :, 0, encoder.model.num_prefix_tokens :]
