@@ -1,0 +1,1 @@
+"""Evaluation with labels. The only room that may read one."""

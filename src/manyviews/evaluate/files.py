@@ -1,0 +1,34 @@
+"""Files that are whole or not there."""
+
+import os
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from manyviews.core import Failure
+
+
+@contextmanager
+def atomic(path: Path) -> Generator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error.
+
+    The data reach the disk first; parents are made.
+
+    Raises:
+        Failure: the file cannot be written there.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise Failure(
+            f"Cannot write {path}: {error.strerror or error}. Free some space or choose another "
+            "place."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,123 @@
+"""What an evaluation found, with everything needed to repeat it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from manyviews.core import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The outcome of one protocol on one split.
+
+    Attributes:
+        protocol: its name.
+        version: rises whenever the same features could give another number.
+        train: labelled examples learnt from.
+        n: test examples.
+        classes: distinct classes among the training labels.
+        accuracy: share of test examples classified rightly, in [0, 1].
+        interval: 95 % Wilson interval of `accuracy` over the draw of test examples.
+        seconds: wall clock of the protocol, feature extraction not included.
+        settings: hyper-parameters, chosen ones included.
+        saw_test: whether any hyper-parameter was chosen on the test examples.
+    """
+
+    protocol: str
+    version: int
+    train: int
+    n: int
+    classes: int
+    accuracy: float
+    interval: tuple[float, float]
+    seconds: float
+    settings: Mapping[str, float | int | str | bool] = field(
+        default_factory=dict[str, float | int | str | bool]
+    )
+    saw_test: bool = False
+
+    def line(self) -> str:
+        """One line for a person."""
+        low, high = self.interval
+        return (
+            f"{self.protocol}: accuracy {self.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f};"
+            f" {self.n} test, {self.train} training examples, {self.classes} classes)"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and text, for evaluation/*.json."""
+        return asdict(self) | {"interval": list(self.interval), "settings": dict(self.settings)}
+
+
+def wilson(right: int, n: int, *, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's score interval of a proportion; 95 % unless z says otherwise.
+
+    Source: E. B. Wilson, JASA 22 (1927). Never leaves [0, 1] and holds at 0 and at n right.
+    """
+    if n < 1 or not 0 <= right <= n:
+        raise ValueError(f"wilson wants 0 <= right <= n and n >= 1, got right={right}, n={n}")
+    p, z2 = right / n, z * z
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def check_features(name: str, features: Tensor) -> None:
+    """Refuse what no protocol can use.
+
+    Raises:
+        UsageError: `features` is not a non-empty [N, D], or holds NaN or infinity.
+    """
+    if features.ndim != 2 or 0 in features.shape:
+        raise UsageError(
+            f"The {name} features have shape {tuple(features.shape)}; wanted a non-empty [N, D]. "
+            "Extract them again at image level."
+        )
+    broken = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()
+    if len(broken):
+        raise UsageError(
+            f"{len(broken)} of {len(features)} {name} features are NaN or infinite (first: row "
+            f"{int(broken[0])}). The encoder diverged; evaluate an earlier checkpoint."
+        )
+
+
+def check_labels(name: str, labels: Tensor, rows: int) -> None:
+    """Refuse labels that do not belong to `rows` features.
+
+    Raises:
+        UsageError: wrong count, type, or a negative label.
+    """
+    if labels.shape != (rows,) or labels.is_floating_point():
+        raise UsageError(
+            f"The {name} labels are {labels.dtype} of shape {tuple(labels.shape)}; wanted int64 "
+            f"[{rows}], one for each feature."
+        )
+    if rows and int(labels.min()) < 0:
+        raise UsageError(f"The {name} labels hold {int(labels.min())}; wanted 0 or more.")
+
+
+def check_split(train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor) -> None:
+    """Refuse a split that no classifier can be measured on.
+
+    Raises:
+        UsageError: as `check_features`, `check_labels`; widths differ; fewer than 2 classes.
+    """
+    check_features("training", train_x)
+    check_features("test", test_x)
+    check_labels("training", train_y, len(train_x))
+    check_labels("test", test_y, len(test_x))
+    if train_x.shape[1] != test_x.shape[1]:
+        raise UsageError(
+            f"Training features have {train_x.shape[1]} dimensions, test features "
+            f"{test_x.shape[1]}. Extract both with the same encoder."
+        )
+    if len(train_y.unique()) < 2:
+        raise UsageError(
+            "The training labels hold 1 class; wanted 2 or more. "
+            "Give one folder for each class, or a CSV of path,label."
+        )
