@@ -7,6 +7,8 @@ from typing import ParamSpec, TypeVar, cast
 import torch
 from torch import Tensor
 
+from manyviews.core import wide
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -29,6 +31,4 @@ def full_precision(loss: Callable[P, R]) -> Callable[P, R]:
 
 
 def _widened(x: object) -> object:
-    if isinstance(x, Tensor) and x.dtype in (torch.float16, torch.bfloat16):
-        return x.float()
-    return x
+    return wide(x) if isinstance(x, Tensor) and x.is_floating_point() else x

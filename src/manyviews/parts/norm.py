@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 from manyviews import comm
@@ -172,6 +171,9 @@ def _convert(module: nn.Module, groups: int | None, done: dict[nn.Module, nn.Mod
 
 
 def _ours(theirs: nn.modules.batchnorm._BatchNorm, groups: int) -> BatchNorm:  # pyright: ignore[reportPrivateUsage] - the only common parent
+    # Importing timm takes two seconds, and whoever has one of its encoders has paid them.
+    from timm.layers.norm_act import BatchNormAct2d
+
     plain = type(theirs) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     if not (plain or isinstance(theirs, BatchNormAct2d)) or theirs.running_mean is None:
         raise Unsupported(
