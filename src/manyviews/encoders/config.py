@@ -20,7 +20,8 @@ class EncoderConfig:
         width: of ViTs and resnet_small (first stage); 0 keeps the default.
         depth: blocks of a ViT, or of each stage of resnet_small; 0 keeps the default.
         heads: of ViTs; 0 keeps the default, or 64 channels a head where `width` is given.
-        positions: of ViTs: a learned table, or MAE's fixed 2-D sine-cosine table.
+        positions: of ViTs: a learned table, or MAE's fixed 2-D sine-cosine table, with which come
+            MAE's initial weights (Xavier).
         pool: what `pooled` is in a ViT: the class token or the mean of the patch tokens, both
             after the final norm. Other encoders pool as timm does, nearly always by the mean.
         zero_init: of ResNets: each residual branch begins at zero (its last batch norm's scale).

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
 from manyviews.encoders.config import EncoderConfig
-from manyviews.encoders.vit import ViT
+from manyviews.encoders.vit import ViT, initialise
 
 VIT = "vit_tiny_patch16_224"
 """The timm model that "vit" begins from."""
@@ -147,6 +147,8 @@ def build(config: EncoderConfig) -> Encoder:
     if config.stem == "small":
         shrink_stem(model, name=name, channels=config.channels)
     if type(model) is VisionTransformer:
+        if config.positions == "sincos":
+            initialise(model)
         return ViT(model, positions=config.positions, pool=config.pool)
     return TimmEncoder(model, name=name, image_size=config.image_size, channels=config.channels)
 

@@ -7,7 +7,7 @@ import torch
 from timm.layers.attention import Attention
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported
 from manyviews.positions import sincos
@@ -78,7 +78,8 @@ class ViT(Encoder):
         sequence = self.model.norm(sequence)
         tokens = sequence[:, prefix:]
         pooled = sequence[:, 0] if self.pool == "cls" else tokens.mean(dim=1)
-        return Features(pooled, tokens, tuple(hidden))
+        class_token = None if self.model.cls_token is None else sequence[:, 0]
+        return Features(pooled, tokens, tuple(hidden), class_token)
 
     def embed(self, x: Tensor, *, hide: Hide | None = None) -> Tensor:
         """What enters the first block: class and register tokens, then patches, with positions.
@@ -130,6 +131,22 @@ class ViT(Encoder):
                 f"A ViT of patch {patch[0]} cannot take images of {x.shape[2]}x{x.shape[3]} "
                 f"pixels. Use multiples of {patch[0]} for all view sizes."
             )
+
+
+@torch.no_grad()
+def initialise(model: VisionTransformer) -> None:
+    """Give a ViT the initial weights of MAE: Xavier for linear layers and for the patch embedding.
+
+    Source: facebookresearch/mae models_mae.py. timm's own are truncated-normal.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if "bias" in dict(module.named_parameters()):
+                nn.init.zeros_(module.bias)
+    nn.init.xavier_uniform_(model.patch_embed.proj.weight.flatten(1))
+    if model.cls_token is not None:
+        nn.init.normal_(model.cls_token, std=0.02)
 
 
 @torch.no_grad()
