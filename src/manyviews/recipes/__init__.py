@@ -1,0 +1,49 @@
+"""Recipes: functions from facts about the data and the machine to a complete `Run`.
+
+A plain method name is its recipe for your own data, sized to the images and the hardware; the
+name with `-imagenet` holds the authors' hyper-parameters.
+"""
+
+from dataclasses import replace
+
+from manyviews.core import UsageError
+from manyviews.recipes import barlow, byol, dino, mae, moco, simclr, swav, vicreg
+from manyviews.recipes.run import AnyRun, Recipe
+
+RECIPES: dict[str, Recipe] = {
+    "simclr": simclr.small,
+    "moco": moco.small,
+    "byol": byol.small,
+    "swav": swav.small,
+    "dino": dino.small,
+    "barlow": barlow.small,
+    "vicreg": vicreg.small,
+    "mae": mae.small,
+    "simclr-imagenet": simclr.imagenet,
+    "moco-imagenet": moco.imagenet,
+    "byol-imagenet": byol.imagenet,
+    "swav-imagenet": swav.imagenet,
+    "dino-imagenet": dino.imagenet,
+    "barlow-imagenet": barlow.imagenet,
+    "vicreg-imagenet": vicreg.imagenet,
+    "mae-imagenet": mae.imagenet,
+}
+
+
+def one_duration(run: AnyRun, default: AnyRun) -> AnyRun:
+    """Let the duration that a user gave replace the recipe's.
+
+    Raises:
+        UsageError: more than one of steps, epochs and minutes was given, or none.
+    """
+    mine = {k: getattr(run.train, k) for k in ("steps", "epochs", "minutes")}
+    theirs = {k: getattr(default.train, k) for k in mine}
+    given = {k: v for k, v in mine.items() if v and v != theirs[k]}
+    chosen = given or {k: v for k, v in mine.items() if v}
+    if len(chosen) != 1:
+        flags = ", ".join(f"--train.{k} {v}" for k, v in chosen.items()) or "no duration"
+        raise UsageError(f"{flags}: give exactly one of --train.steps, .epochs, .minutes.")
+    if min(chosen.values()) < 0:
+        raise UsageError(f"training cannot last {chosen}. Give a positive duration.")
+    duration = {"steps": 0, "epochs": 0, "minutes": 0.0} | chosen
+    return replace(run, train=replace(run.train, **duration))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from manyviews.data.config import Data
 from manyviews.encoders.config import EncoderConfig
@@ -10,9 +10,11 @@ from manyviews.evaluate.config import Probe
 from manyviews.train.config import Optim, Train
 from manyviews.views.plan import Views
 
+MethodConfig = TypeVar("MethodConfig")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(Generic[MethodConfig]):
     """All settings of a run. Saved as `config.yaml`; derived numbers are never stored.
 
     Attributes:
@@ -23,7 +25,7 @@ class Run:
     """
 
     recipe: str
-    method: Any
+    method: MethodConfig
     encoder: EncoderConfig
     views: Views
     data: Data
@@ -58,4 +60,5 @@ class Facts:
     cores: int
 
 
-Recipe = Callable[[Facts], Run]
+AnyRun = Run[Any]
+Recipe = Callable[[Facts], AnyRun]

@@ -1,0 +1,113 @@
+"""What the recipes for one's own data share: sizes from the images, time from the hardware."""
+
+import logging
+import math
+from typing import TypeVar
+
+from manyviews.data.config import Data
+from manyviews.encoders import choose
+from manyviews.methods.mae import MAEConfig
+from manyviews.recipes.run import Facts, Run
+from manyviews.train.config import Optim, Train
+from manyviews.views.plan import Crops, Mask, Views
+
+log = logging.getLogger("manyviews")
+
+MethodConfig = TypeVar("MethodConfig")
+
+LARGEST_BATCH = 256
+
+
+def run(
+    facts: Facts,
+    *,
+    name: str,
+    method: MethodConfig,
+    local: int = 0,
+    optim: Optim | None = None,
+) -> Run[MethodConfig]:
+    """A joint-embedding run sized to the data and the machine.
+
+    Args:
+        facts: what is known of both.
+        name: of the recipe and the method.
+        method: its config.
+        local: local crops a sample, at half the resolution.
+        optim: the optimiser; None takes AdamW as below.
+    """
+    encoder, why = choose(facts.side, facts.channels, facts.device, name)
+    log.info("encoder: %s", why)
+    size = encoder.image_size
+    return Run(
+        recipe=name,
+        method=method,
+        encoder=encoder,
+        views=Views(
+            global_=crops(facts, size=size),
+            local=crops(facts, size=_half(size), scale=(0.1, 0.4), count=local),
+        ),
+        data=data(facts),
+        optim=optim or Optim(name="adamw", lr=2e-3, weight_decay=1e-4, warmup=0.05),
+        train=duration(facts),
+    )
+
+
+def masked(facts: Facts) -> Run[MAEConfig]:
+    """MAE sized to the data and the machine."""
+    encoder, why = choose(facts.side, facts.channels, facts.device, "mae")
+    log.info("encoder: %s", why)
+    size, patch = encoder.image_size, encoder.patch or 16
+    return Run(
+        recipe="mae",
+        method=MAEConfig(patch=patch, channels=facts.channels, width=128, depth=2, heads=4),
+        encoder=encoder,
+        views=Views(
+            global_=Crops(count=1, size=size, scale=(0.5, 1.0), jitter=0.0, grey=0.0, blur=(0.0,)),
+            mask=Mask(ratio=0.75, patch=patch),
+        ),
+        data=data(facts),
+        optim=Optim(name="adamw", lr=1.5e-3, weight_decay=0.05, betas=(0.9, 0.95), warmup=0.05),
+        train=duration(facts),
+    )
+
+
+def crops(
+    facts: Facts, *, size: int, scale: tuple[float, float] = (0.3, 1.0), count: int = 2
+) -> Crops:
+    """Crops and colours for one's own data; grey images get brightness and contrast only."""
+    grey = facts.channels == 1
+    return Crops(
+        count=count,
+        size=size,
+        scale=scale,
+        jitter=1.0 if grey else 0.8,
+        brightness=0.8 if grey else 0.4,
+        contrast=0.8 if grey else 0.4,
+        saturation=0.0 if grey else 0.4,
+        hue=0.0 if grey else 0.1,
+        grey=0.0 if grey else 0.2,
+        blur=(0.5,),
+        sigma=(0.1, max(0.5, 2.0 * size / 224)),
+    )
+
+
+def data(facts: Facts) -> Data:
+    """The data set's own mean and deviation, and a batch that it can fill at least twice."""
+    largest = 2 ** int(math.log2(max(2, facts.count // 2)))
+    return Data(
+        source=facts.source,
+        batch_size=min(LARGEST_BATCH, largest),
+        channels=facts.channels,
+        mean=facts.mean,
+        std=facts.std,
+    )
+
+
+def duration(facts: Facts) -> Train:
+    """A wall-clock budget on a CPU, where epochs can take days; epochs on a GPU."""
+    return Train(epochs=200) if facts.device != "cpu" else Train(minutes=20.0)
+
+
+def _half(size: int) -> int:
+    """Half a view's side, to the multiple of 4 below."""
+    return max(8, size // 8 * 4)

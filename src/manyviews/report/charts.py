@@ -1,0 +1,155 @@
+"""Line charts as inline SVG: no script, no library, readable on a phone and on paper."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from markupsafe import Markup
+
+COLOURS = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#64748b")
+WIDTH, HEIGHT = 460, 250
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 38
+
+
+@dataclass(frozen=True)
+class Line:
+    """One named curve; points that are not finite are left out."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """The finite points, in order."""
+        pairs = zip(self.x, self.y, strict=True)
+        return [(x, y) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Maps values to pixels along one side of a chart."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """The pixel of a value."""
+        low, high, at = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
+        return self.start + (at - low) / (high - low) * (self.end - self.start)
+
+    @property
+    def ticks(self) -> list[float]:
+        """Round values inside the range: powers of ten, or steps of 1, 2 or 5."""
+        if self.log:
+            powers = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
+            step = max(1, math.ceil(len(powers) / 6))
+            return [10.0**power for power in powers][::step]
+        rough = (self.high - self.low) / 4
+        power = 10 ** math.floor(math.log10(rough))
+        step = next(f * power for f in (1, 2, 5, 10) if f * power >= rough)
+        first = math.ceil(self.low / step - 1e-9)
+        return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
+
+
+def line_chart(lines: Sequence[Line], *, x: str, y: str, log: bool = False) -> Markup:
+    """Draw the lines over a common pair of axes.
+
+    Args:
+        lines: what to draw; lines without two finite points are left out.
+        x: label of the horizontal axis.
+        y: label of the vertical axis.
+        log: a logarithmic vertical axis; values of 0 and below are left out.
+
+    Returns:
+        An `<svg>` element, or an empty string when there is nothing to draw.
+    """
+    drawn = {line.name: _positive(line.points) if log else line.points for line in lines}
+    drawn = {name: points for name, points in drawn.items() if len(points) > 1}
+    if not drawn:
+        return Markup("")
+    every = [point for points in drawn.values() for point in points]
+    across = _axis([p[0] for p in every], LEFT, WIDTH - RIGHT, log=False)
+    up = _axis([p[1] for p in every], HEIGHT - BOTTOM, TOP, log=log)
+    label = escape(f"{y} over {x}: {', '.join(drawn)}")
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" class="chart">',
+        *_grid(across, up, x=x, y=y),
+    ]
+    for colour, points in zip(_colours(len(drawn)), drawn.values(), strict=True):
+        path = " ".join(f"{across.place(a):.1f},{up.place(b):.1f}" for a, b in _thin(points))
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}"/>')
+    parts.append("</svg>")
+    if len(drawn) > 1:
+        parts.append(_legend(list(drawn)))
+    return Markup("".join(parts))
+
+
+def series(records: Sequence[Mapping[str, float]], key: str, *, x: str = "step") -> Line:
+    """The values under `key` over those under `x`, of the records that have both."""
+    having = [r for r in records if key in r and x in r]
+    return Line(key, [float(r[x]) for r in having], [float(r[key]) for r in having])
+
+
+def number(value: float) -> str:
+    """A short form for labels: 0.0012, 25k, 3e-07."""
+    size = abs(value)
+    if size and (size < 1e-3 or size >= 1e7):
+        return f"{value:.0e}"
+    if size >= 1e4:
+        return f"{value / 1000:g}k"
+    return f"{value:.4g}"
+
+
+def _positive(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in points if y > 0]
+
+
+def _axis(values: list[float], start: float, end: float, *, log: bool) -> Axis:
+    low, high = min(values), max(values)
+    if log:
+        low, high = low / 1.2, high * 1.2
+    elif low == high:
+        low, high = low - (abs(low) or 1) * 0.05, high + (abs(high) or 1) * 0.05
+    return Axis(low, high, start, end, log)
+
+
+def _grid(across: Axis, up: Axis, *, x: str, y: str) -> list[str]:
+    right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
+    middle = (TOP + floor) / 2
+    turned = f'transform="rotate(-90 12 {middle})"'
+    parts: list[str] = []
+    for tick in up.ticks:
+        at = up.place(tick)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>')
+        parts.append(_text(number(tick), LEFT - 6, at + 4, anchor="end"))
+    parts += [_text(number(tick), across.place(tick), floor + 16) for tick in across.ticks]
+    parts.append(_text(x, (LEFT + right) / 2, HEIGHT - 4))
+    parts.append(_text(y, 12, middle, more=turned))
+    return parts
+
+
+def _text(text: str, x: float, y: float, *, anchor: str = "middle", more: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {more}>{escape(text)}</text>'
+
+
+def _legend(names: list[str]) -> str:
+    items = (
+        f'<span><i style="background:{colour}"></i>{escape(name)}</span>'
+        for colour, name in zip(_colours(len(names)), names, strict=True)
+    )
+    return f'<div class="legend">{"".join(items)}</div>'
+
+
+def _colours(count: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+
+
+def _thin(points: list[tuple[float, float]], most: int = 600) -> list[tuple[float, float]]:
+    """At most `most` points, the last one kept: a page must stay small."""
+    step = max(1, math.ceil(len(points) / most))
+    return points[::step] + ([points[-1]] if (len(points) - 1) % step else [])

@@ -1,0 +1,120 @@
+"""What each verb gives back: data that prints as lines and as JSON."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """How a training ended.
+
+    Attributes:
+        status: done, interrupted (go on with `manyviews resume`) or collapsed.
+        run: the run directory.
+        steps: optimiser steps done.
+        seconds: of training, without evaluation.
+        images_per_second: while training.
+        waited: share of training time spent waiting for data.
+        skipped: steps that were skipped because a loss or gradient was not finite.
+        unreadable: files that could not be read (see quarantine.jsonl).
+        evaluation: name -> value of the last labelled probe, if there was one.
+        alarms: one line for each alarm that was raised.
+    """
+
+    status: Literal["done", "interrupted", "collapsed"]
+    run: Path
+    steps: int
+    seconds: float
+    images_per_second: float
+    waited: float
+    skipped: int
+    unreadable: int
+    evaluation: dict[str, float] = field(default_factory=dict[str, float])
+    alarms: list[str] = field(default_factory=list[str])
+
+    def lines(self) -> list[str]:
+        """For people."""
+        said = [
+            f"{self.status}: {self.steps} steps in {self.seconds:.0f} s, "
+            f"{self.images_per_second:.0f} images/s, {self.waited:.0%} of the time waiting for data"
+        ]
+        if self.unreadable:
+            where = self.run / "quarantine.jsonl"
+            said.append(f"{self.unreadable} unreadable files were replaced; see {where}")
+        if self.skipped:
+            said.append(f"{self.skipped} steps were skipped: the loss or a gradient was not finite")
+        said += [f"alarm: {alarm}" for alarm in self.alarms]
+        said += [f"{name}: {value:.4f}" for name, value in self.evaluation.items()]
+        encoder, page = self.run / "encoder.safetensors", self.run / "report.html"
+        after = {
+            "done": [f"encoder: {encoder}", f"report: {page}"],
+            "interrupted": [f"go on with: manyviews resume {self.run}"],
+            "collapsed": [f"see {page}; change what the alarm names and train again"],
+        }
+        return [*said, *after[self.status]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A file that a verb wrote, and what is worth saying about it."""
+
+    path: Path
+    notes: list[str] = field(default_factory=list[str])
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [f"wrote {self.path}", *self.notes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """Names, each with a line about it."""
+
+    items: dict[str, str]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        width = max(map(len, self.items)) + 2
+        return [f"{name:<{width}}{line}".rstrip() for name, line in self.items.items()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """kNN top-1 on the built-in test images, and where the run lies."""
+
+    raw_pixels: float
+    untrained: float
+    trained: float
+    run: Path
+    seconds: float
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [
+            "kNN top-1 on the 2,000 built-in test images (cosine, k=20, T=0.07):",
+            f"  raw pixels         {self.raw_pixels:.3f}",
+            f"  untrained encoder  {self.untrained:.3f}",
+            f"  trained encoder    {self.trained:.3f}   after {self.seconds:.0f} s, without labels",
+            f"encoder: {self.run / 'encoder.safetensors'}",
+            f"report: {self.run / 'report.html'}",
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """A protocol's outcome on features, beside its baselines.
+
+    Attributes:
+        protocol: name and version.
+        values: name -> value, the protocol's own first.
+        details: sample counts, intervals, hyper-parameters.
+    """
+
+    protocol: str
+    values: dict[str, float]
+    details: dict[str, Any]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [f"{name}: {value:.4f}" for name, value in self.values.items()]
