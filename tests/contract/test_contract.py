@@ -1,0 +1,275 @@
+"""What every method of the catalogue promises, whatever it computes."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from manyviews.core import Batch, Clock, Encoder, UsageError
+from manyviews.methods.catalog import METHODS, build, name_of
+from manyviews.parts.norm import BatchNorm
+from manyviews.parts.targets import EMA
+from tiny import DIM, PATCH, TinyConv, TinyViT, make_batch
+
+B = 8
+SMALL = {
+    "simclr": {"hidden": 32, "out": 16},
+    "moco": {"hidden": 32, "out": 16, "queue": 32, "norm_groups": 2},
+    "byol": {"hidden": 32, "out": 16},
+    "swav": {"hidden": 32, "out": 16, "prototypes": 12, "queue": 16, "queue_from": 0.0},
+    "dino": {"hidden": 32, "bottleneck": 16, "prototypes": 24},
+    "barlow": {"hidden": 32, "out": 32},
+    "vicreg": {"hidden": 32, "out": 32},
+    "mae": {"patch": PATCH, "width": 32, "depth": 1, "heads": 4},
+}
+CASES = [(name, TinyViT) for name in METHODS] + [(n, TinyConv) for n in METHODS if n != "mae"]
+
+
+def make(name, encoder, seed=0):
+    torch.manual_seed(seed)
+    return build(METHODS[name].config(**SMALL[name]), encoder()).train()
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1].__name__}")
+def case(request):
+    return request.param
+
+
+@pytest.fixture
+def method(case):
+    return make(*case)
+
+
+def batch_for(method, seed=0, **kwargs):
+    return make_batch(seed, size=B, local=2 if "local" in method.needs else 0, **kwargs)
+
+
+def train(method, steps, start=0):
+    """A trainer in miniature, two micro-batches a step; the losses it saw."""
+    optimizer = torch.optim.AdamW([p for g in method.param_groups() for p in g.params], lr=1e-3)
+    losses = []
+    for i in range(start, start + steps):
+        clock = Clock(i, 10)
+        for part in range(2):
+            step = method(batch_for(method, 2 * i + part), clock)
+            (step.total / 2).backward()
+            method.after_backward(step, clock)
+            losses.append(step.total.detach())
+        optimizer.step()
+        optimizer.zero_grad()
+        method.after_step(clock)
+    return losses
+
+
+def norm_statistics(method):
+    norms = {n for n, m in method.named_modules() if isinstance(m, BatchNorm)}
+    kinds = ("running_mean", "running_var", "num_batches_tracked")
+    return {f"{n}.{kind}" for n in norms for kind in kinds}
+
+
+def state_but_norms(method):
+    skip = norm_statistics(method)
+    return {k: v.clone() for k, v in method.state_dict().items() if k not in skip}
+
+
+def test_every_method_is_under_this_contract():
+    assert set(SMALL) == set(METHODS)
+
+
+def test_forward_reads_state_and_writes_only_batch_norm_statistics(method):
+    train(method, 2)
+    before = state_but_norms(method)
+    first = method(batch_for(method, 9), Clock(2, 10))
+    second = method(batch_for(method, 9), Clock(2, 10))
+    after = method.state_dict()
+    assert [k for k, v in before.items() if not torch.equal(v, after[k])] == []
+    assert {k: v.item() for k, v in first.losses.items()} == {
+        k: v.item() for k, v in second.losses.items()
+    }
+
+
+def test_no_norm_of_torchs_own_is_left(method):
+    common = nn.modules.batchnorm._BatchNorm
+    assert [n for n, m in method.named_modules() if isinstance(m, common)] == []
+
+
+def test_losses_are_finite_and_reach_every_trainable_parameter(method):
+    step = method(batch_for(method), Clock(1, 10))
+    assert all(x.shape == () and x.isfinite() and x.requires_grad for x in step.losses.values())
+    step.total.backward()
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            # A bias before a batch norm has no effect, so only matrices must have one.
+            assert parameter.ndim == 1 or parameter.grad.any(), name
+
+
+def test_losses_keep_full_precision_under_autocast(method):
+    batch = batch_for(method)
+    full = method(batch, Clock(1, 10)).losses
+    with torch.autocast("cpu", torch.bfloat16):
+        half = method(batch, Clock(1, 10)).losses
+    for name, loss in half.items():
+        assert loss.dtype == torch.float32
+        assert abs(loss.item() / full[name].item() - 1) < 0.1
+
+
+def test_the_step_has_the_promised_shapes(method):
+    step = method(batch_for(method), Clock(1, 10))
+    assert step.losses
+    views = step.embedding.shape[1]
+    assert step.embedding.shape == (B, views, DIM)
+    assert 1 <= views <= 2
+    assert not step.embedding.requires_grad
+    if step.projection is not None:
+        assert step.projection.ndim == 3
+        assert step.projection.shape[:2] == (B, views)
+        assert not step.projection.requires_grad
+    assert not any(x.requires_grad for x in step.fresh.values())
+    known = {"target_entropy", "usage_entropy", "prediction_std", "contrastive_floor"}
+    assert set(step.watch) <= known
+    assert all(x.shape == () and not x.requires_grad for x in step.watch.values())
+    assert torch.equal(step.total, torch.stack(list(step.losses.values())).sum())
+
+
+@pytest.mark.parametrize("name", [n for n in METHODS if n != "mae"])  # MAE sees parts of images
+def test_the_embedding_is_what_the_kept_encoder_gives(name):
+    method = make(name, TinyViT)
+    batch = batch_for(method)
+    embedding = method(batch, Clock(0, 10)).embedding
+    for v in range(embedding.shape[1]):
+        expected = method.encoder(batch.views["global"][:, v]).pooled
+        torch.testing.assert_close(embedding[:, v], expected, rtol=1e-4, atol=1e-5)
+
+
+class Watched(dict):
+    """A dictionary that remembers what was read."""
+
+    def __init__(self, items):
+        super().__init__(items)
+        self.seen = set()
+
+    def __getitem__(self, key):
+        self.seen.add(key)
+        return super().__getitem__(key)
+
+
+def test_needs_are_what_the_method_reads(method):
+    batch = make_batch(0, size=B, local=2)
+    views, cues = Watched(batch.views), Watched(batch.cues)
+    method(Batch(views, batch.index, cues), Clock(1, 10))
+    read = views.seen | cues.seen
+    assert read <= set(method.needs)
+    assert {name for name, count in method.needs.items() if count > 0} <= read
+
+
+def test_the_least_that_is_needed_is_enough(method):
+    batch = make_batch(0, size=B, local=2)
+    views = {k: v[:, : method.needs.get(k, 0)] for k, v in batch.views.items()}
+    cues = {k: v[:, : method.needs.get(k, 0)] for k, v in batch.cues.items()}
+    views = {k: v for k, v in views.items() if v.shape[1]}
+    assert method(Batch(views, batch.index, cues), Clock(1, 10)).total.isfinite()
+
+
+def test_the_groups_hold_every_trainable_parameter_once(method):
+    grouped = [id(p) for group in method.param_groups() for p in group.params]
+    trainable = [id(p) for p in method.parameters() if p.requires_grad]
+    assert sorted(grouped) == sorted(trainable)
+
+
+def test_targets_start_as_copies_get_no_gradient_and_move_after_the_step(method):
+    targets = [m for m in method.modules() if isinstance(m, EMA)]
+    if not targets:
+        assert not hasattr(method, "target")
+        return
+    assert targets == [method.target]
+    online = list(method.online.parameters())
+    slow = list(method.target.copy.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(online, slow, strict=True))
+    assert {a.data_ptr() for a in online}.isdisjoint(a.data_ptr() for a in slow)
+    assert not any(p.requires_grad for p in slow)
+    batch, clock = batch_for(method), Clock(3, 10)
+    method(batch, clock).total.backward()
+    assert not any(p.grad is not None for p in slow)
+    before = [p.clone() for p in slow]
+    with torch.no_grad():
+        for p in online:
+            p.add_(1.0)
+    method.after_step(clock)
+    m = method.target.momentum.at(clock)
+    for old, new, source in zip(before, slow, online, strict=True):
+        torch.testing.assert_close(new, m * old + (1 - m) * source, rtol=1e-4, atol=1e-6)
+        assert not torch.equal(new, old)
+
+
+def test_targets_keep_their_own_norm_statistics(method):
+    if not hasattr(method, "target"):
+        return
+    method(batch_for(method), Clock(0, 10))
+    before = {k: v.clone() for k, v in method.target.named_buffers()}
+    with torch.no_grad():
+        for buffer in method.online.buffers():
+            buffer.add_(1)
+    method.after_step(Clock(0, 10))
+    assert all(torch.equal(v, before[k]) for k, v in method.target.named_buffers())
+
+
+def test_a_loaded_checkpoint_continues_exactly(case, method):
+    train(method, 2)
+    saved = {k: v.clone() for k, v in method.state_dict().items()}
+    expected = train(method, 2, start=2)
+    resumed = make(*case, seed=1)
+    resumed.load_state_dict(saved)
+    assert torch.equal(torch.stack(train(resumed, 2, start=2)), torch.stack(expected))
+
+
+def test_training_on_one_batch_lowers_the_loss(method):
+    parameters = [p for g in method.param_groups() for p in g.params]
+    optimizer = torch.optim.AdamW(parameters, lr=3e-3)
+    batch, clock, losses = batch_for(method), Clock(0, 100), []
+    for _ in range(30):  # without hooks: the loss itself stays the same function
+        step = method(batch, clock)
+        step.total.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(step.total.item())
+    assert losses[-1] < 0.95 * losses[0]
+
+
+def test_a_copy_of_a_method_shares_nothing(method):
+    twin = copy.deepcopy(method)
+    train(twin, 1)
+    fresh = {k: v.clone() for k, v in method.state_dict().items()}
+    train(twin, 1, start=1)
+    assert all(torch.equal(v, fresh[k]) for k, v in method.state_dict().items())
+
+
+def test_the_kept_encoder_is_part_of_the_method(method):
+    assert isinstance(method.encoder, Encoder)
+    assert any(m is method.encoder for m in method.modules())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_config_is_frozen_has_defaults_and_knows_its_name(name):
+    config = METHODS[name].config()
+    assert name_of(config) == name
+    field = dataclasses.fields(config)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(config, field, None)
+    assert all(f.kw_only for f in dataclasses.fields(config))
+    documented = METHODS[name].config.__doc__
+    assert [f.name for f in dataclasses.fields(config) if f"{f.name}:" not in documented] == []
+
+
+def test_a_config_of_no_method_is_refused_by_name():
+    with pytest.raises(UsageError, match=r"Clock configures no method; use one of SimCLRConfig"):
+        build(Clock(0, 1), TinyConv())
+
+
+def test_an_encoder_that_cannot_drop_patches_is_refused_by_mae():
+    method = make("mae", TinyConv)
+    with pytest.raises(UsageError, match="no tokens to keep"):
+        method(batch_for(method), Clock(0, 10))
