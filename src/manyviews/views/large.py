@@ -1,0 +1,102 @@
+"""Views of one photograph: torchvision's antialiased resize, then OpenCV on uint8.
+
+Pixels are rounded to levels after every operation, as in Pillow's and torchvision's pipelines.
+"""
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from manyviews.views import colour
+from manyviews.views.draw import BRIGHTNESS, CONTRAST, SATURATION, Draw
+from manyviews.views.plan import Crops
+from manyviews.views.resample import blur_radius
+
+Bytes = NDArray[np.uint8]
+
+_LEVELS = np.arange(256, dtype=np.float64)
+
+
+def make_large(image: Bytes, view: Draw, crops: Crops) -> Bytes:
+    """[S, S, C] uint8: one view of an image [H, W, C] uint8, C 1 or 3."""
+    x = _resize(image, view, crops)
+    if view.jitter:
+        for part in view.order:
+            x = _adjust(x, part, view, crops)
+    if view.grey and x.ndim == 3:
+        x = _bytes(cv2.cvtColor(cv2.cvtColor(x, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
+    if view.blur:
+        x = _blur(x, view.sigma)
+    if view.solarize:
+        x = _bytes(cv2.min(x, cv2.bitwise_not(x)))
+    return x.reshape(crops.size, crops.size, -1)
+
+
+def resize(image: Bytes, *, height: int, width: int, interpolation: str) -> Bytes:
+    """[height, width, C] uint8: an image [H, W, C] uint8 resized with antialiasing.
+
+    Pillow's filters in torch's integer arithmetic: within one level of Pillow.
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+    out = F.interpolate(planes, size=(height, width), mode=interpolation, antialias=True)
+    return np.ascontiguousarray(out[0].permute(1, 2, 0).numpy())
+
+
+def _resize(image: Bytes, view: Draw, crops: Crops) -> Bytes:
+    """[S, S, 3] or [S, S]: OpenCV wants no axis for a single channel."""
+    x = image[view.top : view.top + view.height, view.left : view.left + view.width]
+    x = resize(x, height=crops.size, width=crops.size, interpolation=crops.interpolation)
+    if view.flip:
+        x = _bytes(cv2.flip(x, 1))
+    return x.reshape(x.shape[:2]) if x.size == crops.size**2 else x
+
+
+def _adjust(x: Bytes, part: int, view: Draw, crops: Crops) -> Bytes:
+    if part == BRIGHTNESS:
+        return _map(x, _LEVELS * view.brightness) if crops.brightness else x
+    if part == CONTRAST:
+        return _contrast(x, view.contrast) if crops.contrast else x
+    if x.ndim == 2:
+        return x
+    if part == SATURATION:
+        return _saturation(x, view.saturation) if crops.saturation else x
+    return _hue(x, view.hue) if crops.hue else x
+
+
+def _map(x: Bytes, levels: NDArray[np.float64]) -> Bytes:
+    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return _bytes(cv2.LUT(x, table))
+
+
+def _contrast(x: Bytes, factor: float) -> Bytes:
+    grey = x if x.ndim == 2 else cv2.cvtColor(x, cv2.COLOR_RGB2GRAY)
+    mean = cv2.mean(grey)[0]
+    return _map(x, factor * _LEVELS + (1 - factor) * mean)
+
+
+def _saturation(x: Bytes, factor: float) -> Bytes:
+    matrix = factor * np.eye(3) + (1 - factor) * np.array(colour.LUMA)
+    return _bytes(cv2.transform(x, matrix))
+
+
+def _hue(x: Bytes, turns: float) -> Bytes:
+    levels = np.array(cv2.split(x), dtype=np.int16)
+    shift = np.array(turns, dtype=np.float32)
+    colour.turn(levels, shift, wrap=abs(turns) > colour.WRAP_FREE_HUE)
+    return _bytes(cv2.merge(list(levels.astype(np.uint8))))
+
+
+def _blur(x: Bytes, sigma: float) -> Bytes:
+    radius = min(int(blur_radius(np.array([sigma]))[0]), len(x) - 1)
+    side = 2 * radius + 1
+    blurred = cv2.GaussianBlur(x, (side, side), sigma, borderType=cv2.BORDER_REFLECT_101)
+    return _bytes(blurred)
+
+
+def _bytes(x: object) -> Bytes:
+    """OpenCV's stubs do not say that uint8 gives uint8."""
+    return np.asarray(x, dtype=np.uint8)

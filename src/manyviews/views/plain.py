@@ -1,0 +1,80 @@
+"""The deterministic transform of evaluation and embedding, and normalisation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from manyviews.views.large import resize
+
+Bytes = NDArray[np.uint8]
+
+_PHOTOGRAPH = 96
+"""From this side on, images are resized a little larger and cropped, as ImageNet protocols do."""
+
+
+class Plain:
+    """One fixed view of each image, antialiased.
+
+    Sides of 96 and more: the shorter side becomes side * 256 / 224, then the central square is
+    cut out. Smaller: the whole image becomes the square (thumbnails have no border to spare).
+
+    Attributes:
+        size: side S of the result, in pixels.
+        channels: 1 or 3, of every image.
+        mean: per channel, of pixels in [0, 1]; one number serves all.
+        std: likewise.
+    """
+
+    def __init__(
+        self, size: int, *, channels: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        """Keep the numbers; nothing is read or drawn."""
+        self.size = size
+        self.channels = channels
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+
+    def uint8(self, images: Sequence[Bytes] | Bytes) -> Bytes:
+        """[B, S, S, C] uint8 of images [H, W, C] uint8."""
+        out = np.empty((len(images), self.size, self.size, self.channels), dtype=np.uint8)
+        for row, image in zip(out, images, strict=True):
+            row[...] = self._one(image)
+        return out
+
+    def __call__(self, images: Sequence[Bytes] | Bytes) -> Tensor:
+        """[B, C, S, S] float32, normalised, of images [H, W, C] uint8."""
+        return normalise(torch.from_numpy(self.uint8(images)), self.mean, self.std)
+
+    def _one(self, image: Bytes) -> Bytes:
+        size = self.size
+        if size < _PHOTOGRAPH:
+            return resize(image, height=size, width=size, interpolation="bilinear")
+        short = size * 256 // 224
+        height, width = image.shape[:2]
+        # Truncated as torchvision's Resize does.
+        if height <= width:
+            height, width = short, int(short * width / height)
+        else:
+            height, width = int(short * height / width), short
+        image = resize(image, height=height, width=width, interpolation="bilinear")
+        top, left = round((height - size) / 2), round((width - size) / 2)
+        return image[top : top + size, left : left + size]
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """[..., C, H, W] float32, (x / 255 - mean) / std, of images [..., H, W, C] uint8.
+
+    The result keeps the order in memory of the input: it is channels-last.
+
+    Args:
+        images: any leading dimensions, any device.
+        mean: per channel, of pixels in [0, 1]; one number serves all channels.
+        std: likewise.
+    """
+    center = torch.tensor(mean, dtype=torch.float32, device=images.device)
+    scale = torch.tensor(std, dtype=torch.float32, device=images.device)
+    out = images.to(torch.float32).mul_(1 / (255 * scale)).sub_(center / scale)
+    return out.movedim(-1, -3)

@@ -1,0 +1,61 @@
+"""One view at a time with Pillow and torchvision: what the fast engine must agree with."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tv
+
+from manyviews.views.draw import BRIGHTNESS, CONTRAST, SATURATION, Draw, Floats
+from manyviews.views.plan import Crops
+from manyviews.views.resample import blur_radius
+
+
+def apply(image: NDArray[np.uint8], view: Draw, crops: Crops) -> NDArray[np.uint8]:
+    """[S, S, C] uint8: one view of an image [H, W, C] uint8, C 1 or 3.
+
+    Crop and resize are Pillow's; colours are torchvision's on float images, not rounded between
+    operations; the blur is a true Gaussian (`resample.blur_radius`), mirrored at the borders;
+    solarising is on whole levels.
+    """
+    x = _resized(image, view, crops)
+    if view.flip:
+        x = tv.horizontal_flip(x)
+    if view.jitter:
+        for part in view.order:
+            x = _adjusted(x, part, view, crops)
+    if view.grey and len(x) == 3:
+        x = tv.rgb_to_grayscale(x, num_output_channels=3)
+    if view.blur:
+        x = _blurred(x, view.sigma)
+    levels = (x * 255).round().to(torch.uint8)
+    if view.solarize:
+        levels = tv.solarize(levels, 128)
+    return np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
+
+
+def _resized(image: NDArray[np.uint8], view: Draw, crops: Crops) -> Tensor:
+    pixels = image[view.top : view.top + view.height, view.left : view.left + view.width]
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    how = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+    resized = np.array(picture.resize((crops.size, crops.size), how[crops.interpolation]))
+    return torch.from_numpy(resized.reshape(crops.size, crops.size, -1)).permute(2, 0, 1) / 255
+
+
+def _adjusted(x: Tensor, part: int, view: Draw, crops: Crops) -> Tensor:
+    if part == BRIGHTNESS:
+        return tv.adjust_brightness(x, view.brightness) if crops.brightness else x
+    if part == CONTRAST:
+        return tv.adjust_contrast(x, view.contrast) if crops.contrast else x
+    if len(x) == 1:
+        return x
+    if part == SATURATION:
+        return tv.adjust_saturation(x, view.saturation) if crops.saturation else x
+    return tv.adjust_hue(x, view.hue) if crops.hue else x
+
+
+def _blurred(x: Tensor, sigma: float) -> Tensor:
+    sigmas: Floats = np.array([sigma])
+    radius = min(int(blur_radius(sigmas)[0]), x.shape[-1] - 1)
+    return tv.gaussian_blur(x, [2 * radius + 1] * 2, [sigma] * 2)
