@@ -26,6 +26,7 @@ def build(config: EncoderConfig) -> Encoder:
     _check_numbers(config)
     if config.name == "resnet_small":
         return _resnet_small(config)
+    _refuse(config, "grid")
     import timm
 
     # A name with a colon or slash would make timm look on the network or on the disk.
@@ -51,6 +52,7 @@ def _resnet_small(config: EncoderConfig) -> Encoder:
         width=config.width or 32,
         depth=config.depth or 1,
         stride=1 if config.stem == "small" else 2,
+        grid=config.grid,
         zero_init=config.zero_init,
     )
 
@@ -63,6 +65,7 @@ def _check_numbers(config: EncoderConfig) -> None:
         "width": (0, 16384),
         "depth": (0, 1024),
         "heads": (0, 1024),
+        "grid": (1, 16),
         "drop_path": (0, 0.99),
     }
     for field, (low, high) in bounds.items():

@@ -24,6 +24,8 @@ class EncoderConfig:
             MAE's initial weights (Xavier).
         pool: what `pooled` is in a ViT: the class token or the mean of the patch tokens, both
             after the final norm. Other encoders pool as timm does, nearly always by the mean.
+        grid: of resnet_small: `pooled` keeps the means of grid x grid parts of the last map, side
+            by side; 1 is the global mean.
         zero_init: of ResNets: each residual branch begins at zero (its last batch norm's scale).
         drop_path: stochastic depth rate.
     """
@@ -38,5 +40,6 @@ class EncoderConfig:
     heads: int = 0
     positions: Literal["learned", "sincos"] = "learned"
     pool: Literal["cls", "mean"] = "cls"
+    grid: int = 1
     zero_init: bool = True
     drop_path: float = 0.0

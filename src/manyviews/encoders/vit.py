@@ -98,7 +98,7 @@ class ViT(Encoder):
         if hide is not None:
             tokens = torch.where(hide.where[..., None], hide.token.to(tokens.dtype), tokens)
         extra = [t for t in (model.cls_token, model.reg_token) if t is not None]
-        prefix = [t.expand(len(x), -1, -1) for t in extra]
+        prefix = [t.expand(grid.shape[0], -1, -1) for t in extra]
         positions = self._positions((grid.shape[1], grid.shape[2]))
         if positions is None:
             tokens = torch.cat([*prefix, tokens], dim=1)

@@ -1,0 +1,326 @@
+"""The encoder that a user keeps, and what it can be turned into: timm weights and ONNX."""
+
+import dataclasses
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from manyviews import encoders
+from manyviews.core import Encoder, Failure, UsageError
+from manyviews.data import decode
+from manyviews.encoders import file
+from manyviews.encoders.config import EncoderConfig
+from manyviews.encoders.file import About
+from manyviews.encoders.weights import network
+from manyviews.views.plain import Plain
+
+ONNX_TOLERANCE = 1e-4
+"""Largest difference to torch that an ONNX model may have."""
+
+MAX_PIXELS = 200_000_000
+"""Larger images are refused before they are decoded; the default of `Data.max_pixels`."""
+
+Picture = str | Path | Image.Image | NDArray[np.uint8]
+"""An image: its file, a Pillow image, or uint8 [H, W] or [H, W, C]."""
+
+_log = logging.getLogger("manyviews")
+
+
+class Embedder(nn.Module):
+    """A trained encoder, frozen: normalised images [B, C, H, W] in, embeddings [B, D] out.
+
+    It stays in evaluation mode. To train it further, take `encoder` and thaw its parameters.
+
+    Attributes:
+        encoder: the network.
+        config: how it was built.
+        info: what was said of it when it was saved (method, data, steps).
+        plain: the evaluation transform, with the size, mean and std of training.
+        dim: D.
+    """
+
+    def __init__(self, encoder: Encoder, about: About) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.config, self.info = about.encoder, dict(about.info)
+        self.mean, self.std = about.mean, about.std
+        self.dim = encoder.dim
+        channels, side = about.encoder.channels, about.encoder.image_size
+        self.plain = Plain(side, channels=channels, mean=about.mean, std=about.std)
+        self.requires_grad_(requires_grad=False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "Embedder":  # noqa: FBT001, FBT002 - as nn.Module
+        """Stay in evaluation mode, whatever the module around it does."""
+        del mode
+        return super().train(mode=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] normalised -> [B, D]."""
+        return self.encoder(x).pooled
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] normalised -> [B, N, D], one row for each place in the image."""
+        return self.encoder(x).tokens
+
+    def transform(self, image: Picture) -> Tensor:
+        """One image -> [C, S, S] float, resized and normalised as the encoder wants it.
+
+        Args:
+            image: a file, a Pillow image or an array (see `Picture`).
+
+        Raises:
+            UsageError: it cannot be read or has other channels.
+        """
+        return self.plain([_pixels(image, self.config.channels)])[0]
+
+
+def save_encoder(
+    path: str | Path,
+    encoder: Encoder,
+    *,
+    config: EncoderConfig,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    info: Mapping[str, str],
+) -> None:
+    """Write a self-describing safetensors file, whole or not at all.
+
+    The tensors of timm models have timm's names.
+
+    Args:
+        path: usually encoder.safetensors.
+        encoder: as `encoders.build(config)` builds it.
+        config: how to build it again.
+        mean: per channel, of pixels in [0, 1], that training normalised with.
+        std: likewise.
+        info: strings to keep with it, for instance the method.
+    """
+    resize = _resize_rule(config.image_size)
+    about = About(encoder=config, mean=mean, std=std, resize=resize, info=info)
+    file.write(Path(path), encoder, about)
+
+
+def load_encoder(path: str | Path) -> Embedder:
+    """Read what `save_encoder` wrote. Never unpickles, never downloads.
+
+    Raises:
+        UsageError: the file is missing, broken, from another program, or its description and its
+            weights do not agree.
+    """
+    path = Path(path)
+    about, state = file.read(path)
+    if about.resize != _resize_rule(about.encoder.image_size):
+        raise UsageError(
+            f"{path} was trained for another way of resizing images ({about.resize}). "
+            "Use the version of manyviews that wrote it."
+        )
+    with torch.random.fork_rng(devices=[]):  # the random weights are thrown away
+        encoder = encoders.build(about.encoder)
+    try:
+        network(encoder).load_state_dict(state)
+    except RuntimeError as error:
+        problem = [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+        raise UsageError(
+            f"The weights in {path} are not those of the encoder {about.encoder.name} that it "
+            f"describes ({problem[:200]}). Export it again from its run."
+        ) from None
+    return Embedder(encoder, about)
+
+
+def export_timm(path_in: str | Path, path_out: str | Path) -> str:
+    """Write weights that timm loads with strict=True.
+
+    Args:
+        path_in: an encoder file.
+        path_out: a .safetensors file.
+
+    Returns:
+        The lines of Python that load it; the model then gives the same embeddings.
+
+    Raises:
+        UsageError: the encoder is none of timm's.
+    """
+    embedder = load_encoder(path_in)
+    config = embedder.config
+    if config.name == "resnet_small":
+        raise UsageError("timm has no resnet_small. Use --format safetensors or --format onnx.")
+    from manyviews.encoders.timm_model import arguments  # imports timm, which takes two seconds
+
+    file.write_tensors(Path(path_out), embedder.encoder, {"format": "pt"})
+    name, given = arguments(dataclasses.replace(config, drop_path=0.0, zero_init=True))
+    listed = ", ".join(f"{key}={value!r}" for key, value in given.items())
+    lines = [
+        "import timm",
+        "from safetensors.torch import load_file",
+        "",
+        f'model = timm.create_model("{name}", pretrained=False, {listed})',
+    ]
+    if config.stem == "small":
+        width = cast("Any", network(embedder.encoder)).conv1.out_channels
+        lines.insert(1, "import torch")
+        lines += [
+            f"model.conv1 = torch.nn.Conv2d({config.channels}, {width}, 3, 1, 1, bias=False)",
+            "model.maxpool = torch.nn.Identity()",
+        ]
+    side = config.image_size
+    lines += [
+        f"model.load_state_dict(load_file({str(path_out)!r}))",
+        "model.eval()",
+        f"# Input [B, {config.channels}, {side}, {side}]: pixels in [0, 1], minus "
+        f"{list(embedder.mean)}, divided by {list(embedder.std)}.",
+        f"# Resize: {_resize_rule(side)}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
+    """Write an ONNX model: "image" [batch, C, S, S] normalised -> "embedding" [batch, D].
+
+    Mean, std and the resize rule are in the model's metadata.
+
+    Args:
+        path_in: an encoder file.
+        path_out: an .onnx file.
+
+    Returns:
+        Largest absolute difference to torch on random images, or None where onnxruntime is not
+        installed to compare.
+
+    Raises:
+        UsageError: the packages for ONNX are missing.
+        Failure: the model cannot be expressed, or its output differs by more than 1e-4.
+    """
+    try:
+        import onnx
+        import onnxscript as _  # noqa: F401 - torch.onnx needs it
+    except ImportError as error:
+        raise UsageError(
+            f"ONNX export needs the package {error.name}. Install manyviews[onnx]."
+        ) from None
+    embedder, path_out = load_encoder(path_in), Path(path_out)
+    path_out.parent.mkdir(parents=True, exist_ok=True)
+    partial = path_out.with_name(path_out.name + ".tmp")
+    try:
+        _trace(embedder, partial)
+        model = onnx.load(partial)
+        words = {"mean": json.dumps(embedder.mean), "std": json.dumps(embedder.std)}
+        words |= {"resize": _resize_rule(embedder.config.image_size)}
+        onnx.helper.set_model_props(model, embedder.info | words)
+        onnx.save(model, partial)
+        difference = _difference(embedder, partial)
+        if difference is not None and not difference <= ONNX_TOLERANCE:
+            raise Failure(
+                f"The ONNX model's output differs from torch by {difference:.2g}, more than "
+                f"{ONNX_TOLERANCE:g}; nothing was written. Use --format timm or safetensors."
+            )
+        partial.replace(path_out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return difference
+
+
+def _trace(embedder: Embedder, path: Path) -> None:
+    config = embedder.config
+    image = torch.zeros(2, config.channels, config.image_size, config.image_size)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
+            torch.onnx.export(
+                embedder,
+                (image,),
+                path,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+                input_names=["image"],
+                output_names=["embedding"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+    except Exception as error:  # a compiler's: of any kind; the user gets one line
+        raise _no_onnx(embedder, error) from None
+
+
+def _no_onnx(embedder: Embedder, error: Exception) -> Failure:
+    _log.debug("ONNX export failed", exc_info=error)
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return Failure(
+        f"The encoder {embedder.config.name} cannot be had in ONNX ({line[:200]}). "
+        "Use --format timm or safetensors."
+    )
+
+
+def _difference(embedder: Embedder, path: Path) -> float | None:
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    side, worst = embedder.config.image_size, 0.0
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        for batch in (1, 3):  # neither is the traced one
+            generator = torch.Generator().manual_seed(batch)
+            image = torch.randn(batch, embedder.config.channels, side, side, generator=generator)
+            output = cast("list[NDArray[np.float32]]", session.run(None, {"image": image.numpy()}))
+            worst = max(worst, float((embedder(image) - torch.from_numpy(output[0])).abs().max()))
+    except Exception as error:  # onnxruntime's have no other common class
+        raise _no_onnx(embedder, error) from None
+    return worst
+
+
+def _resize_rule(side: int) -> str:
+    """What `Plain` does, in words; saved, so that a later change of it is noticed."""
+    if side >= 96:
+        return f"shorter side to {side * 256 // 224}, bilinear, antialiased; then centre crop"
+    return f"to {side}x{side}, bilinear, antialiased"
+
+
+def _pixels(
+    image: str | Path | Image.Image | NDArray[np.uint8], channels: int
+) -> NDArray[np.uint8]:
+    """[H, W, channels] uint8."""
+    if isinstance(image, str | Path):
+        try:
+            return decode.read(str(image), channels=channels, max_pixels=MAX_PIXELS)
+        except decode.Unreadable as error:
+            raise UsageError(
+                f"{image} cannot be read: {error.reason}. Give another file."
+            ) from None
+    if isinstance(image, Image.Image):
+        image = _from_pillow(image, channels)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise UsageError(
+            f"An array of {image.dtype} {list(image.shape)} is no image. "
+            "Give uint8 [height, width] or [height, width, channels]."
+        )
+    image = image[..., None] if image.ndim == 2 else image
+    found = image.shape[2]
+    if found == channels:
+        return image
+    if (found, channels) == (1, 3):
+        return np.repeat(image, 3, axis=2)
+    if (found, channels) == (3, 1):
+        return np.asarray(Image.fromarray(image).convert("L"))[..., None]
+    raise UsageError(f"The image has {found} channels and the encoder takes {channels}.")
+
+
+def _from_pillow(image: Image.Image, channels: int) -> NDArray[np.uint8]:
+    """As `decode.read` treats the same image in a file."""
+    if image.mode.startswith(("I", "F")):
+        raise UsageError(
+            f"A Pillow image of mode {image.mode} has more than 8 bits. Give its file instead."
+        )
+    image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:
+        clear = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+    return np.asarray(image.convert("L" if channels == 1 else "RGB"))
