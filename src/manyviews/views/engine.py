@@ -10,7 +10,7 @@ from manyviews.views.draw import GLOBAL, LOCAL, Ints, draw
 from manyviews.views.large import make_large
 from manyviews.views.masks import masks
 from manyviews.views.plan import Crops, Views
-from manyviews.views.small import make_small
+from manyviews.views.small import Small
 
 Bytes = NDArray[np.uint8]
 Images = Sequence[Bytes] | Bytes
@@ -44,6 +44,12 @@ class Engine:
         self.views = views
         self.channels = channels
         self.seed = seed
+        plans = {"global": (GLOBAL, views.global_), "local": (LOCAL, views.local)}
+        self._families = {
+            name: (family, Small(crops, channels=channels))
+            for name, (family, crops) in plans.items()
+            if crops.count
+        }
 
     def __call__(
         self, images: Images, index: Ints, epoch: int
@@ -59,15 +65,16 @@ class Engine:
             name -> [B, V, S, S, C] uint8, for families with at least one view; and
             name -> cue: "mask" [B, V, N] bool, True = hidden, when the plan has masks.
         """
-        families = (("global", GLOBAL, self.views.global_), ("local", LOCAL, self.views.local))
         made = {
-            name: self._family(images, index, epoch, family, crops)
-            for name, family, crops in families
-            if crops.count
+            name: self._family(images, index, epoch, family, small)
+            for name, (family, small) in self._families.items()
         }
         return made, self._cues(index, epoch)
 
-    def _family(self, images: Images, index: Ints, epoch: int, family: int, crops: Crops) -> Bytes:
+    def _family(
+        self, images: Images, index: Ints, epoch: int, family: int, make_small: Small
+    ) -> Bytes:
+        crops = make_small.crops
         sides = np.array([image.shape[:2] for image in images], dtype=np.int64).reshape(-1, 2)
         draws = draw(
             crops,
@@ -80,13 +87,13 @@ class Engine:
         )
         small = (sides.max(axis=1, initial=0) <= SMALL) & (crops.size <= _SMALL_VIEW)
         if small.all():
-            return make_small(_stack(images, sides), draws, crops)
+            return make_small(_stack(images, sides), draws)
         shape = (len(images), crops.count, crops.size, crops.size, self.channels)
         out = np.empty(shape, dtype=np.uint8)
         rows = np.flatnonzero(small)
         if len(rows):
             stack = _stack([images[row] for row in rows.tolist()], sides[rows])
-            out[rows] = make_small(stack, draws.take(rows), crops)
+            out[rows] = make_small(stack, draws.take(rows))
         for row in np.flatnonzero(~small).tolist():
             for view in range(crops.count):
                 out[row, view] = make_large(images[row], draws.one(row, view), crops)

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.views.draw import Bools, Floats, Ints
+from manyviews.views.draw import Floats, Ints
 
 Pixels = NDArray[np.float32]
 
@@ -25,7 +25,6 @@ def resize_weights(
     *,
     extent: int,
     size: int,
-    flip: Bools | None,
     interpolation: Literal["bilinear", "bicubic"],
 ) -> Pixels:
     """[n, size, extent] float32: row o holds the share of each input pixel in output pixel o.
@@ -38,15 +37,12 @@ def resize_weights(
         length: [n] pixels in the crop.
         extent: pixels in the input, cropped or not.
         size: pixels in the output.
-        flip: [n], whether the output runs backwards.
         interpolation: the filter.
     """
     scale = length / size
     narrow = 1 / np.maximum(scale, 1)
     outputs = np.arange(size) + 0.5
     centers = start[:, None] + scale[:, None] * outputs
-    if flip is not None:
-        centers = np.where(flip[:, None], centers[:, ::-1], centers)
     inputs = np.arange(extent)
     outside = (inputs < start[:, None]) | (inputs >= (start + length)[:, None])
     # Positions as whole numbers of 2^-17, so that distances and their sums are exact too.
@@ -69,30 +65,70 @@ def resize_weights(
     return weights
 
 
-def blur_weights(sigma: Floats, *, size: int) -> Pixels:
-    """[n, size, size] float32: a Gaussian, mirrored at the borders, for each row of pixels.
+class ResizeTable:
+    """`resize_weights` for one size and filter, remembering the answers for small images.
 
-    Truncated at `blur_radius` and normalised; whole numbers of 2^-14 that sum to exactly 1.
-
-    Args:
-        sigma: [n] standard deviations in pixels.
-        size: pixels in a row.
+    An axis of 32 pixels has only 528 different crops: looking their weights up is ten times
+    faster than computing them. The answers are the same bits either way.
     """
-    radius = np.minimum(blur_radius(sigma), size - 1)
-    reach = int(radius.max())
-    offsets = np.arange(-reach, reach + 1)
-    taps = np.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
-    taps[np.abs(offsets) > radius[:, None]] = 0
-    taps = np.rint(taps / taps.sum(axis=-1, keepdims=True) * 2.0**14)
-    taps[:, reach] += 2.0**14 - taps.sum(axis=-1)
-    spread = np.zeros((len(offsets), size, size), dtype=np.float32)
-    rows = np.arange(size)
-    for number, offset in enumerate(offsets):
-        mirrored = np.abs(rows + offset)
+
+    _TABLES = 4
+    _BYTES = 1 << 24
+
+    def __init__(self, size: int, interpolation: Literal["bilinear", "bicubic"]) -> None:
+        self._size = size
+        self._interpolation: Literal["bilinear", "bicubic"] = interpolation
+        self._tables: dict[int, Pixels] = {}
+
+    def __call__(self, start: Ints, length: Ints, *, extent: int) -> Pixels:
+        """[n, size, extent] float32; arguments as in `resize_weights`."""
+        table = self._tables.get(extent)
+        if table is None:
+            large = 2 * extent * (extent + 1) * self._size * extent > self._BYTES
+            if large or len(self._tables) == self._TABLES:
+                return self._compute(start, length, extent)
+            starts, ends = np.triu_indices(extent)
+            table = self._compute(starts, ends - starts + 1, extent)
+            self._tables[extent] = table
+        # Position of (start, end) among the pairs that `triu_indices` counts row by row.
+        return table[start * extent - start * (start - 1) // 2 + length - 1]
+
+    def _compute(self, start: Ints, length: Ints, extent: int) -> Pixels:
+        return resize_weights(
+            start, length, extent=extent, size=self._size, interpolation=self._interpolation
+        )
+
+
+class BlurTable:
+    """Gaussian blurs of rows of `size` pixels, mirrored at the borders, as matrices."""
+
+    def __init__(self, size: int, largest: float) -> None:
+        """Prepare for standard deviations up to `largest` pixels."""
+        self._reach = min(int(blur_radius(np.array([largest]))[0]), size - 1)
+        self._size = size
+        offsets = np.arange(-self._reach, self._reach + 1)
+        rows = np.arange(size)
+        mirrored = np.abs(rows + offsets[:, None])
         mirrored = np.minimum(mirrored, 2 * (size - 1) - mirrored)
-        spread[number, rows, mirrored] = 2.0**-14
-    weights = taps.astype(np.float32) @ spread.reshape(len(offsets), -1)
-    return weights.reshape(-1, size, size)
+        spread = np.zeros((len(offsets), size, size), dtype=np.float32)
+        np.put_along_axis(spread, mirrored[..., None], 2.0**-14, axis=-1)
+        self._spread = spread.reshape(len(offsets), -1)
+
+    def __call__(self, sigma: Floats) -> Pixels:
+        """[n, size, size] float32: row o holds the share of each input pixel in output pixel o.
+
+        Truncated at `blur_radius` and normalised; whole numbers of 2^-14 that sum to exactly 1.
+
+        Args:
+            sigma: [n] standard deviations in pixels.
+        """
+        offsets = np.arange(-self._reach, self._reach + 1)
+        taps = np.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
+        taps[np.abs(offsets) > blur_radius(sigma)[:, None]] = 0
+        taps = np.rint(taps / taps.sum(axis=-1, keepdims=True) * 2.0**14)
+        taps[:, self._reach] += 2.0**14 - taps.sum(axis=-1)
+        weights = taps.astype(np.float32) @ self._spread
+        return weights.reshape(-1, self._size, self._size)
 
 
 def blur_radius(sigma: Floats) -> Ints:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from manyviews.views import colour
 from manyviews.views.draw import BRIGHTNESS, CONTRAST, HUE, ORDERS, SATURATION, Draws, Ints
 from manyviews.views.plan import Crops
-from manyviews.views.resample import Pixels, blur_weights, resize_weights
+from manyviews.views.resample import BlurTable, Pixels, ResizeTable
 
 Bytes = NDArray[np.uint8]
 
@@ -29,77 +29,92 @@ _FACTOR = {
 }
 
 
-def make_small(images: Bytes, draws: Draws, crops: Crops) -> Bytes:
-    """[B, V, S, S, C] uint8 views of images [B, H, W, C] uint8, as `draws` says.
+class Small:
+    """Makes the views of one family.
 
-    H and W may be larger than an image was; `draws` keeps crops inside it.
+    Attributes:
+        crops: the plan of the family.
+        channels: of every image, 1 or 3.
     """
-    batch, _, _, channels = images.shape
-    count, size = draws.top.shape[1], crops.size
-    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32)
-    every = draws.flat()
-    out = np.empty((batch * count, size, size, channels), dtype=np.uint8)
-    wrap = crops.hue > colour.WRAP_FREE_HUE
-    for parts, rows in _slices(every, crops, channels):
-        views = every.take(rows)
-        x = _resize(planes[rows // count], views, crops)
+
+    def __init__(self, crops: Crops, *, channels: int) -> None:
+        """Prepare the tables that all batches share."""
+        self.crops = crops
+        self.channels = channels
+        self._resize_table = ResizeTable(crops.size, crops.interpolation)
+        self._blur_table = BlurTable(crops.size, crops.sigma[1])
+        self._wrap = crops.hue > colour.WRAP_FREE_HUE
+        strengths = (crops.brightness, crops.contrast, crops.saturation, crops.hue)
+        active = [part for part in range(4 if channels == 3 else 2) if strengths[part] > 0]
+        chains = [tuple(int(part) for part in order if part in active) for order in ORDERS]
+        self._chains = [(), *sorted(set(chains) - {()})]
+        self._chain_of_order = np.array([self._chains.index(chain) for chain in chains])
+
+    def __call__(self, images: Bytes, draws: Draws) -> Bytes:
+        """[B, V, S, S, C] uint8 views of images [B, H, W, C] uint8, as `draws` says.
+
+        H and W may be larger than an image was; `draws` keeps crops inside it.
+        """
+        batch, count, size = len(images), self.crops.count, self.crops.size
+        planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32)
+        every = draws.flat()
+        out = np.empty((batch * count, size, size, self.channels), dtype=np.uint8)
+        for parts, rows in self._slices(every):
+            out[rows] = self._slice(planes[rows // count], every.take(rows), parts)
+        return out.reshape(batch, count, size, size, self.channels)
+
+    def _slices(self, every: Draws) -> Iterator[tuple[tuple[int, ...], Ints]]:
+        """Yield (parts of jitter in order, rows that want just these), a cache's worth at a time.
+
+        Within each, rows to be blurred come last.
+        """
+        chain = np.where(every.jitter, self._chain_of_order[every.order], 0)
+        ordered = np.argsort(2 * chain + every.blur, kind="stable")
+        ends = np.cumsum(np.bincount(chain, minlength=len(self._chains)))
+        step = max(1, _CACHED // (self.crops.size**2 * self.channels))
+        for parts, rows in zip(self._chains, np.split(ordered, ends[:-1]), strict=True):
+            for first in range(0, len(rows), step):
+                yield parts, rows[first : first + step]
+
+    def _slice(self, images: Pixels, views: Draws, parts: tuple[int, ...]) -> Bytes:
+        size = self.crops.size
+        x = self._resized(images, views)
         for part in parts:
-            colour.adjust(x, part, getattr(views, _FACTOR[part]), wrap=wrap)
-        if channels == 3 and views.grey.any():
+            colour.adjust(x, part, getattr(views, _FACTOR[part]), wrap=self._wrap)
+        if self.channels == 3 and views.grey.any():
             x[:, views.grey] = colour.grey(x[:, views.grey])
-        if views.blur.any():
-            x[:, views.blur] = _blur(x[:, views.blur], views.sigma[views.blur], size)
-        made = _levels(x).reshape(len(rows), size, size, channels)
+        blurred = int(views.blur.sum())
+        if blurred:
+            self._blur(x[:, -blurred:], views.sigma[-blurred:])
+        made = _levels(x).reshape(-1, size, size, self.channels)
         if views.solarize.any():
             made[views.solarize] = np.minimum(made[views.solarize], ~made[views.solarize])
-        out[rows] = made
-    return out.reshape(batch, count, size, size, channels)
+        return made
 
+    def _resized(self, x: Pixels, views: Draws) -> Pixels:
+        """[C, n, S*S] whole levels: x [n, C, H, W] cropped, resized and flipped.
 
-def _slices(every: Draws, crops: Crops, channels: int) -> Iterator[tuple[tuple[int, ...], Ints]]:
-    """Yield (parts of jitter in order, rows that want just these), a cache's worth at a time."""
-    strengths = (crops.brightness, crops.contrast, crops.saturation, crops.hue)
-    usable = 4 if channels == 3 else 2
-    active = [part for part in range(usable) if strengths[part] > 0]
-    sequences = [tuple(int(part) for part in order if part in active) for order in ORDERS]
-    distinct = [(), *sorted(set(sequences) - {()})]
-    kind = np.array([distinct.index(sequence) for sequence in sequences])
-    kinds = np.where(every.jitter, kind[every.order], 0)
-    step = max(1, _CACHED // (crops.size**2 * channels))
-    ordered = np.argsort(kinds, kind="stable")
-    ends = np.cumsum(np.bincount(kinds, minlength=len(distinct)))
-    for parts, rows in zip(distinct, np.split(ordered, ends[:-1]), strict=True):
-        for first in range(0, len(rows), step):
-            yield parts, rows[first : first + step]
+        Rounded to levels between the two directions, as Pillow does.
+        """
+        n, channels, height, width = x.shape
+        size, clip = self.crops.size, self.crops.interpolation == "bicubic"
+        across = self._resize_table(views.left, views.width, extent=width)
+        across[views.flip] = across[views.flip, ::-1]
+        down = self._resize_table(views.top, views.height, extent=height)
+        rows = x.reshape(n, channels * height, width) @ across.transpose(0, 2, 1)
+        _round(rows, clip=clip)
+        out = np.empty((channels, n, size, size), dtype=np.float32)
+        columns = rows.reshape(n, channels, height, size)
+        np.matmul(down[:, None], columns, out=out.transpose(1, 0, 2, 3))
+        _round(out, clip=clip)
+        return out.reshape(channels, n, size * size)
 
-
-def _resize(x: Pixels, views: Draws, crops: Crops) -> Pixels:
-    """[C, n, S*S] whole levels: x [n, C, H, W] cropped, resized and flipped.
-
-    Rounded to levels between the two directions, as Pillow does.
-    """
-    n, channels, height, width = x.shape
-    size, how = crops.size, crops.interpolation
-    across = resize_weights(
-        views.left, views.width, extent=width, size=size, flip=views.flip, interpolation=how
-    )
-    down = resize_weights(
-        views.top, views.height, extent=height, size=size, flip=None, interpolation=how
-    )
-    rows = x.reshape(n, channels * height, width) @ across.transpose(0, 2, 1)
-    _round(rows, clip=how == "bicubic")
-    out = np.empty((channels, n, size, size), dtype=np.float32)
-    columns = rows.reshape(n, channels, height, size)
-    np.matmul(down[:, None], columns, out=out.transpose(1, 0, 2, 3))
-    _round(out, clip=how == "bicubic")
-    return out.reshape(channels, n, size * size)
-
-
-def _blur(x: Pixels, sigma: NDArray[np.float64], size: int) -> Pixels:
-    """[C, n, S*S]: x [C, n, S*S] blurred, exact to a quarter of a level."""
-    weights = blur_weights(sigma, size=size)
-    rows = _quarters(x).reshape(len(x), -1, size, size) @ weights.transpose(0, 2, 1)
-    return (weights @ _quarters(rows)).reshape(x.shape)
+    def _blur(self, x: Pixels, sigma: NDArray[np.float64]) -> None:
+        """Blur x [C, n, S*S] in place; exact for pixels rounded to a quarter of a level."""
+        size = self.crops.size
+        weights = self._blur_table(sigma)
+        rows = _quarters(x).reshape(len(x), -1, size, size) @ weights.transpose(0, 2, 1)
+        x[...] = (weights @ _quarters(rows)).reshape(x.shape)
 
 
 def _quarters(x: Pixels) -> Pixels:
