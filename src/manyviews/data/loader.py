@@ -1,0 +1,215 @@
+"""Micro-batches of views, made ahead by worker processes, the same for any number of them.
+
+What a step holds is a pure function of the data, the seed and the step: nothing here has state
+that would have to be saved.
+"""
+
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from manyviews.core import Failure
+from manyviews.data import workers as processes
+from manyviews.data.decode import Pixels, Unreadable
+from manyviews.data.order import Order
+from manyviews.data.quarantine import Bad
+from manyviews.data.sources import Source
+
+_SHARED_MEMORY = Path("/dev/shm")
+
+OnBad = Callable[[Bad], "int | None"]
+"""Told of each unreadable file once; may return how many are known from all ranks and before."""
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Engine(Protocol):
+    """Makes views: (images, index [B] int64, epoch) -> (views [B, V, H, W, C] uint8, cues)."""
+
+    def __call__(
+        self, images: Sequence[Pixels] | Pixels, index: NDArray[np.int64], epoch: int
+    ) -> tuple[Arrays, Arrays]:
+        """One micro-batch of views and cues."""
+        ...
+
+
+@dataclass(frozen=True)
+class Raw:
+    """One micro-batch as the engine made it, on the CPU.
+
+    Attributes:
+        views: name -> [b, V, H, W, C] uint8.
+        cues: name -> [b, V, ...].
+        index: [b] int64, position in the data set of the image that was read: where a file was
+            unreadable that of its replacement.
+    """
+
+    views: Mapping[str, Tensor]
+    cues: Mapping[str, Tensor]
+    index: Tensor
+
+
+def batches(
+    source: Source,
+    engine: Engine,
+    *,
+    seed: int,
+    global_batch: int,
+    accumulate: int = 1,
+    start_step: int,
+    stop_step: int,
+    workers: int = -1,
+    max_bad: float = 0.01,
+    on_bad: OnBad,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[list[Raw]]:
+    """This rank's micro-batches of the steps start_step to stop_step - 1, a list for each step.
+
+    An unreadable file is replaced by the next readable one of the data set, wrapping.
+
+    Args:
+        source: the images; where `source.array` is not None the engine gets slices of it.
+        engine: makes the views; picklable.
+        seed: decides the order, together with the epoch.
+        global_batch: samples per optimiser step, over all ranks and micro-batches.
+        accumulate: micro-batches per step and rank.
+        start_step: any step; the stream from there is what it would have been.
+        stop_step: one past the last.
+        workers: processes of this rank; -1 chooses, 0 works in this process.
+        max_bad: share of files that may be unreadable.
+        on_bad: called in this process, before the step that met the file is yielded.
+        rank: of `world` processes.
+        world: number of processes.
+
+    Raises:
+        UsageError: the data has fewer images than a batch, or the batch does not divide.
+        Failure: more unreadable files than `max_bad` allows, or a worker died.
+    """
+    order = Order(
+        count=len(source), batch=global_batch, accumulate=accumulate, seed=seed, rank=rank,
+        world=world,
+    )  # fmt: skip
+    running = processes.count(workers, in_memory=source.array is not None)
+    make = _Make(source, engine, order, most_bad=_most(max_bad, len(source)), senders=running)
+    return _steps(make, range(start_step * accumulate, stop_step * accumulate), max_bad, on_bad)
+
+
+def _steps(make: "_Make", items: range, max_bad: float, on_bad: OnBad) -> Iterator[list[Raw]]:
+    seen: set[str] = set()
+    step: list[Raw] = []
+    for packet in processes.each(make, items, workers=make.senders):
+        for bad in packet.bad:
+            if bad.path in seen:
+                continue
+            seen.add(bad.path)
+            known = max(len(seen), on_bad(bad) or 0)
+            if known > make.most_bad:
+                raise Failure(_too_many(known, make.order.count, max_bad, bad))
+        if packet.failure is not None:
+            raise packet.failure
+        step.append(packet.raw())
+        if len(step) == make.order.accumulate:
+            yield step
+            step = []
+
+
+def _most(max_bad: float, count: int) -> int:
+    return math.floor(max_bad * count + 1e-9)  # 0.29 * 100 is a little less than 29
+
+
+def _too_many(known: int, count: int, max_bad: float, last: Bad) -> str:
+    return (
+        f"{known:,} of {count:,} files cannot be read, more than --data.max-bad {max_bad:g} "
+        f"allows; the last is {last.path}: {last.reason}. See quarantine.jsonl, run `manyviews "
+        "doctor` on the data, and mend or remove the files, or raise --data.max-bad."
+    )
+
+
+@dataclass(frozen=True)
+class _Packet:
+    """A micro-batch on its way from a worker; arrays are tensors where they go by shared memory."""
+
+    views: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    cues: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    index: Any = None
+    bad: tuple[Bad, ...] = ()
+    failure: Failure | None = None
+
+    def raw(self) -> Raw:
+        def tensors(group: Mapping[str, Any]) -> dict[str, Tensor]:
+            return {name: torch.as_tensor(value) for name, value in group.items()}
+
+        return Raw(tensors(self.views), tensors(self.cues), torch.as_tensor(self.index))
+
+
+@dataclass(frozen=True)
+class _Make:
+    """Micro-batch number i of this rank, counted from step 0. Runs in workers."""
+
+    source: Source
+    engine: Engine
+    order: Order
+    most_bad: int
+    senders: int
+
+    def __call__(self, item: int) -> _Packet:
+        step, part = divmod(item, self.order.accumulate)
+        wanted = self.order.indices(step, part)
+        bad: dict[str, Bad] = {}
+        try:
+            if self.source.array is not None:
+                index, images = wanted, self.source.array[wanted]
+            else:
+                index, images = self._read(wanted, bad)
+            if len(bad) > self.most_bad:
+                return _Packet(bad=tuple(bad.values()))
+            views, cues = self.engine(images, index, self.order.epoch(step))
+        except Failure as failure:  # a worker's exception would arrive with its traceback as text
+            return _Packet(bad=tuple(bad.values()), failure=failure)
+        return self._pack(views, cues, index, tuple(bad.values()))
+
+    def _read(
+        self, wanted: NDArray[np.int64], bad: dict[str, Bad]
+    ) -> tuple[NDArray[np.int64], list[Pixels]]:
+        """Images, and the positions they are from; fills `bad`, and ends where it is too full."""
+        index = wanted.copy()
+        images: list[Pixels] = []
+        for place in range(len(index)):
+            while len(images) == place and len(bad) <= self.most_bad:
+                try:
+                    images.append(self.source.read(int(index[place])))
+                except Unreadable as error:
+                    bad[error.path] = Bad(error.path, error.reason)
+                    index[place] = (index[place] + 1) % len(self.source)
+        return index, images
+
+    def _pack(
+        self, views: Arrays, cues: Arrays, index: NDArray[np.int64], bad: tuple[Bad, ...]
+    ) -> _Packet:
+        size = sum(array.nbytes for group in (views, cues) for array in group.values())
+        pack = _to_tensor if self.senders and self._fits(size) else np.ascontiguousarray
+        return _Packet(
+            {name: pack(array) for name, array in views.items()},
+            {name: pack(array) for name, array in cues.items()},
+            pack(index.copy()),
+            bad,
+        )
+
+    def _fits(self, size: int) -> bool:
+        """Whether shared memory has room; where not (small in containers) a pipe takes it."""
+        if not _SHARED_MEMORY.exists():
+            return True  # shared memory is not a file system here
+        return shutil.disk_usage(_SHARED_MEMORY).free > 2 * self.senders * size
+
+
+def _to_tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))
