@@ -3,8 +3,7 @@
 import hashlib
 import json
 import logging
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from manyviews.core import Failure, UsageError
 from manyviews.data.decode import Unreadable
+from manyviews.data.workers import each
 from manyviews.evaluate.files import atomic
 
 log = logging.getLogger("manyviews")
@@ -92,11 +91,14 @@ def extract(
     Raises:
         Failure: no image could be read, or the encoder's output has a changing or a wrong shape.
     """
+    if batch_size < 1:
+        raise UsageError(f"The batch size is {batch_size}; wanted 1 or more.")
+    reader = _Reader(source, plain, batch_size)
     out: Tensor | None = None
     bad: list[Bad] = []
     index: list[int] = []
     with torch.inference_mode():
-        for rows, pixels, broken in _batches(source, plain, batch_size, workers):
+        for rows, pixels, broken in each(reader, range(len(reader)), workers=workers):
             bad.extend(broken)
             if pixels is not None:
                 part = embed(pixels.to(device)).detach().float().cpu()
@@ -195,28 +197,7 @@ def _room(part: Tensor, *, rows: int) -> Tensor:
     return torch.empty(rows, *part.shape[1:])
 
 
-def _batches(
-    source: Images, plain: Prepare, batch_size: int, workers: int
-) -> Iterator[tuple[list[int], Tensor | None, list[Bad]]]:
-    if batch_size < 1:
-        raise UsageError(f"The batch size is {batch_size}; wanted 1 or more.")
-    reader = _Reader(source, plain, batch_size)
-    if workers < 1:
-        yield from map(reader.__getitem__, range(len(reader)))
-        return
-    # batch_size=None: the reader makes whole batches itself
-    yield from DataLoader(
-        reader, batch_size=None, num_workers=workers, worker_init_fn=_ignore_signals
-    )
-
-
-def _ignore_signals(worker: int) -> None:
-    """The parent decides when to stop; a worker that dies first would fail its loader."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-class _Reader(Dataset[tuple[list[int], Tensor | None, list[Bad]]]):
+class _Reader:
     """Batch number -> rows that could be read, their pixels, and the rows that could not."""
 
     def __init__(self, source: Images, plain: Prepare, batch_size: int) -> None:
@@ -225,7 +206,7 @@ class _Reader(Dataset[tuple[list[int], Tensor | None, list[Bad]]]):
     def __len__(self) -> int:
         return -(-len(self.source) // self.batch_size)
 
-    def __getitem__(self, number: int) -> tuple[list[int], Tensor | None, list[Bad]]:
+    def __call__(self, number: int) -> tuple[list[int], Tensor | None, list[Bad]]:
         start = number * self.batch_size
         images: list[Pixels] = []
         good: list[int] = []

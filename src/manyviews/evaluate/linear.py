@@ -55,7 +55,7 @@ def linear_probe(
     *,
     decays: Sequence[float] = DECAYS,
     seed: int = 0,
-    iterations: int = 200,
+    iterations: int = 100,
 ) -> tuple[Tensor, Linear]:
     """Fit on the training features and predict the test features.
 
@@ -89,7 +89,8 @@ def linear_probe(
     decay, start = decays[0], None
     if len(decays) > 1:
         decay, tried, start = _choose(x, y, decays=decays, seed=seed, iterations=iterations)
-    weight, bias = _fit(x, y, decay=decay, start=start, iterations=iterations)
+    solver = _Solver(x, y, classes=int(y.max()) + 1, iterations=iterations)
+    weight, bias = solver.fit(decay, start)
     probe = Linear(mean, scale, weight, bias, decay, tried)
     return probe.predict(test_x), probe
 
@@ -131,11 +132,11 @@ def _choose(
         fit_x, fit_y = x, y
     else:
         fit_x, fit_y = x[~held], y[~held]
-    classes = int(y.max()) + 1
+    solver = _Solver(fit_x, fit_y, classes=int(y.max()) + 1, iterations=iterations)
     tried: dict[float, float] = {}
     best, chosen, kept, start, falls = (-1.0, -math.inf), decays[0], None, None, 0
     for decay in sorted(decays, reverse=True):
-        start = _fit(fit_x, fit_y, decay=decay, start=start, iterations=iterations, classes=classes)
+        start = solver.fit(decay, start)
         logits = F.linear(x[held], *start)
         tried[decay] = float((logits.argmax(dim=1) == y[held]).float().mean())
         score = (tried[decay], -float(F.cross_entropy(logits, y[held])))
@@ -149,35 +150,47 @@ def _choose(
     return chosen, tried, kept
 
 
-def _fit(
-    x: Tensor,
-    y: Tensor,
-    *,
-    decay: float,
-    start: tuple[Tensor, Tensor] | None,
-    iterations: int,
-    classes: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Minimise mean cross entropy + decay/2 * |weight|^2 by full-batch L-BFGS."""
-    classes = int(y.max()) + 1 if classes is None else classes
-    if start is None:
-        start = x.new_zeros(classes, x.shape[1]), x.new_zeros(classes)
-    weight, bias = (nn.Parameter(t.clone()) for t in start)
-    solver = torch.optim.LBFGS(
-        [weight, bias],
-        max_iter=iterations,
-        history_size=10,
-        tolerance_grad=1e-5,
-        tolerance_change=1e-7,
-        line_search_fn="strong_wolfe",
-    )
+class _Solver:
+    """Minimises mean cross entropy + decay/2 * |weight|^2 by full-batch L-BFGS.
 
-    def closure() -> Tensor:
-        loss, weight.grad, bias.grad = _loss(x, y, weight.detach(), bias.detach(), decay)
-        return loss
+    The weights are sought as v P with P = (a * covariance + decay)^(-1/2), near the inverse root
+    of the objective's Hessian: several times fewer iterations on correlated features. a stands
+    for the mean of p (1 - p) over the classes' probabilities; it matters little.
+    """
 
-    solver.step(closure)  # pyright: ignore[reportArgumentType] - torch's stub wants a float
-    return weight.detach(), bias.detach()
+    def __init__(self, x: Tensor, y: Tensor, *, classes: int, iterations: int) -> None:
+        self.x, self.y, self.classes, self.iterations = x, y, classes, iterations
+        values, self.vectors = torch.linalg.eigh((x.T @ x / len(x)).double())
+        self.values = values.clamp_min(0)
+
+    def fit(self, decay: float, start: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """Weight [C, D] and bias [C], sought from `start` (zeros without one)."""
+        curvature = 0.05 * self.values + decay + 1e-6 * self.values.mean()
+        root = (self.vectors * curvature.rsqrt()) @ self.vectors.T
+        root = root.to(self.x.dtype)
+        sought = nn.Parameter(self.x.new_zeros(self.classes, self.x.shape[1]))
+        bias = nn.Parameter(self.x.new_zeros(self.classes))
+        if start is not None:
+            inverse = (self.vectors * curvature.sqrt()) @ self.vectors.T
+            sought.data.copy_(start[0] @ inverse.to(self.x.dtype))
+            bias.data.copy_(start[1])
+        solver = torch.optim.LBFGS(
+            [sought, bias],
+            max_iter=self.iterations,
+            history_size=10,
+            tolerance_grad=1e-4,
+            tolerance_change=1e-5,
+            line_search_fn="strong_wolfe",
+        )
+
+        def closure() -> Tensor:
+            weight = sought.detach() @ root
+            loss, grad, bias.grad = _loss(self.x, self.y, weight, bias.detach(), decay)
+            sought.grad = grad @ root
+            return loss
+
+        solver.step(closure)  # pyright: ignore[reportArgumentType] - torch's stub wants a float
+        return sought.detach() @ root, bias.detach()
 
 
 def _loss(
