@@ -1,0 +1,159 @@
+"""When to save, what to do when saving fails, and how to come back."""
+
+import errno
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from manyviews import comm
+from manyviews.core import Failure, Method, UsageError
+from manyviews.train import checkpoint
+from manyviews.train.config import Train
+from manyviews.train.directory import RunDirectory
+
+log = logging.getLogger("manyviews")
+
+_SECONDS = 600.0
+_SHARE = 0.05
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MARGIN = 2.2
+"""Free space wanted, in checkpoints: one more than is kept is on disk for a moment."""
+
+
+class Keeper:
+    """Keeps the checkpoints of one run. Rank 0 writes; all ranks read.
+
+    Attributes:
+        saved: step of the last checkpoint written or read; -1 before.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        train: Train,
+        *,
+        method: Method,
+        optimizer: torch.optim.Optimizer,
+        steps_per_epoch: int,
+    ) -> None:
+        self._directory = directory
+        self._train = train
+        self._method = method
+        self._optimizer = optimizer
+        self._epoch = steps_per_epoch
+        self._saved_at = 0.0
+        self._cost = 0.0
+        self.saved = -1
+
+    def start(self, *, resume: bool) -> dict[str, Any] | None:
+        """Load the latest checkpoint, or prove that checkpoints can be written.
+
+        Returns:
+            What `save` was given, or None for a new run.
+
+        Raises:
+            UsageError: there is a run already and `resume` is false.
+            Failure: no checkpoint verifies or fits.
+        """
+        folder, path = self._directory.checkpoints, self._directory.path
+        if comm.rank() == 0:
+            if not resume and checkpoint.exists(folder):
+                raise UsageError(
+                    f"{path} already holds a run. Continue it with `manyviews resume {path}`, "
+                    "or choose another --out."
+                )
+            checkpoint.sweep(folder)
+            self._warn_of_space()
+        state = self._load() if resume else None
+        self._directory.cut_metrics(state["metrics_bytes"] if state else 0)
+        if state:
+            log.info("Resuming after step %d.", self.saved)
+        return state
+
+    def due(self, step: int, *, seconds: float) -> bool:
+        """Whether to save after `step` steps and `seconds` of training.
+
+        Without `train.checkpoint_every`: after each epoch, unless saving would then take more
+        than 5 % of the time, and every 10 minutes.
+        """
+        if self._train.checkpoint_every > 0:
+            return step % self._train.checkpoint_every == 0
+        since = seconds - self._saved_at
+        return since >= _SECONDS or (step % self._epoch == 0 and since * _SHARE >= self._cost)
+
+    def save(self, step: int, state: Mapping[str, Any], *, seconds: float, last: bool) -> None:
+        """Write a checkpoint, unless this step's is there already.
+
+        A failing disk is a warning, and the next interval tries again; with `last` there is none,
+        so it is a Failure.
+        """
+        if comm.rank() > 0 or step == self.saved:
+            return
+        began = time.perf_counter()
+        try:
+            checkpoint.save(
+                self._directory.checkpoints,
+                step=step,
+                method=self._method,
+                optimizer=self._optimizer,
+                state={**state, "metrics_bytes": self._directory.metrics_size()},
+                keep=self._train.keep,
+            )
+        except OSError as error:
+            self._complain(error, step, last=last)
+        else:
+            self.saved = step
+        self._saved_at = seconds
+        self._cost = time.perf_counter() - began
+
+    def rewind(self) -> int:
+        """Put method and optimiser back to the last good checkpoint; return its step."""
+        if self._load() is None:
+            raise Failure(
+                f"There is no checkpoint in {self._directory.checkpoints} to go back to. "
+                "Free some disk space and train again with a lower --optim.lr."
+            )
+        return self.saved
+
+    def _load(self) -> dict[str, Any] | None:
+        folder = self._directory.checkpoints
+        found = checkpoint.latest(folder) if comm.rank() == 0 else None
+        step = torch.tensor([-1 if found is None else checkpoint.step_of(found)])
+        device = next(self._method.parameters()).device
+        self.saved = int(comm.broadcast(step.to(device)).item())
+        if self.saved < 0:
+            return None
+        path = checkpoint.path_of(folder, self.saved)
+        return checkpoint.load(path, method=self._method, optimizer=self._optimizer)
+
+    def _complain(self, error: OSError, step: int, *, last: bool) -> None:
+        folder, reason = self._directory.checkpoints, error.strerror
+        before = f"step {self.saved} is intact" if self.saved >= 0 else "there is none before it"
+        if last:
+            raise Failure(
+                f"Cannot save step {step} in {folder}: {reason}; {before}. Make room there, then "
+                f"`manyviews resume {self._directory.path}`."
+            ) from error
+        if step == 0 and error.errno not in _FULL:
+            raise Failure(f"Cannot write to {folder}: {reason}. Give a writable --out.") from error
+        log.warning(
+            "Cannot save step %d in %s: %s; %s. Training goes on.", step, folder, reason, before
+        )
+
+    def _warn_of_space(self) -> None:
+        trained = [p for p in self._method.parameters() if p.requires_grad]
+        moments = 2 if isinstance(self._optimizer, torch.optim.AdamW) else 1
+        tensors = [*self._method.parameters(), *self._method.buffers(), *trained * moments]
+        wanted = _MARGIN * sum(t.numel() * t.element_size() for t in tensors)
+        free = shutil.disk_usage(self._directory.path).free
+        if free < wanted:
+            log.warning(
+                "Checkpoints need about %.1f GB in %s, which has %.1f GB free. Make room.",
+                wanted / 1e9,
+                self._directory.path,
+                free / 1e9,
+            )

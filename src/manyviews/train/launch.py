@@ -1,0 +1,105 @@
+"""Where and in what precision to compute, on how many ranks, with which random numbers."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from manyviews import comm
+from manyviews.core import Method, UsageError
+
+_MASK = (1 << 64) - 1
+
+
+def device() -> torch.device:
+    """This rank's own GPU, or the CPU where there is none."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+@contextmanager
+def ranks(where: torch.device) -> Generator[None]:
+    """Join the other ranks if torchrun started us; leave them at the end.
+
+    The time-out is long because ranks wait while rank 0 evaluates.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        yield
+        return
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
+    backend = "nccl" if where.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(hours=2))
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def wrap(method: Method) -> nn.Module:
+    """What the loop calls: the method, with gradients averaged over ranks if there are several.
+
+    Buffers are not broadcast: every rank keeps its own equal copy (DESIGN law 5).
+    """
+    if comm.world_size() == 1:
+        return method
+    return DistributedDataParallel(method, broadcast_buffers=False)
+
+
+def autocast_dtype(
+    precision: Literal["auto", "bf16", "fp32"], where: torch.device
+) -> torch.dtype | None:
+    """torch.bfloat16, or None for plain fp32. "auto" is bf16 where the hardware computes it.
+
+    Raises:
+        UsageError: bf16 is asked of a GPU that lacks it.
+    """
+    native = (
+        torch.cuda.is_bf16_supported(including_emulation=False)
+        if where.type == "cuda"
+        else bool(_cpu_flags() & {"amx_bf16", "avx512_bf16", "bf16"})
+    )
+    if precision == "bf16" and where.type == "cuda" and not native:
+        raise UsageError("This GPU does not compute bf16. Set --train.precision fp32.")
+    return torch.bfloat16 if precision == "bf16" or (precision == "auto" and native) else None
+
+
+def _cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """What Linux says the processor can do; empty on other systems."""
+    if not path.exists():
+        return set()
+    lines = path.read_text().splitlines()
+    found = [line for line in lines if line.startswith(("flags", "Features"))]
+    return set(found[0].partition(":")[2].split()) if found else set()
+
+
+def mix(*numbers: int) -> int:
+    """A well-spread 63-bit hash of integers: splitmix64's finaliser, chained.
+
+    Source: Steele, Lea, Flood 2014, Fast splittable pseudorandom number generators.
+    """
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state >> 1
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Make this step's random numbers a function of (seed, step, rank), so none need be saved."""
+    torch.manual_seed(mix(seed, step, comm.rank()))
+
+
+def seed_epoch(seed: int, step: int) -> None:
+    """The same on every rank, for what ranks must agree on (re-clustering)."""
+    torch.manual_seed(mix(seed, step, -1))
