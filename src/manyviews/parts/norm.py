@@ -74,24 +74,20 @@ class BatchNorm(nn.Module):
 
     def _by_parts(self, x: Tensor, parts: int, share: float) -> Tensor:
         """Each of this rank's parts by its own statistics."""
-        if parts == 1:
-            out = self._plain(x, self.running_mean, self.running_var, share)
-        else:
-            if len(x) % parts:
-                raise UsageError(
-                    f"A batch of {len(x)} images on this rank cannot be cut into {parts} equal "
-                    f"batch-norm groups; set a batch size divisible by {self.groups}."
-                )
-            means = self.running_mean.repeat(parts, 1)
-            variances = self.running_var.repeat(parts, 1)
-            pieces = zip(x.chunk(parts), means, variances, strict=True)
-            out = torch.cat([self._plain(piece, m, v, share) for piece, m, v in pieces])
-            self.running_mean.copy_(means.mean(dim=0))
-            self.running_var.copy_(variances.mean(dim=0))
-        if comm.world_size() > 1:
-            with torch.no_grad():
-                self.running_mean.copy_(comm.mean(self.running_mean))
-                self.running_var.copy_(comm.mean(self.running_var))
+        if parts == 1 and comm.world_size() == 1:
+            return self._plain(x, self.running_mean, self.running_var, share)
+        if len(x) % parts:
+            raise UsageError(
+                f"A batch of {len(x)} images on this rank cannot be cut into {parts} equal "
+                f"batch-norm groups; set a batch size divisible by {self.groups}."
+            )
+        # Backward still needs what batch_norm was given, so only copies of it may be averaged.
+        means, variances = self.running_mean.repeat(parts, 1), self.running_var.repeat(parts, 1)
+        pieces = zip(x.chunk(parts), means, variances, strict=True)
+        out = torch.cat([self._plain(piece, m, v, share) for piece, m, v in pieces])
+        with torch.no_grad():
+            self.running_mean.copy_(comm.mean(means.mean(dim=0)))
+            self.running_var.copy_(comm.mean(variances.mean(dim=0)))
         return out
 
     def _plain(self, x: Tensor, mean: Tensor, var: Tensor, share: float) -> Tensor:

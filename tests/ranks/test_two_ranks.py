@@ -1,0 +1,213 @@
+"""Two processes with half of each batch reach exactly what one process with the whole reaches."""
+
+import contextlib
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.nn.parallel import DistributedDataParallel
+
+from manyviews import comm
+from manyviews.core import Batch, Clock
+from manyviews.losses.clustering import swapped_cross_entropy
+from manyviews.losses.contrastive import info_nce, nt_xent, unit
+from manyviews.losses.reconstruction import masked_mse
+from manyviews.losses.redundancy import barlow_twins, covariance, invariance, variance
+from manyviews.losses.regression import normalised_mse
+from manyviews.methods.catalog import METHODS, build
+from manyviews.parts.assign import Center, entropies, sinkhorn
+from manyviews.parts.memory import Queue
+from manyviews.parts.norm import BatchNorm
+from tiny import PATCH, TinyConv, TinyViT, make_batch
+
+SIZE, STEPS, MICRO = 8, 3, 2
+SMALL = {
+    "simclr": {"hidden": 32, "out": 16},
+    "moco": {"hidden": 32, "out": 16, "queue": 24, "norm_groups": 2},
+    "byol": {"hidden": 32, "out": 16},
+    "swav": {"hidden": 32, "out": 16, "prototypes": 12, "queue": 11, "queue_from": 0.1},
+    "dino": {"hidden": 32, "bottleneck": 16, "prototypes": 24, "batch_norm": True},
+    "barlow": {"hidden": 32, "out": 32},
+    "vicreg": {"hidden": 32, "out": 32},
+    "mae": {"patch": PATCH, "width": 32, "depth": 1, "heads": 4},
+}
+
+
+def rows(seed, *shape):
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(SIZE, *shape, generator=g, dtype=torch.float64)
+
+
+def mine(x):
+    """This rank's part of the global batch."""
+    return comm.share(x)
+
+
+def crowd():
+    """Rows in a queue that all ranks hold; an odd number, so that shares are uneven."""
+    return torch.randn(7, 6, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+
+
+def swav_targets(z):
+    known = torch.cat([comm.share(crowd()), z[:, 0].detach()])
+    return sinkhorn(known, temperature=0.5)[-len(z) :][:, None]
+
+
+def dino_targets(z):
+    center = Center(6).double()
+    center.update(mine(rows(4, 2, 6)))
+    center.update(mine(rows(5, 2, 6)))
+    return center(z[:, :2].detach(), temperature=0.3)
+
+
+LOSSES = {
+    "nt_xent": lambda z: nt_xent(unit(z[:, :2]), temperature=0.2),
+    "info_nce": lambda z: info_nce(unit(z[:, 0]), unit(z[:, 1]), crowd(), temperature=0.2),
+    "normalised_mse": lambda z: normalised_mse(z[:, 0], z[:, 1]),
+    "barlow_twins": lambda z: barlow_twins(z[:, 0], z[:, 1], off_diagonal=0.01),
+    "variance": lambda z: variance(0.3 * z[:, 0]),
+    "covariance": lambda z: covariance(z[:, 0]),
+    "invariance": lambda z: invariance(z[:, 0], z[:, 1]),
+    "swav": lambda z: swapped_cross_entropy(z, swav_targets(z), temperature=0.2),
+    "dino": lambda z: swapped_cross_entropy(z, dino_targets(z), temperature=0.2),
+    "masked_mse": lambda z: masked_mse(z, mine(rows(6, 3, 6)), mine(hidden())),
+    "batch_norm": lambda z: BatchNorm(6).double()(z.flatten(0, 1)).pow(3).mul(weights(z)).mean(),
+    "batch_norm_in_two_groups": lambda z: (
+        BatchNorm(6, groups=2).double()(z[:, 0]).pow(3).mul(mine(rows(7, 6))).mean()
+    ),
+}
+
+
+def weights(z):
+    return mine(rows(7, 3, 6)).flatten(0, 1)
+
+
+def hidden():
+    order = torch.rand(SIZE, 3, generator=torch.Generator().manual_seed(3)).argsort(dim=1)
+    return order > 0
+
+
+def gradient(name):
+    """The loss and its gradient in a shared weight, as DDP would average them."""
+    w = torch.randn(5, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    w.requires_grad_()
+    loss = LOSSES[name](mine(rows(2, 3, 5)) @ w)
+    (grad,) = torch.autograd.grad(loss, w)
+    return {"loss": comm.mean(loss.detach()), "gradient": comm.mean(grad)}
+
+
+def micro_batch(method, seed):
+    local = 2 if "local" in method.needs else 0
+    batch = make_batch(seed, size=SIZE, local=local, dtype=torch.float64)
+    views = {k: mine(v) for k, v in batch.views.items()}
+    return Batch(views, mine(batch.index), {k: mine(v) for k, v in batch.cues.items()})
+
+
+def trained(name):
+    """Three optimiser steps of two micro-batches of a whole method; its state and losses."""
+    torch.manual_seed(0)
+    encoder = TinyViT() if name == "mae" else TinyConv()
+    method = build(METHODS[name].config(**SMALL[name]), encoder).double().train()
+    ranks = comm.world_size()
+    run = DistributedDataParallel(method, broadcast_buffers=False) if ranks > 1 else method
+    optimizer = torch.optim.SGD([p for g in method.param_groups() for p in g.params], lr=0.05)
+    out = {}
+    for i in range(STEPS):
+        clock = Clock(i, STEPS, epoch=i, epochs=STEPS)
+        for m in range(MICRO):
+            last = m == MICRO - 1 or ranks == 1
+            with contextlib.nullcontext() if last else run.no_sync():
+                step = run(micro_batch(method, 10 * i + m), clock)
+                (step.total / MICRO).backward()
+            method.after_backward(step, clock)
+            out[f"loss {i} {m}"] = comm.mean(step.total.detach())
+            for key in ("target_entropy", "usage_entropy"):
+                if key in step.watch:
+                    out[f"{key} {i} {m}"] = step.watch[key]
+        optimizer.step()
+        optimizer.zero_grad()
+        method.after_step(clock)
+    return out | {k: v.clone() for k, v in method.state_dict().items()}
+
+
+def others():
+    queue = Queue(11, 5).double()
+    queue.items.zero_()
+    for seed in range(3):
+        queue.push(mine(rows(seed, 5)))
+    target = sinkhorn(mine(rows(0, 6)), temperature=0.5)
+    return {
+        "queue": queue.items,
+        "sinkhorn": comm.gather(target),
+        "shares": comm.gather(mine(rows(0, 5))),
+        **entropies(mine(rows(0, 6).softmax(dim=1))),
+    }
+
+
+def everything():
+    return {
+        "others": others(),
+        **{f"loss {name}": gradient(name) for name in LOSSES},
+        **{f"method {name}": trained(name) for name in METHODS},
+    }
+
+
+def process(rank, folder):
+    torch.set_num_threads(1)
+    store = f"file://{folder}/store"  # no port that another process could take
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    torch.save(everything(), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    pair = mp.spawn(process, (str(folder),), nprocs=2, join=False)
+    one = everything()
+    while not pair.join():
+        pass
+    two = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    return SimpleNamespace(one=one, two=two)
+
+
+def assert_same(runs, what):
+    expected = runs.one[what]
+    assert expected
+    for got in runs.two:
+        assert set(got[what]) == set(expected)
+        for key, value in expected.items():
+            torch.testing.assert_close(
+                got[what][key], value, rtol=1e-8, atol=1e-11, msg=lambda m, k=key: f"{k}: {m}"
+            )
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_has_the_gradient_of_the_whole_batch(runs, name):
+    assert runs.one[f"loss {name}"]["gradient"].any()
+    assert_same(runs, f"loss {name}")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_reaches_the_weights_and_buffers_of_one_process(runs, name):
+    assert_same(runs, f"method {name}")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_steps_compared_moved_every_trainable_matrix(runs, name):
+    torch.manual_seed(0)
+    encoder = TinyViT() if name == "mae" else TinyConv()
+    method = build(METHODS[name].config(**SMALL[name]), encoder).double()
+    after = runs.one[f"method {name}"]
+    still = {
+        k
+        for k, p in method.named_parameters()
+        if p.requires_grad and p.ndim > 1 and torch.equal(p, after[k])
+    }
+    assert not still
+
+
+def test_queues_assignments_and_shares_are_those_of_one_process(runs):
+    assert_same(runs, "others")
