@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from manyviews.core import wide
+from manyviews.losses.precision import full_precision
 
 
+@full_precision
 def swapped_cross_entropy(scores: Tensor, target: Tensor, *, temperature: float) -> Tensor:
     """Every view predicts the target of every other view, never its own.
 
@@ -23,9 +24,8 @@ def swapped_cross_entropy(scores: Tensor, target: Tensor, *, temperature: float)
     Source: Caron et al. 2020 (SwAV), equation 2 and section 3.3; Caron et al. 2021 (DINO),
     equation 3.
     """
-    with torch.autocast(scores.device.type, enabled=False):
-        log_p = (wide(scores) / temperature).log_softmax(dim=-1)
-        target = target.detach().to(log_p.dtype)
-        pairs = -(log_p @ target.transpose(1, 2)).mean(dim=0)  # [V, T]
-        own = torch.eye(*pairs.shape, dtype=pairs.dtype, device=pairs.device)
-        return (pairs * (1 - own)).sum() / (target.shape[1] * (scores.shape[1] - 1))
+    log_p = (scores / temperature).log_softmax(dim=-1)
+    target = target.detach().to(log_p.dtype)
+    pairs = -(log_p @ target.transpose(1, 2)).mean(dim=0)  # [V, T]
+    own = torch.eye(*pairs.shape, dtype=pairs.dtype, device=pairs.device)
+    return (pairs * (1 - own)).sum() / (target.shape[1] * (scores.shape[1] - 1))

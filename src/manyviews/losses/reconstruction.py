@@ -4,27 +4,30 @@ import torch
 from torch import Tensor
 
 from manyviews.core import wide
+from manyviews.losses.precision import full_precision
 
 EPSILON = 1e-6
 """Added to a patch's variance (facebookresearch/mae models_mae.py)."""
 
 
+@full_precision
 def normalise_patches(patches: Tensor) -> Tensor:
     """Each patch [..., P] less its mean over its deviation; unbiased variance, float32.
 
     Source: He et al. 2022 (MAE), section 3, "Reconstruction target".
     """
     mean, deviation = patch_statistics(patches)
-    return (wide(patches) - mean) / deviation
+    return (patches - mean) / deviation
 
 
+@full_precision
 def patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation sqrt(variance + 1e-6) of each patch [..., P] -> two of [..., 1]."""
-    full = wide(patches)
-    variance, mean = torch.var_mean(full, dim=-1, keepdim=True)
+    variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
     return mean, (variance + EPSILON).sqrt()
 
 
+@full_precision
 def masked_mse(prediction: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
     """Mean squared error over hidden patches only.
 
@@ -38,9 +41,8 @@ def masked_mse(prediction: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
 
     Source: He et al. 2022 (MAE), section 3; facebookresearch/mae models_mae.py.
     """
-    with torch.autocast(prediction.device.type, enabled=False):
-        error = (wide(prediction) - wide(target)).square().mean(dim=-1)
-        return (error * hidden).sum() / hidden.sum()
+    error = (prediction - target).square().mean(dim=-1)
+    return (error * hidden).sum() / hidden.sum()
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
 """MAE's decoder: visible tokens back in place, mask tokens in the gaps, values out."""
 
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from manyviews.positions import sincos
@@ -34,6 +33,8 @@ class Decoder(nn.Module):
             heads: of attention.
             out: values to predict for each patch.
         """
+        from timm.models.vision_transformer import Block  # slow to import; most runs never need it
+
         super().__init__()
         self.decoder_embed = nn.Linear(dim, width)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)

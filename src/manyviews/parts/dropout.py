@@ -1,6 +1,5 @@
 """Noise inside networks."""
 
-from timm.layers.drop import DropPath
 from torch import nn
 
 
@@ -10,6 +9,8 @@ def without_dropout(module: nn.Module) -> None:
     For teachers, which run in train mode for the sake of their batch norm
     (facebookresearch/dino main_dino.py builds its teacher without stochastic depth).
     """
+    from timm.layers.drop import DropPath  # slow to import; most runs never need it
+
     for part in module.modules():
         if isinstance(part, DropPath):
             part.drop_prob = 0.0
