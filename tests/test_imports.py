@@ -1,0 +1,139 @@
+"""The import law: arrows between rooms point one way (DESIGN, sections 2 and 3)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import manyviews
+
+ROOT = Path(manyviews.__file__).parent
+GROUND = {"core", "comm", "schedules"}
+MAY_IMPORT = {
+    "core": set(),
+    "comm": {"core"},
+    "schedules": {"core"},
+    "positions": {"core"},
+    "config": {"core"},
+    "losses": GROUND,
+    "parts": GROUND | {"positions"},
+    "methods": GROUND | {"losses", "parts"},
+    "encoders": GROUND | {"positions", "config"},
+    "views": GROUND,
+    "data": GROUND,
+    "train": GROUND,
+    "diagnose": GROUND,
+    "evaluate": GROUND | {"data", "views"},
+    "report": GROUND | {"diagnose"},
+    "recipes": GROUND
+    | {"methods", "encoders", "views", "data", "train", "evaluate", "diagnose", "config"},
+}
+"""Other rooms than itself. A file beside them (cli, api, ...) puts all together: it may import
+anything, and since no set here names it, no room may import it."""
+ONLY = {
+    ("evaluate", "views"): {"manyviews.views", "manyviews.views.plain"},
+    ("recipes", "evaluate"): {"manyviews.evaluate.config"},
+}
+"""Where a room may look at no more than a part of another. Labels are read in `evaluate` alone."""
+FILES = {p: ".".join(p.relative_to(ROOT).with_suffix("").parts) for p in ROOT.rglob("*.py")}
+
+
+def imported(source):
+    """Every module that a piece of source imports, wherever in it, as a dotted name."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are written out in full"
+            if node.module == "manyviews":
+                names |= {f"manyviews.{alias.name}" for alias in node.names}
+            else:
+                names.add(node.module)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            names.add(f"{node.value.id}.{node.attr}")
+    return names
+
+
+def room(name):
+    """manyviews.parts.heads -> parts."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def violations(module, source):
+    """What a module of ours (a dotted name without "manyviews") imports against the law."""
+    own = module.split(".")[0]
+    if own not in MAY_IMPORT:
+        return []
+    bad = []
+    for name in sorted(imported(source)):
+        if name.split(".")[0] != "manyviews":
+            continue
+        other = room(name)
+        if other in ("", own, "__version__"):
+            continue
+        only = ONLY.get((own, other))
+        if other not in MAY_IMPORT[own] or (only is not None and name not in only):
+            bad.append(f"{module} imports {name}")
+    return bad
+
+
+@pytest.mark.parametrize("path", FILES, ids=FILES.get)
+def test_arrows_point_one_way(path):
+    assert violations(FILES[path], path.read_text()) == []
+
+
+def test_every_folder_has_a_rule():
+    folders = {p.parent.name for p in ROOT.glob("*/__init__.py")}
+    assert folders <= set(MAY_IMPORT)
+    assert set(MAY_IMPORT) <= folders | {p.stem for p in ROOT.glob("*.py")}
+
+
+def test_no_method_imports_another():
+    for path in (ROOT / "methods").glob("*.py"):
+        others = {n for n in imported(path.read_text()) if room(n) == "methods"}
+        assert path.stem == "catalog" or not others, path.name
+
+
+def test_ranks_are_invisible_outside_comm_train_and_data():
+    for path, module in FILES.items():
+        own = module.split(".")[0]
+        if own not in ("comm", "train", "data"):
+            assert not any(n.startswith("torch.distributed") for n in imported(path.read_text()))
+
+
+def test_methods_do_not_wait_for_slow_imports():
+    for own in ("core", "comm", "schedules", "losses", "parts", "methods", "positions"):
+        for path in [p for p, module in FILES.items() if module.split(".")[0] == own]:
+            top = ast.Module(
+                [
+                    n
+                    for n in ast.parse(path.read_text()).body
+                    if "import" in type(n).__name__.lower()
+                ],
+                [],
+            )
+            slow = {n.split(".")[0] for n in imported(ast.unparse(top))}
+            assert not slow & {"timm", "torchvision", "cv2", "pyarrow"}, path.name
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "bad"),
+    [
+        ("train.loop", "from manyviews.methods.mae import MAE", 1),
+        ("train.loop", "def f():\n    from manyviews import methods", 1),
+        ("evaluate.knn", "from manyviews.views.engine import Engine", 1),
+        ("evaluate.knn", "from manyviews.views.plain import Plain", 0),
+        ("data.loader", "from manyviews.evaluate.labelled import open_labelled", 1),
+        ("encoders.vit", "from manyviews.parts.heads import mlp", 1),
+        ("losses.clustering", "from manyviews.parts import assign", 1),
+        ("methods.mae", "import manyviews.encoders.vit", 1),
+        ("methods.mae", "import manyviews\nmanyviews.encoders.build()", 1),
+        ("parts.heads", "from manyviews import comm, api", 1),
+        ("methods.mae", "import torch\nfrom manyviews.parts.heads import mlp", 0),
+        ("api", "from manyviews import encoders, methods, train", 0),
+    ],
+)
+def test_the_law_finds_what_breaks_it(module, source, bad):
+    assert len(violations(module, source)) == bad
