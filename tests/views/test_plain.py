@@ -1,0 +1,75 @@
+"""The fixed view of evaluation, and normalisation."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from manyviews.views import Plain, normalise
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+
+
+def picture(height, width, channels=3):
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def plain(size, channels=3):
+    return Plain(size, channels=channels, mean=MEAN[:channels], std=STD[:channels])
+
+
+@pytest.mark.parametrize(("height", "width"), [(130, 170), (171, 129), (60, 50), (257, 255)])
+def test_photographs_are_resized_and_cut_as_torchvision_does(height, width):
+    image = picture(height, width)
+    theirs = v2.Compose([v2.Resize(112 * 256 // 224, antialias=True), v2.CenterCrop(112)])
+    wanted = np.array(theirs(Image.fromarray(image))).astype(np.int64)
+    ours = plain(112).uint8([image])
+    assert ours.shape == (1, 112, 112, 3)
+    assert np.abs(ours[0] - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_thumbnails_keep_their_borders(channels):
+    image = picture(40, 50, channels)
+    pil = Image.fromarray(image[..., 0] if channels == 1 else image)
+    wanted = np.array(pil.resize((32, 32), Image.Resampling.BILINEAR)).astype(np.int64)
+    ours = plain(32, channels).uint8([image])[0]
+    assert np.abs(ours - wanted.reshape(32, 32, channels)).max() <= 1
+
+
+def test_an_image_of_the_right_size_is_untouched():
+    image = picture(32, 32)
+    assert np.array_equal(plain(32).uint8(image[None])[0], image)
+
+
+def test_images_of_any_size_do_not_depend_on_their_batch():
+    pictures = [picture(40, 50), picture(300, 40), picture(96, 96)]
+    for size in (24, 96):
+        together = plain(size).uint8(pictures)
+        for row, one in zip(together, pictures, strict=True):
+            assert np.array_equal(plain(size).uint8([one])[0], row)
+
+
+def test_a_call_normalises_to_channels_first_in_channels_last_memory():
+    made = plain(32)([picture(32, 32)])
+    assert made.shape == (1, 3, 32, 32)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    wanted = v2.functional.normalize(
+        v2.functional.to_dtype(v2.functional.to_image(picture(32, 32)), torch.float32, scale=True),
+        list(MEAN),
+        list(STD),
+    )
+    torch.testing.assert_close(made[0], wanted.as_subclass(torch.Tensor))
+
+
+def test_normalise_takes_any_leading_dimensions_and_one_number_for_all_channels():
+    images = torch.randint(0, 256, (2, 3, 5, 7, 3), dtype=torch.uint8)
+    made = normalise(images, (0.5,), (0.25,))
+    assert made.shape == (2, 3, 3, 5, 7)
+    torch.testing.assert_close(made, (images.movedim(-1, -3) / 255 - 0.5) / 0.25)
+    each = normalise(images, MEAN, STD)
+    for channel in range(3):
+        wanted = (images[..., channel] / 255 - MEAN[channel]) / STD[channel]
+        torch.testing.assert_close(each[:, :, channel], wanted)
