@@ -42,6 +42,7 @@ class Embedder(nn.Module):
 
     Attributes:
         encoder: the network.
+        about: all that its file says of it.
         config: how it was built.
         info: what was said of it when it was saved (method, data, steps).
         plain: the evaluation transform, with the size, mean and std of training.
@@ -51,8 +52,8 @@ class Embedder(nn.Module):
     def __init__(self, encoder: Encoder, about: About) -> None:
         super().__init__()
         self.encoder = encoder
+        self.about = about
         self.config, self.info = about.encoder, dict(about.info)
-        self.mean, self.std = about.mean, about.std
         self.dim = encoder.dim
         channels, side = about.encoder.channels, about.encoder.image_size
         self.plain = Plain(side, channels=channels, mean=about.mean, std=about.std)
@@ -81,7 +82,8 @@ class Embedder(nn.Module):
         Raises:
             UsageError: it cannot be read or has other channels.
         """
-        return self.plain([_pixels(image, self.config.channels)])[0]
+        pixels = _pixels(image, self.config.channels)
+        return self.plain([np.require(pixels, requirements="W")])[0]  # torch warns of others
 
 
 def save_encoder(
@@ -137,6 +139,16 @@ def load_encoder(path: str | Path) -> Embedder:
     return Embedder(encoder, about)
 
 
+def copy(path_in: str | Path, path_out: str | Path) -> None:
+    """Write an encoder file once more, after making sure that it loads.
+
+    Raises:
+        UsageError: it does not load.
+    """
+    embedder = load_encoder(path_in)
+    file.write(Path(path_out), embedder.encoder, embedder.about)
+
+
 def export_timm(path_in: str | Path, path_out: str | Path) -> str:
     """Write weights that timm loads with strict=True.
 
@@ -177,7 +189,7 @@ def export_timm(path_in: str | Path, path_out: str | Path) -> str:
         f"model.load_state_dict(load_file({str(path_out)!r}))",
         "model.eval()",
         f"# Input [B, {config.channels}, {side}, {side}]: pixels in [0, 1], minus "
-        f"{list(embedder.mean)}, divided by {list(embedder.std)}.",
+        f"{list(embedder.about.mean)}, divided by {list(embedder.about.std)}.",
         f"# Resize: {_resize_rule(side)}.",
     ]
     return "\n".join(lines) + "\n"
@@ -213,7 +225,7 @@ def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
     try:
         _trace(embedder, partial)
         model = onnx.load(partial)
-        words = {"mean": json.dumps(embedder.mean), "std": json.dumps(embedder.std)}
+        words = {"mean": json.dumps(embedder.about.mean), "std": json.dumps(embedder.about.std)}
         words |= {"resize": _resize_rule(embedder.config.image_size)}
         onnx.helper.set_model_props(model, embedder.info | words)
         onnx.save(model, partial)

@@ -3,6 +3,7 @@
 import argparse
 import math
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,15 +145,20 @@ def _read(path: Path) -> Mapping[str, Any]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         # Full checkpoints of DINO and MAE hold their command line, a plain bag of values.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        safe = torch.serialization.safe_globals([argparse.Namespace])
+        with safe, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files that the next lines refuse anyhow
             tree = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "WeightsUnpickler" in str(error):
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
             raise UsageError(
                 f"{path} holds pickled Python objects, which can run code when they are loaded. "
                 "Save only its tensors as .safetensors, on a machine that trusts it."
             ) from None
-        raise UsageError(f"{path} is no torch file. Download it again.") from None
+        raise UsageError(
+            f"{path} is no torch file of tensors. Give the file as the authors published it, or "
+            "its tensors as .safetensors."
+        ) from None
     except (RuntimeError, EOFError, OSError, ValueError, safetensors.SafetensorError) as error:
         problem = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(f"{path} cannot be read ({problem}). Download it again.") from None

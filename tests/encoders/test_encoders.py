@@ -1,0 +1,239 @@
+"""One contract for every kind of encoder, as timm tests every model."""
+
+import pytest
+import timm
+import torch
+
+from manyviews import encoders
+from manyviews.core import Hide, Unsupported, UsageError
+from manyviews.encoders import EncoderConfig
+from manyviews.encoders.vit import ViT
+from manyviews.parts import norm
+
+TINY = {"patch": 4, "width": 16, "depth": 2, "heads": 2}
+
+CASES = {
+    "resnet_small": EncoderConfig(name="resnet_small", image_size=16, channels=1, width=8),
+    "resnet_small deep": EncoderConfig(
+        name="resnet_small", image_size=12, width=4, depth=2, stem="small"
+    ),
+    "resnet_small grid": EncoderConfig(name="resnet_small", image_size=32, width=4, grid=4),
+    "vit": EncoderConfig(name="vit", image_size=16, **TINY),
+    "vit mae": EncoderConfig(
+        name="vit", image_size=16, channels=1, positions="sincos", pool="mean", **TINY
+    ),
+    "timm vit": EncoderConfig(name="test_vit", image_size=32),
+    "vit with registers": EncoderConfig(
+        name="vit_small_patch14_reg4_dinov2", image_size=28, width=16, depth=1, heads=2
+    ),
+    "vit with drop path": EncoderConfig(name="vit", image_size=16, drop_path=0.1, **TINY),
+    "resnet18": EncoderConfig(name="resnet18", image_size=64),
+    "resnet18 small stem": EncoderConfig(
+        name="resnet18", image_size=16, stem="small", channels=1, zero_init=False
+    ),
+    "convnext": EncoderConfig(name="convnext_atto", image_size=32),
+    "mobilenet with a wider head": EncoderConfig(name="mobilenetv3_small_050", image_size=64),
+    "swin, channels last": EncoderConfig(name="swin_tiny_patch4_window7_224", image_size=56),
+    "mixer, no class token": EncoderConfig(name="mixer_s32_224", image_size=64),
+    "deit, two class tokens": EncoderConfig(name="deit_tiny_distilled_patch16_224", image_size=32),
+}
+VITS = [name for name, config in CASES.items() if "vit" in name]
+
+
+def images(config: EncoderConfig, count: int = 4, side: int = 0) -> torch.Tensor:
+    side = side or config.image_size
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(count, config.channels, side, side, generator=generator)
+
+
+def build(config: EncoderConfig):
+    torch.manual_seed(0)
+    encoder = encoders.build(config)
+    if isinstance(encoder, ViT):  # a fresh class token is nearly zero, and hides what it does
+        with torch.no_grad():
+            for parameter in (encoder.model.cls_token, encoder.model.reg_token):
+                if parameter is not None:
+                    parameter.normal_()
+    return encoder
+
+
+@pytest.fixture(scope="module", params=list(CASES))
+def case(request):
+    config = CASES[request.param]
+    return config, build(config).eval()
+
+
+def test_shapes_are_as_declared(case):
+    config, encoder = case
+    with torch.no_grad():
+        features = encoder(images(config))
+    assert features.pooled.shape == (4, encoder.dim)
+    width = encoder.dim // config.grid**2
+    assert features.tokens.shape == (4, encoder.num_tokens, width)
+    assert features.hidden == ()
+    assert features.pooled.isfinite().all()
+
+
+def test_every_parameter_gets_a_gradient_from_pooled(case):
+    config, _ = case
+    encoder = build(config if config.drop_path == 0 else CASES["vit"])
+    encoder.eval()  # batch norm over few samples would cancel gradients that are there
+    pooled = encoder(images(config)).pooled
+    (pooled * torch.randn_like(pooled)).sum().backward()
+    trainable = {n: p for n, p in encoder.named_parameters() if p.requires_grad}
+    missing = [n for n, p in trainable.items() if p.grad is None]
+    assert not missing
+    zero = {n for n, p in trainable.items() if not p.grad.any()}
+    if config.zero_init and "resnet" in config.name:  # what a zero scale hides, and only that
+        zero = {n for n in zero if not any(part in n for part in ("conv", "bn1", "norm1"))}
+    assert not {n for n in zero if "attn.qkv.bias" not in n}
+
+
+def test_pooled_and_tokens_are_those_of_timm_bit_for_bit(case):
+    config, encoder = case
+    model = getattr(encoder, "model", None)
+    if model is None:
+        pytest.skip("our own network")
+    x = images(config)
+    with torch.no_grad():
+        theirs = model.forward_features(x)
+        pooled = model.forward_head(theirs, pre_logits=True)
+        ours = encoder(x)
+    assert torch.equal(ours.pooled, pooled)
+    assert torch.equal(ours.pooled, model(x))
+    if isinstance(encoder, ViT):
+        assert torch.equal(ours.tokens, theirs[:, model.num_prefix_tokens :])
+    elif "resnet" in config.name:
+        assert torch.equal(ours.tokens, theirs.flatten(2).transpose(1, 2))
+        assert torch.allclose(ours.tokens.mean(1), pooled, atol=1e-6)
+
+
+def test_tokens_lie_in_rows(case):
+    """The image's top right corner moves the top right token more than the bottom left one."""
+    config, encoder = case
+    side = round(encoder.num_tokens**0.5)
+    if side < 2:
+        pytest.skip("one token")
+    x = images(config, 1)
+    corner = x.clone()
+    corner[:, :, : config.image_size // side, -(config.image_size // side) :] += 3
+    with torch.no_grad():
+        moved = (encoder(corner).tokens - encoder(x).tokens).norm(dim=2)[0]
+    assert moved[side - 1] > 1.02 * moved[side * (side - 1)]
+
+
+def test_training_mode_is_left_as_it_was():
+    encoder = encoders.build(CASES["resnet18"])
+    assert all(module.training for module in encoder.modules())
+    assert encoder.model.bn1.num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet with a wider head"])
+def test_batch_norm_can_be_shared_over_ranks_afterwards(name):
+    config = CASES[name]
+    encoder = build(config).eval()
+    x = images(config)
+    with torch.no_grad():
+        before = encoder(x).pooled
+        keys = list(encoder.state_dict())
+        norm.convert(encoder)
+        assert torch.allclose(encoder(x).pooled, before, atol=1e-6)
+    assert list(encoder.state_dict()) == keys
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("resnet_small", 10), ("resnet_small grid", 16), ("resnet18", 32), ("convnext", 64)],
+)
+def test_convolutional_encoders_take_other_sizes(name, side):
+    config = CASES[name]
+    encoder = build(config).eval()
+    assert encoder(images(config, side=side)).pooled.shape == (4, encoder.dim)
+
+
+def test_a_model_of_one_size_says_so():
+    config = CASES["swin, channels last"]
+    with pytest.raises(Unsupported, match="takes only 56-pixel images and got 28x28"):
+        encoders.build(config)(images(config, side=28))
+
+
+@pytest.mark.parametrize("name", ["resnet_small", "convnext"])
+@pytest.mark.parametrize("ask", ["keep", "hide", "blocks"])
+def test_convolutional_encoders_have_no_tokens_to_drop(name, ask):
+    config = CASES[name]
+    encoder = encoders.build(config)
+    what = {
+        "keep": torch.zeros(4, 1, dtype=torch.int64),
+        "hide": Hide(torch.zeros(4, 4, dtype=torch.bool), torch.zeros(encoder.dim)),
+        "blocks": 1,
+    }
+    with pytest.raises(Unsupported, match=r"no tokens to keep or hide\. Set --encoder.name vit"):
+        encoder(images(config), **{ask: what[ask]})
+
+
+def test_the_same_seed_gives_the_same_weights():
+    first, second = build(CASES["resnet_small"]), build(CASES["resnet_small"])
+    assert all(map(torch.equal, first.state_dict().values(), second.state_dict().values()))
+
+
+@pytest.mark.parametrize("name", ["resnet_small", "resnet18"])
+def test_zero_init_silences_the_branches_and_nothing_else(name):
+    config = EncoderConfig(name=name, image_size=32, width=0)
+    zeroed = encoders.build(config).state_dict()
+    whole = encoders.build(EncoderConfig(name=name, image_size=32, zero_init=False)).state_dict()
+    silent = {k for k, v in zeroed.items() if k.endswith("weight") and not v.any()}
+    assert silent
+    assert all(k.endswith(("norm2.weight", "bn2.weight")) for k in silent)
+    assert all(whole[k].all() for k in silent)
+
+
+def test_the_small_stem_keeps_the_resolution():
+    encoder = encoders.build(EncoderConfig(name="resnet18", image_size=32, stem="small"))
+    assert encoder.num_tokens == 4 * 4
+    assert encoder.model.conv1.stride == (1, 1)
+    assert encoder.model.conv1.padding == (1, 1)
+
+
+def test_resnet_small_costs_what_its_description_says():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    encoder = encoders.build(EncoderConfig(name="resnet_small", image_size=28, channels=1))
+    with FlopCounterMode(display=False) as counter:
+        encoder(torch.zeros(1, 1, 28, 28))
+    assert 9e6 < counter.get_total_flops() / 2 < 11e6
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (EncoderConfig(name="resnet19"), "no encoder 'resnet19'. Did you mean resnet1"),
+        (EncoderConfig(name="resnet18.a1_in1k"), "Did you mean resnet18?"),
+        (EncoderConfig(name="hf-hub:timm/resnet18"), "There is no encoder 'hf-hub:timm/resnet18'"),
+        (EncoderConfig(name="local-dir:/tmp"), "There is no encoder"),
+        (EncoderConfig(name="resnet18", width=3), "no setting 'width' .got 3"),
+        (EncoderConfig(name="resnet18", grid=2), "no setting 'grid'"),
+        (EncoderConfig(name="resnet_small", drop_path=0.1), "no setting 'drop_path'"),
+        (EncoderConfig(name="resnet18", image_size=0), "image_size is 0; .* --encoder.image-size"),
+        (EncoderConfig(name="vit", image_size=30, patch=4), "30 pixels .* patches of 4"),
+        (EncoderConfig(name="vit", width=33, heads=2), "width of 33 .* 2 heads"),
+        (EncoderConfig(name="convnext_atto", image_size=16), "cannot take 16-pixel images"),
+        (EncoderConfig(name="convnext_atto", stem="small", image_size=32), "for ResNets"),
+        (EncoderConfig(name="vgg11", image_size=32, drop_path=0.1), "cannot build"),
+        (
+            EncoderConfig(name="vit_base_patch16_siglip_gap_224", image_size=16, width=8, heads=1),
+            "Set --encoder.pool mean",
+        ),
+        (EncoderConfig(name="crossvit_tiny_240", image_size=240), "no feature map"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line_of_advice(config, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        encoders.build(config)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_are_ours_and_all_of_timm():
+    names = encoders.names()
+    assert names[:2] == ["resnet_small", "vit"]
+    assert set(timm.list_models()) < set(names)
+    assert len(names) == len(set(names))
