@@ -1,0 +1,243 @@
+"""What can go wrong with a representation, how it shows, and what to change."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Light = Literal["ok", "warn", "bad"]
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something is wrong with a training.
+
+    Attributes:
+        name: of the rule.
+        cause: what usually is behind it.
+        advice: which flags to change.
+        message: what was seen, with numbers.
+        light: "bad" where training on is pointless.
+        step: optimiser steps done.
+    """
+
+    name: str
+    cause: str
+    advice: str
+    message: str = ""
+    light: Light = "warn"
+    step: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.message}. Likely cause: {self.cause}. Try: {self.advice}."
+
+
+class Numbers(dict[str, float]):
+    """Name -> value; NaN, for which every comparison is false, where there is none."""
+
+    def __missing__(self, name: str) -> float:
+        return math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """When to raise which alarm.
+
+    Attributes:
+        name: of the alarm.
+        about: the number that has to be there before the rule is asked.
+        holds: whether the numbers of one check look wrong.
+        message: a format string over the numbers.
+        cause: of the alarm.
+        advice: of the alarm.
+        light: of the alarm.
+        onset: share of training from which it may fire where the numbers were right before.
+        stuck: the same where they have been wrong since the first check, as those of an untrained
+            network may well be.
+    """
+
+    name: str
+    about: str
+    holds: Callable[[Numbers], bool]
+    message: str
+    cause: str
+    advice: str
+    light: Light = "warn"
+    onset: float = 0.05
+    stuck: float = 0.05
+
+
+_COLLAPSED = "a constant solves the loss, or the learning rate has destroyed the network"
+_STEADIER = (
+    "a lower --optim.lr or longer --optim.warmup; with a momentum target (BYOL, DINO) "
+    "--method.momentum.start 0.99 for short runs, 0.999 if the loss swings; with VICReg a higher "
+    "--method.variance"
+)
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        name="complete_collapse",
+        about="cosine_projection",
+        holds=lambda n: n["cosine_projection"] > 0.9975,
+        message=(
+            "different images get the same projection: their mean cosine is {cosine_projection:.4f}"
+        ),
+        cause=_COLLAPSED,
+        advice=_STEADIER,
+        light="bad",
+        onset=0.0,
+    ),
+    Rule(
+        name="constant_embedding",
+        about="cosine_embedding",
+        holds=lambda n: n["cosine_embedding"] > 0.9999,
+        message=(
+            "different images get the same embedding: their mean cosine is {cosine_embedding:.5f}"
+        ),
+        cause=_COLLAPSED,
+        advice=_STEADIER,
+        light="bad",
+        onset=0.0,
+    ),
+    Rule(
+        name="uniform_assignments",
+        about="target_entropy",
+        holds=lambda n: n["target_entropy"] > 0.98,
+        message="the targets are nearly uniform: their entropy is {target_entropy:.3f} of ln K",
+        cause="every prototype is as likely as any other, so the loss stays at ln K",
+        advice=(
+            "a lower --method.teacher-temperature.end (DINO) or --method.sharpness (SwAV), fewer "
+            "--method.prototypes for small data, a lower --optim.lr"
+        ),
+        light="bad",
+        stuck=0.2,
+    ),
+    Rule(
+        name="one_prototype",
+        about="usage_entropy",
+        holds=lambda n: n["usage_entropy"] < 0.1,
+        message="nearly all targets are one prototype: usage entropy {usage_entropy:.3f} of ln K",
+        cause="one prototype wins for every image",
+        advice=(
+            "a higher --method.teacher-temperature.end or a lower --method.center-momentum (DINO), "
+            "a longer --method.frozen-until, a lower --optim.lr"
+        ),
+        light="bad",
+        stuck=0.1,
+    ),
+    Rule(
+        name="same_assignment",
+        about="usage_entropy",
+        holds=lambda n: (
+            n["usage_entropy"] - n["target_entropy"] < 0.005
+            and n["usage_entropy"] >= 0.1
+            and n["target_entropy"] <= 0.98
+        ),
+        message=(
+            "all images get the same targets: usage entropy {usage_entropy:.3f} and target entropy "
+            "{target_entropy:.3f} are equal, so assignments carry no information"
+        ),
+        cause="the targets do not depend on the image",
+        advice=(
+            "a lower --method.center-momentum (DINO), a lower --optim.lr, fewer --method.prototypes"
+        ),
+        light="bad",
+        stuck=0.2,
+    ),
+    Rule(
+        name="few_prototypes",
+        about="usage_entropy",
+        holds=lambda n: 0.1 <= n["usage_entropy"] < 0.2,
+        message="few prototypes are used: usage entropy is {usage_entropy:.3f} of ln K",
+        cause="more prototypes than the data fills, or assignments that are not balanced",
+        advice=(
+            "fewer --method.prototypes; with SwAV a higher --method.sharpness, or a --method.queue"
+            " for small batches"
+        ),
+        onset=0.5,
+        stuck=0.5,
+    ),
+    Rule(
+        name="not_learning",
+        about="contrastive_floor",
+        holds=lambda n: n["contrastive_floor"] > 0.99,
+        message=(
+            "the contrastive loss is {contrastive_floor:.3f} of ln(candidates): the other view is "
+            "found no better than by chance"
+        ),
+        cause="embeddings are all alike, views share nothing, or the temperature is too high",
+        advice=(
+            "another --optim.lr, a --method.temperature of 0.1 to 0.5, a larger smallest crop "
+            "(--views.global.scale 0.3 1), a longer --optim.warmup"
+        ),
+        light="bad",
+        stuck=0.2,
+    ),
+    Rule(
+        name="predicts_the_mean",
+        about="prediction_std",
+        holds=lambda n: n["prediction_std"] < 0.03,
+        message=(
+            "every image is reconstructed alike: predictions differ by {prediction_std:.4f} "
+            "between images"
+        ),
+        cause="the decoder gives the mean patch and takes nothing from the encoder",
+        advice=(
+            "a higher --optim.lr or longer training, a lower --views.mask.ratio; check "
+            "--data.mean and --data.std against `manyviews doctor`"
+        ),
+        stuck=0.2,
+    ),
+    Rule(
+        name="vanishing_variance",
+        about="scale",
+        holds=lambda n: n["scale"] < 0.01,
+        message="the projection shrank to {scale:.4f} of the spread that it once had",
+        cause="the variance is not held up, or weight decay wins over the loss",
+        advice="a higher --method.variance (VICReg), a lower --optim.weight-decay or --optim.lr",
+    ),
+    Rule(
+        name="dimensional_collapse",
+        about="rank_embedding",
+        holds=lambda n: n["rank_embedding"] < max(1.5, 0.02 * n["width"]),
+        message="the embedding uses {rank_embedding:.1f} of {width:.0f} directions",
+        cause="a few directions solve the loss, and nothing asks for the others",
+        advice=(
+            "milder colours or crops (--views.global.jitter, --views.global.scale), a higher "
+            "--method.temperature (SimCLR, MoCo) or --method.covariance (VICReg), a larger "
+            "--data.batch-size, a lower --optim.lr"
+        ),
+        stuck=0.1,
+    ),
+    Rule(
+        name="rank_falls",
+        about="rank_embedding",
+        holds=lambda n: n["rank_embedding"] < 0.5 * n["rank_peak"],
+        message="the embedding's effective rank fell to {rank_embedding:.1f} from {rank_peak:.1f}",
+        cause="directions are dying as training goes on",
+        advice=(
+            "an earlier checkpoint may be better; a lower --optim.lr or --optim.weight-decay, a "
+            "higher --method.covariance (VICReg)"
+        ),
+        onset=0.1,
+        stuck=0.1,
+    ),
+    Rule(
+        name="identical_views",
+        about="sameness_embedding",
+        holds=lambda n: (
+            (n["sameness_embedding"] < 1e-4 or n["sameness_projection"] < 1e-4)
+            and n["cosine_embedding"] < 0.9999
+            and not n["cosine_projection"] > 0.9975
+        ),
+        message="the views of an image are the same to the network, though images differ",
+        cause="the augmentations change nothing that the network sees",
+        advice=(
+            "smaller crops (--views.global.scale 0.2 1), --views.global.jitter 0.8, "
+            "--views.global.grey 0.2; look at the views in the report"
+        ),
+        stuck=0.0,
+        onset=0.0,
+    ),
+)
+"""Thresholds are our own, after failure reports of DINO, SimSiam, data2vec and VICReg."""
