@@ -93,6 +93,8 @@ def _within(
         before = bucket[: top + len(rows)]
         close = np.bitwise_count(hashes[rows][:, None] ^ hashes[before][None]) <= NEAR
         close &= before[None] < rows[:, None]
+        if not close.any():
+            continue
         if len(before) > _COMPARED:
             close &= np.cumsum(close, axis=1, dtype=np.int32) <= _COMPARED
         later, earlier = np.nonzero(close)

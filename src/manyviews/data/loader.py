@@ -129,8 +129,8 @@ def _most(max_bad: float, count: int) -> int:
 def _too_many(known: int, count: int, max_bad: float, last: Bad) -> str:
     return (
         f"{known:,} of {count:,} files cannot be read, more than --data.max-bad {max_bad:g} "
-        f"allows; the last is {last.path}: {last.reason}. See quarantine.jsonl, run `manyviews "
-        "doctor` on the data, and mend or remove the files, or raise --data.max-bad."
+        f"allows; the last is {last.path}: {last.reason}. Run `manyviews doctor` on the data, "
+        "mend or remove those files and delete quarantine.jsonl, or raise --data.max-bad."
     )
 
 

@@ -175,6 +175,8 @@ def open_source(spec: str, *, channels: int, max_pixels: int, split: Split = "tr
 
 def _manifest(spec: str, channels: int) -> Manifest:
     path = Path(spec).expanduser()
+    if not spec:
+        raise UsageError(f"The data has no name. Data is {FORMS}.")
     try:
         if path.is_dir():
             usual = channels in (1, 3)
@@ -182,8 +184,9 @@ def _manifest(spec: str, channels: int) -> Manifest:
         there = path.is_file()
     except OSError as error:
         raise UsageError(f"Cannot open {spec!r}: {error.strerror}. Data is {FORMS}.") from None
-    if not spec or not there:
-        raise UsageError(f"There is no data {spec!r} in {Path.cwd()}. Data is {FORMS}.")
+    if not there:
+        place = "" if path.is_absolute() else f" in {Path.cwd()}"
+        raise UsageError(f"There is no file or folder {spec!r}{place}. Data is {FORMS}.")
     if path.suffix.lower() in SUFFIXES:
         raise UsageError(f"{spec} is one image. Data is {FORMS}.")
     return of_list(path)

@@ -1,0 +1,295 @@
+"""The stream of micro-batches depends on data, seed and step, and on nothing else."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pictures import folder_of, number
+
+from manyviews.core import Failure, UsageError
+from manyviews.data import loader, workers
+from manyviews.data.loader import Raw, batches
+from manyviews.data.order import Order, permutation
+from manyviews.data.quarantine import Bad
+from manyviews.data.sources import Source, Stored, open_source
+
+
+def engine(images: Any, index: np.ndarray, epoch: int) -> tuple[dict, dict]:
+    """Two views that tell image, position and epoch."""
+    numbers = np.array([number(np.asarray(image)) for image in images])
+    view = np.stack([numbers // 256, numbers % 256, index % 256, np.full_like(index, epoch)], -1)
+    view = view.astype(np.uint8)[:, None, None, None].repeat(2, axis=1)
+    return {"global": view}, {"place": index[:, None] * 10}
+
+
+class Died(Exception):
+    pass
+
+
+def dying(images: Any, index: np.ndarray, epoch: int) -> tuple[dict, dict]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise Died
+
+
+def complaining(images: Any, index: np.ndarray, epoch: int) -> tuple[dict, dict]:
+    raise UsageError("These views cannot be made. Make others.")
+
+
+def folder(root: Path, count: int = 40, bad: tuple[int, ...] = ()) -> Source:
+    return open_source(str(folder_of(root, count, bad=bad)), channels=3, max_pixels=10**6)
+
+
+def stream(source: Source, start: int, stop: int, **options: Any) -> Iterator[list[Raw]]:
+    defaults: dict[str, Any] = {
+        "seed": 1, "global_batch": 12, "accumulate": 2, "workers": 0, "max_bad": 0.5,
+        "on_bad": lambda bad: None,
+    }  # fmt: skip
+    return batches(
+        source, options.pop("engine", engine), start_step=start, stop_step=stop,
+        **(defaults | options),
+    )  # fmt: skip
+
+
+def same(one: list[list[Raw]], two: list[list[Raw]]) -> bool:
+    assert len(one) == len(two)
+    pairs = [(a, b) for x, y in zip(one, two, strict=True) for a, b in zip(x, y, strict=True)]
+    return all(
+        torch.equal(a.views["global"], b.views["global"])
+        and torch.equal(a.cues["place"], b.cues["place"])
+        and torch.equal(a.index, b.index)
+        for a, b in pairs
+    )
+
+
+def test_a_step_holds_the_views_of_its_samples(tmp_path: Path) -> None:
+    steps = list(stream(folder(tmp_path), 0, 4))
+    assert [len(step) for step in steps] == [2] * 4
+    raw = steps[0][0]
+    assert raw.views["global"].shape == (6, 2, 1, 1, 4)
+    assert (raw.views["global"].dtype, raw.index.dtype) == (torch.uint8, torch.int64)
+    index = torch.cat([raw.index for step in steps for raw in step]).numpy()
+    expected = [permutation(40, seed=1, epoch=e) for e in (0, 1)]
+    np.testing.assert_array_equal(index, np.r_[expected[0][:36], expected[1][:12]])
+    for s, step in enumerate(steps):
+        for part in step:
+            view = part.views["global"][:, 1, 0, 0]
+            np.testing.assert_array_equal(view[:, 1], part.index)  # the image
+            np.testing.assert_array_equal(view[:, 2], part.index)  # what the engine was told
+            assert set(view[:, 3].tolist()) == {s // 3}
+            assert torch.equal(part.cues["place"], part.index[:, None] * 10)
+
+
+@pytest.mark.parametrize("bad", [(), (0, 3, 4, 5, 39)])
+def test_workers_change_nothing(tmp_path: Path, bad: tuple[int, ...]) -> None:
+    source = folder(tmp_path, bad=bad)
+    results = []
+    for count in (0, 1, 2):
+        met: list[Bad] = []
+        results.append((list(stream(source, 0, 7, workers=count, on_bad=met.append)), met))
+    assert same(results[0][0], results[1][0])
+    assert same(results[0][0], results[2][0])
+    assert results[0][1] == results[1][1] == results[2][1]
+    assert {Path(met.path).name for met in results[0][1]} == {f"{i:04d}.png" for i in bad}
+
+
+@pytest.mark.parametrize("start", [1, 2, 3, 5])
+def test_a_stream_can_begin_at_any_step(tmp_path: Path, start: int) -> None:
+    source = folder(tmp_path, bad=(7,))
+    whole = list(stream(source, 0, 8))
+    assert same(list(stream(source, start, 8)), whole[start:])
+
+
+def test_ranks_make_up_the_batch_of_one_process(tmp_path: Path) -> None:
+    source = folder(tmp_path, bad=(7, 8))
+    (one,) = stream(source, 4, 5, accumulate=1)
+    ranks = [next(stream(source, 4, 5, accumulate=3, rank=r, world=2)) for r in range(2)]
+    parts = [raw for step in ranks for raw in step]
+    assert {len(raw.index) for raw in parts} == {2}
+    assert torch.equal(torch.cat([raw.index for raw in parts]), one[0].index)
+    assert torch.equal(torch.cat([raw.views["global"] for raw in parts]), one[0].views["global"])
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_images_in_memory_go_to_the_engine_as_one_array(count: int) -> None:
+    seen: list[Any] = []
+    array = np.zeros((50, 2, 2, 3), np.uint8)
+    array[:, 0, 0, 1] = np.arange(50)
+
+    def looking(images: Any, index: np.ndarray, epoch: int) -> tuple[dict, dict]:
+        assert isinstance(images, np.ndarray)
+        assert images.shape == (6, 2, 2, 3)
+        seen.append(images)
+        return engine(images, index, epoch)
+
+    for step in stream(Stored("memory", array), 0, 3, engine=looking, workers=count):
+        for raw in step:
+            np.testing.assert_array_equal(raw.views["global"][:, 0, 0, 0, 1], raw.index)
+    assert bool(seen) == (count == 0)
+
+
+# --- unreadable files ----------------------------------------------------------------------
+
+
+def test_an_unreadable_file_is_replaced_by_the_next_readable_one(tmp_path: Path) -> None:
+    bad = (0, 3, 4, 39)
+    replaced = {0: 1, 3: 5, 4: 5, 39: 1}
+    met: list[Bad] = []
+    steps = list(stream(folder(tmp_path, bad=bad), 0, 6, on_bad=met.append))
+    index = torch.cat([raw.index for step in steps for raw in step]).tolist()
+    order = Order(count=40, batch=12, accumulate=1, seed=1)
+    wanted = np.concatenate([order.indices(s, 0) for s in range(6)]).tolist()
+    assert index == [replaced.get(i, i) for i in wanted]
+    assert set(bad) <= set(wanted)
+    for raw in (raw for step in steps for raw in step):
+        np.testing.assert_array_equal(raw.views["global"][:, 0, 0, 0, 1], raw.index)
+    assert sorted(met, key=lambda one: one.path) == [
+        Bad(
+            str(tmp_path / f"{i:04d}.png"),
+            "not an image of a known format, or its header is broken (begins with b'no image')",
+        )
+        for i in bad
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+@pytest.mark.parametrize(
+    ("bad", "share", "stops"),
+    [((3,), 0.02, False), ((3, 17), 0.02, True), ((3,), 0.01, True), ((), 0.0, False)],
+)
+def test_a_run_stops_above_the_share_and_not_at_it(
+    tmp_path: Path, count: int, bad: tuple[int, ...], share: float, stops: bool
+) -> None:
+    source = folder(tmp_path, 50, bad)
+    steps = stream(source, 0, 6, workers=count, max_bad=share, global_batch=25, accumulate=1)
+    if not stops:
+        assert len(list(steps)) == 6
+        return
+    with pytest.raises(Failure) as caught:
+        list(steps)
+    assert not isinstance(caught.value, UsageError)
+    message = str(caught.value)
+    assert f"{len(bad)} of 50 files cannot be read, more than --data.max-bad {share:g}" in message
+    assert "no image" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("share", "count", "most"), [(0.29, 100, 29), (0.01, 100, 1), (0.01, 99, 0), (0.07, 100, 7)]
+)
+def test_the_share_is_not_lost_to_rounding(share: float, count: int, most: int) -> None:
+    assert loader._most(share, count) == most
+
+
+def test_files_that_other_ranks_met_count_too(tmp_path: Path) -> None:
+    source = folder(tmp_path, 50, (3,))
+    assert len(list(stream(source, 0, 8, max_bad=0.1, on_bad=lambda bad: 5))) == 8
+    with pytest.raises(Failure, match="6 of 50 files"):
+        list(stream(source, 0, 8, max_bad=0.1, on_bad=lambda bad: 6))
+
+
+def test_a_folder_of_junk_stops_at_once(tmp_path: Path) -> None:
+    reads = 0
+    source = folder(tmp_path, 200, tuple(range(200)))
+    real = source.read
+
+    def read(index: int) -> np.ndarray:
+        nonlocal reads
+        reads += 1
+        return real(index)
+
+    source.read = read  # type: ignore[method-assign]
+    met: list[Bad] = []
+    with pytest.raises(Failure, match="3 of 200 files cannot be read"):
+        next(stream(source, 0, 8, max_bad=0.01, on_bad=met.append))
+    assert reads == len(met) == 3
+
+
+# --- processes -----------------------------------------------------------------------------
+
+
+def test_mistakes_are_found_before_the_first_step(tmp_path: Path) -> None:
+    source = folder(tmp_path, 5)
+    with pytest.raises(UsageError, match=r"5 images, fewer than one batch"):
+        stream(source, 0, 1)
+    with pytest.raises(UsageError, match=r"cannot be split over 1 ranks"):
+        stream(source, 0, 1, global_batch=5)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_engines_complaint_stays_one_line(tmp_path: Path, count: int) -> None:
+    with pytest.raises(UsageError) as caught:
+        list(stream(folder(tmp_path), 0, 1, engine=complaining, workers=count))
+    assert str(caught.value) == "These views cannot be made. Make others."
+
+
+def test_a_worker_that_dies_is_a_failure_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="A decoding process died") as caught:
+        list(stream(folder(tmp_path), 0, 1, engine=dying, workers=1))
+    assert "--data.workers" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def children() -> list[int]:
+    path = Path(f"/proc/self/task/{os.getpid()}/children")
+    return [int(pid) for pid in path.read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+def test_workers_outlive_signals_and_end_with_the_stream(tmp_path: Path) -> None:
+    before = set(children())
+    source = folder(tmp_path)
+    expected = list(stream(source, 0, 30))
+    running = stream(source, 0, 30, workers=2)
+    got = [next(running)]
+    pids = set(children()) - before
+    assert len(pids) == 2
+    for pid in pids:
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
+    got.extend(running)
+    assert same(got, expected)
+
+    running = stream(source, 0, 10**12, workers=2)
+    next(running)
+    running.close()
+    deadline = time.monotonic() + 5
+    while set(children()) - before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert set(children()) == before
+
+
+def test_small_shared_memory_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = folder(tmp_path)
+    make = loader._Make(
+        source, engine, Order(count=40, batch=12, accumulate=1, seed=1), most_bad=0, senders=2
+    )
+    usage = type("Usage", (), {"free": 0})
+    packet = make(0)
+    assert isinstance(packet.views["global"], torch.Tensor)
+    size = sum(v.nbytes for v in (packet.views["global"], packet.cues["place"]))
+    for free, shared in ((4 * size, False), (4 * size + 1, True)):
+        usage.free = free
+        monkeypatch.setattr(loader.shutil, "disk_usage", lambda path: usage)
+        packet = make(0)
+        assert isinstance(packet.views["global"], torch.Tensor) == shared
+        assert isinstance(packet.index, torch.Tensor) == shared
+    usage.free = 0
+    assert same(list(stream(source, 0, 3, workers=1)), list(stream(source, 0, 3)))
+
+
+def test_auto_leaves_a_core_to_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    for cores, expected in ((1, 1), (2, 1), (6, 5), (64, 8)):
+        monkeypatch.setattr(workers, "cores", lambda cores=cores: cores)
+        assert workers.count(-1) == expected
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "16")
+    assert workers.count(-1) == 3
+    assert workers.count(-1, in_memory=True) == 0
+    assert workers.count(5, in_memory=True) == 5
+    assert workers.cores() >= 1
