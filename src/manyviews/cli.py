@@ -6,8 +6,10 @@ Nothing heavy is imported before a verb is known, so `manyviews --help` answers 
 import contextlib
 import dataclasses
 import io
+import itertools
 import json
 import logging
+import re
 import sys
 import tempfile
 import traceback
@@ -115,13 +117,17 @@ def _parse(kind: Any, args: Sequence[str], *, prog: str, default: Any = None) ->
 
 
 def _one_line(box: str, prog: str) -> str:
-    """Tyro's first sentence and its first suggestion."""
-    lines = [line.strip("│╭╮╰╯─ ") for line in box.splitlines()]
-    lines = [line for line in lines if line]
-    body = lines[1] if len(lines) > 1 else "the arguments cannot be read."
-    meant = [line.split()[0] for line in lines[2:] if line.startswith("--")]
-    hint = f" Did you mean {meant[0]}?" if "Perhaps you meant:" in lines and meant else ""
-    return f"{body.rstrip('.')}.{hint} See {prog} --help."
+    """The first sentence and the first suggestion of tyro's box, which may be drawn in ASCII."""
+    lines = [re.sub(r"^[│|+╭╰]|[│|+╮╯]$", "", line.strip()).strip() for line in box.splitlines()]
+    rule = re.compile(r"[-─]{3,}")
+    inside = lines[1:]  # after the title
+    sections = [list(part) for ruled, part in itertools.groupby(inside, rule.match) if not ruled]
+    sections = [[line for line in part if line] for part in sections if any(part)]
+    body = " ".join(sections[0]) if sections else "the arguments cannot be read"
+    meant = [part for part in sections if part[0].startswith("Perhaps you meant")]
+    flags = [line.split()[0] for line in meant[0] if line.startswith("--")] if meant else []
+    hint = f" Did you mean {flags[0]}?" if flags else ""
+    return f"{body.rstrip('.')}.{hint} See {prog.partition(' [')[0]} --help."
 
 
 def _pop(args: list[str], flag: str) -> str | None:
@@ -160,24 +166,30 @@ def _train(args: list[str]) -> int:
         raise UsageError(f"no recipe '{recipe}'. {nearest(recipe, list(RECIPES))}")
     data, out = _pop(rest, "--data") or _pop(rest, "--data.source"), _pop(rest, "--out")
     as_json = _pop_switch(rest, "--json")
-    prog = f"manyviews train {recipe} --data DATA [--out RUN] [--json]"
+    prog = f"manyviews train {recipe} [--data DATA] [--out RUN] [--json]"
     if wants_help:
         facts = api.facts(data) if data else api.typical_facts()
-        _parse_run(recipe, facts, rest, prog)
+        _parse_run(recipe, facts, [*rest, "--help"], prog)
     if data is None:
         raise UsageError(f"train wants data: manyviews train {recipe} --data DIR.")
-    run = _parse_run(recipe, api.facts(data, _data_flags(rest)), rest, prog)
+    run = _parse_run(recipe, api.facts(data, **_data_flags(rest)), rest, prog)
     result = api.execute(run, out=Path(out) if out else api.new_directory(recipe))
     return _finish(result, as_json)
 
 
-def _data_flags(rest: list[str]) -> dict[str, str]:
-    """The few flags that matter before the recipe sees the data."""
-    copy = list(rest)
-    pairs = {
-        name: _pop(copy, f"--data.{name}") for name in ("channels", "max-pixels", "max_pixels")
-    }
-    return {name.replace("-", "_"): value for name, value in pairs.items() if value is not None}
+def _data_flags(rest: list[str]) -> dict[str, int]:
+    """The few flags that matter before a recipe sees the data."""
+    from manyviews.core import UsageError
+
+    copy, found = list(rest), dict[str, int]()
+    for name in ("channels", "max-pixels", "max_pixels"):
+        value = _pop(copy, f"--data.{name}")
+        if value is not None:
+            try:
+                found[name.replace("-", "_")] = int(value)
+            except ValueError:
+                raise UsageError(f"--data.{name} wants a whole number; got '{value}'.") from None
+    return found
 
 
 def _parse_run(recipe: str, facts: Any, rest: list[str], prog: str) -> Any:
@@ -246,7 +258,7 @@ def _doctor(args: list[str]) -> int:
 
         return lambda: api.doctor(data, channels=channels, max_pixels=max_pixels)
 
-    return _verb(doctor, args, prog="manyviews doctor DATA [--json]")
+    return _verb(doctor, args, prog="manyviews doctor [--json]")
 
 
 def _resume(args: list[str]) -> int:
@@ -266,7 +278,7 @@ def _resume(args: list[str]) -> int:
 
         return lambda: api.resume(run, accept_data_change=accept_data_change)
 
-    return _verb(resume, args, prog="manyviews resume RUN [--json]")
+    return _verb(resume, args, prog="manyviews resume [--json]")
 
 
 def _embed(args: list[str]) -> int:
@@ -292,7 +304,7 @@ def _embed(args: list[str]) -> int:
 
         return lambda: api.embed(run, data=data, out=out, level=level, batch_size=batch_size)
 
-    return _verb(embed, args, prog="manyviews embed RUN --data DATA --out FILE [--json]")
+    return _verb(embed, args, prog="manyviews embed [--json]")
 
 
 def _evaluate(args: list[str]) -> int:
@@ -317,7 +329,7 @@ def _evaluate(args: list[str]) -> int:
 
         return lambda: api.evaluate(run, data=data, protocol=protocol, batch_size=batch_size)
 
-    return _verb(evaluate, args, prog="manyviews evaluate RUN --data LABELLED [--json]")
+    return _verb(evaluate, args, prog="manyviews evaluate [--json]")
 
 
 def _report(args: list[str]) -> int:
@@ -333,7 +345,7 @@ def _report(args: list[str]) -> int:
 
         return lambda: api.report(run)
 
-    return _verb(report, args, prog="manyviews report RUN [--json]")
+    return _verb(report, args, prog="manyviews report [--json]")
 
 
 def _export(args: list[str]) -> int:
@@ -355,7 +367,7 @@ def _export(args: list[str]) -> int:
 
         return lambda: api.export(run, out=out, format=format)
 
-    return _verb(export, args, prog="manyviews export RUN --out FILE [--json]")
+    return _verb(export, args, prog="manyviews export [--json]")
 
 
 def _list(args: list[str]) -> int:
@@ -371,7 +383,7 @@ def _list(args: list[str]) -> int:
 
         return lambda: api.listing(what)
 
-    return _verb(listing, args, prog="manyviews list recipes|methods|encoders [--json]")
+    return _verb(listing, args, prog="manyviews list [--json]")
 
 
 _HANDLERS: dict[str, Callable[[list[str]], int]] = {

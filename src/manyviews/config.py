@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import re
 import types
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml
@@ -43,6 +44,36 @@ def build(kind: Any, tree: Any, path: str = "config") -> Any:
     if kind is float and type(tree) is int:
         return float(tree)
     return _check(type(tree) is kind, tree, path, f"a value of type {kind.__name__}")
+
+
+def override(value: Any, given: Mapping[str, Any]) -> Any:
+    """A copy of a dataclass with some settings changed.
+
+    Args:
+        value: the dataclass.
+        given: dotted names -> values of the fields' types: {"train.minutes": 5}.
+
+    Raises:
+        UsageError: an unknown name, or a value of another type.
+    """
+    for name, wanted in given.items():
+        value = _override(value, name.split("."), wanted, name)
+    return value
+
+
+def _override(value: Any, keys: Sequence[str], wanted: Any, path: str) -> Any:
+    fields = {f.name.rstrip("_"): f.name for f in dataclasses.fields(value)}
+    key = keys[0].replace("-", "_")
+    if key not in fields:
+        raise UsageError(f"there is no setting '{path}'. {nearest(key, list(fields))}")
+    field = fields[key]
+    if len(keys) > 1:
+        inner = getattr(value, field)
+        if not dataclasses.is_dataclass(inner):
+            raise UsageError(f"there is no setting '{path}': '{key}' has no parts.")
+        return dataclasses.replace(value, **{field: _override(inner, keys[1:], wanted, path)})
+    kind = get_type_hints(type(value))[field]
+    return dataclasses.replace(value, **{field: build(kind, wanted, path)})
 
 
 def to_yaml(tree: Any) -> str:

@@ -118,3 +118,20 @@ class Evaluated:
     def lines(self) -> list[str]:
         """For people."""
         return [f"{name}: {value:.4f}" for name, value in self.values.items()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What `doctor` found, and the recipe that it would use.
+
+    Attributes:
+        report: prints as lines and is a dataclass.
+        advice: what to do next, a line each.
+    """
+
+    report: Any
+    advice: list[str]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [*self.report.lines(), *self.advice]

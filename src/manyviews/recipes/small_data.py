@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 from typing import TypeVar
 
 from manyviews.data.config import Data
@@ -41,13 +42,13 @@ def run(
     return Run(
         recipe=name,
         method=method,
-        encoder=encoder,
+        encoder=replace(encoder, image_size=0, channels=0),  # those of the views and the data
         views=Views(
             global_=crops(facts, size=size),
             local=crops(facts, size=_half(size), scale=(0.1, 0.4), count=local),
         ),
         data=data(facts),
-        optim=optim or Optim(name="adamw", lr=2e-3, weight_decay=1e-4, warmup=0.05),
+        optim=optim or Optim(name="adamw", lr=2e-3, weight_decay=0.05, warmup=0.05),
         train=duration(facts),
     )
 
@@ -60,7 +61,7 @@ def masked(facts: Facts) -> Run[MAEConfig]:
     return Run(
         recipe="mae",
         method=MAEConfig(patch=patch, channels=facts.channels, width=128, depth=2, heads=4),
-        encoder=encoder,
+        encoder=replace(encoder, image_size=0, channels=0),  # those of the views and the data
         views=Views(
             global_=Crops(count=1, size=size, scale=(0.5, 1.0), jitter=0.0, grey=0.0, blur=(0.0,)),
             mask=Mask(ratio=0.75, patch=patch),
@@ -81,13 +82,13 @@ def crops(
         size=size,
         scale=scale,
         jitter=1.0 if grey else 0.8,
-        brightness=0.8 if grey else 0.4,
-        contrast=0.8 if grey else 0.4,
+        brightness=0.9 if grey else 0.4,
+        contrast=0.9 if grey else 0.4,
         saturation=0.0 if grey else 0.4,
         hue=0.0 if grey else 0.1,
         grey=0.0 if grey else 0.2,
         blur=(0.5,),
-        sigma=(0.1, max(0.5, 2.0 * size / 224)),
+        sigma=(0.1, max(1.0, 2.0 * size / 224)),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 Pixels = NDArray[np.uint8]
 
@@ -45,8 +45,7 @@ def sheet(images: Sequence[Pixels], *, side: int, columns: int) -> str:
     rows = -(-len(images) // columns)
     page = Image.new("RGB", (columns * side, rows * side), "white")
     for i, image in enumerate(images):
-        tile = to_pil(image).convert("RGB")
-        tile.thumbnail((side, side))
+        tile = ImageOps.contain(to_pil(image).convert("RGB"), (side, side))
         left = (i % columns) * side + (side - tile.width) // 2
         top = (i // columns) * side + (side - tile.height) // 2
         page.paste(tile, (left, top))

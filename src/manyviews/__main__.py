@@ -1,0 +1,5 @@
+"""`python -m manyviews`, which torchrun wants."""
+
+from manyviews.cli import main
+
+main()
