@@ -24,6 +24,13 @@ def test_normalised_mse_is_equation_2():
     assert_same(ours, equation_2(prediction, target.detach()), (prediction,))
 
 
+def test_no_gradient_goes_to_the_target():
+    prediction, target = gaussian(0, 5, 4), gaussian(1, 5, 4)
+    normalised_mse(prediction, target).backward()
+    assert prediction.grad.any()
+    assert target.grad is None
+
+
 def test_the_authors_code_gives_the_same_loss_and_gradient():
     data = load("byol")
     a, b = data["prediction_a"].requires_grad_(), data["prediction_b"].requires_grad_()
