@@ -64,6 +64,8 @@ def test_every_position_of_a_crop_is_equally_likely_up_to_the_border():
     assert set(ours.height.ravel()) == {4}
     for corner in (ours.top, ours.left):
         assert stats.chisquare(np.bincount(corner.ravel(), minlength=5)).pvalue > NEVER
+    both = np.histogram2d(ours.top.ravel(), ours.left.ravel(), bins=5)[0]
+    assert stats.chisquare(both.ravel()).pvalue > NEVER
 
 
 def test_colour_factors_are_distributed_as_torchvisions():
