@@ -66,7 +66,8 @@ def save(
         draft.mkdir()
         _write_tensors(draft / _METHOD, method.state_dict())
         _write_tensors(draft / _OPTIMIZER, _flatten(method, optimizer))
-        _write_text(draft / _STATE, json.dumps({**state, "step": step}, indent=1))
+        whole = {**state, "step": step, "optimizer": type(optimizer).__name__}
+        _write_text(draft / _STATE, json.dumps(whole, indent=1))
         manifest = {
             "manyviews": __version__,
             "torch": torch.__version__,
@@ -154,7 +155,7 @@ def load(
     Raises:
         Failure: the checkpoint is of another method, encoder or optimiser.
     """
-    found, own = load_file(path / _METHOD), method.state_dict()
+    found, own = _read_tensors(path / _METHOD), method.state_dict()
     odd = sorted(set(found) ^ set(own)) or [n for n in own if own[n].shape != found[n].shape]
     if odd:
         raise Failure(
@@ -162,9 +163,16 @@ def load(
             "Resume with the configuration the run began with, or train anew with another --out."
         )
     method.load_state_dict(found)
+    state = json.loads((path / _STATE).read_text())
     if optimizer is not None:
-        _unflatten(load_file(path / _OPTIMIZER), method, optimizer, path)
-    return json.loads((path / _STATE).read_text())
+        kind = type(optimizer).__name__
+        if state["optimizer"] != kind:
+            raise Failure(
+                f"{path} was written with the optimiser {state['optimizer']}, not {kind}. "
+                "Resume with the configuration the run began with."
+            )
+        _unflatten(_read_tensors(path / _OPTIMIZER), method, optimizer, path)
+    return state
 
 
 def sweep(folder: Path) -> None:
@@ -198,10 +206,11 @@ def _prune(folder: Path, *, step: int, keep: int) -> None:
     """
     past = sorted((p for p in _candidates(folder) if step_of(p) < step), key=step_of, reverse=True)
     future = [p for p in _candidates(folder) if step_of(p) > step]
-    for path in [*past[max(0, keep - 1) :], *future]:
-        doomed = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
-        path.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+    try:
+        for path in [*past[max(0, keep - 1) :], *future]:
+            path.rename(path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}"))
+    except OSError as error:
+        log.warning("Cannot delete old checkpoints in %s: %s.", folder, error.strerror)
     sweep(folder)
 
 
@@ -232,6 +241,16 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise _as_os_error(error, path) from error
     path.chmod(0o644)
     sync(path)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise Failure(
+            f"{path} is no safetensors file ({error}), though its hash is right: it was not "
+            "written by manyviews. Restore it from a backup."
+        ) from error
 
 
 def _as_os_error(error: SafetensorError, path: Path) -> OSError:

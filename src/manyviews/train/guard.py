@@ -1,5 +1,8 @@
 """The numerics guard: one vote per micro-batch on whether a step may change anything."""
 
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
+# torch's own optimisers run on the _foreach functions; they have no public name.
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -100,19 +103,24 @@ class Undo:
     def keep(self) -> None:
         """Remember the buffers as they are."""
         live = self._live()
-        if [b.shape for b in live] != [b.shape for b in self._kept]:
+        if not self._kept:
             self._kept = [torch.empty_like(b) for b in live]
-        for source, target in zip(live, self._kept, strict=True):
-            target.copy_(source)
+        _copy(live, self._kept)
 
     @torch.no_grad()
     def undo(self) -> None:
         """Put back what `keep` saw."""
-        for source, target in zip(self._kept, self._live(), strict=True):
-            target.copy_(source)
+        _copy(self._kept, self._live())
 
     def _live(self) -> list[Tensor]:
         return [module.get_buffer(name) for module, name in self._places]
+
+
+def _copy(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    """Copy tensor by tensor, in one go for each dtype."""
+    for dtype in {source.dtype for source in sources}:
+        here = [i for i, source in enumerate(sources) if source.dtype == dtype]
+        torch._foreach_copy_([targets[i] for i in here], [sources[i] for i in here])
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 
-from manyviews.core import Batch, Clock, EmbedAll, Method, Step
+from manyviews.core import Batch, Clock, EmbedAll, Method, Step, UsageError
 from manyviews.train.config import Optim, Train
 from manyviews.train.directory import RunDirectory
 
@@ -79,6 +79,27 @@ class Job:
     resume: bool = False
     tensorboard: bool = True
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the settings that the loop divides by.
+
+        Raises:
+            UsageError: naming the setting.
+        """
+        train = self.train
+        given = [n for n in ("steps", "epochs", "minutes") if getattr(train, n) > 0]
+        if len(given) != 1:
+            raise UsageError(
+                f"Training needs exactly one of steps, epochs and minutes; it has "
+                f"{' and '.join(given) or 'none'}. Set one --train.steps, --train.epochs or "
+                "--train.minutes and the others to 0."
+            )
+        for name in ("accumulate", "keep", "log_every", "health_every"):
+            if getattr(train, name) < 1:
+                raise UsageError(
+                    f"train.{name} is {getattr(train, name)}; it must be 1 or more. "
+                    f"Set --train.{name.replace('_', '-')}."
+                )
 
     def clock(self, step: int, *, seconds: float) -> Clock:
         """The clock of the step after `step` done ones and `seconds` of training.

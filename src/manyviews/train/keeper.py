@@ -4,7 +4,7 @@ import errno
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from manyviews.core import Failure, Method, UsageError
 from manyviews.train import checkpoint
 from manyviews.train.config import Train
 from manyviews.train.directory import RunDirectory
+from manyviews.train.guard import Guard
 
 log = logging.getLogger("manyviews")
 
@@ -22,6 +23,33 @@ _SHARE = 0.05
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MARGIN = 2.2
 """Free space wanted, in checkpoints: one more than is kept is on disk for a moment."""
+
+
+@dataclass
+class State:
+    """What a checkpoint holds besides tensors.
+
+    Attributes:
+        step: optimiser steps done or skipped.
+        seconds: training time.
+        aside: seconds in probes and callbacks, which are no training time.
+        waited: seconds of training time spent waiting for data.
+        begun: step before which the method's own start of an epoch last ran; -1 never.
+        called: step after which callbacks and probe were last considered.
+        probed: training time at the last probe.
+        guard: counts of skipped steps.
+        monitors: what those that remember want kept.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    aside: float = 0.0
+    waited: float = 0.0
+    begun: int = -1
+    called: int = 0
+    probed: float = 0.0
+    guard: Guard = field(default_factory=Guard)
+    monitors: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
 class Keeper:
@@ -49,15 +77,15 @@ class Keeper:
         self._cost = 0.0
         self.saved = -1
 
-    def start(self, *, resume: bool) -> dict[str, Any] | None:
-        """Load the latest checkpoint, or prove that checkpoints can be written.
+    def start(self, *, resume: bool) -> State:
+        """Load the latest checkpoint, or begin with one of the initial weights.
 
-        Returns:
-            What `save` was given, or None for a new run.
+        That first one proves before training that checkpoints can be written, and is what an
+        early rewind goes back to.
 
         Raises:
             UsageError: there is a run already and `resume` is false.
-            Failure: no checkpoint verifies or fits.
+            Failure: no checkpoint verifies or fits, or the folder cannot be written.
         """
         folder, path = self._directory.checkpoints, self._directory.path
         if comm.rank() == 0:
@@ -68,46 +96,54 @@ class Keeper:
                 )
             checkpoint.sweep(folder)
             self._warn_of_space()
-        state = self._load() if resume else None
-        self._directory.cut_metrics(state["metrics_bytes"] if state else 0)
-        if state:
-            log.info("Resuming after step %d.", self.saved)
+        saved = self._load() if resume else None
+        self._directory.cut_metrics(saved["metrics_bytes"] if saved else 0)
+        if saved is None:
+            state = State()
+            self.save(state, last=False)
+            return state
+        log.info("Resuming after step %d.", self.saved)
+        own: dict[str, Any] = {name: saved[name] for name in asdict(State())}
+        own["guard"] = Guard(**own["guard"])
+        state = State(**own)
+        self._saved_at = state.seconds
         return state
 
-    def due(self, step: int, *, seconds: float) -> bool:
-        """Whether to save after `step` steps and `seconds` of training.
+    def due(self, state: State) -> bool:
+        """Whether to save now. Ask after a good step: a rewind must go back past the bad ones.
 
         Without `train.checkpoint_every`: after each epoch, unless saving would then take more
         than 5 % of the time, and every 10 minutes.
         """
         if self._train.checkpoint_every > 0:
-            return step % self._train.checkpoint_every == 0
-        since = seconds - self._saved_at
-        return since >= _SECONDS or (step % self._epoch == 0 and since * _SHARE >= self._cost)
+            return state.step % self._train.checkpoint_every == 0
+        since = state.seconds - self._saved_at
+        ends = state.step % self._epoch == 0
+        return since >= _SECONDS or (ends and since * _SHARE >= self._cost)
 
-    def save(self, step: int, state: Mapping[str, Any], *, seconds: float, last: bool) -> None:
+    def save(self, state: State, *, last: bool) -> None:
         """Write a checkpoint, unless this step's is there already.
 
         A failing disk is a warning, and the next interval tries again; with `last` there is none,
         so it is a Failure.
         """
-        if comm.rank() > 0 or step == self.saved:
+        if comm.rank() > 0 or state.step == self.saved:
             return
         began = time.perf_counter()
         try:
             checkpoint.save(
                 self._directory.checkpoints,
-                step=step,
+                step=state.step,
                 method=self._method,
                 optimizer=self._optimizer,
-                state={**state, "metrics_bytes": self._directory.metrics_size()},
+                state={**asdict(state), "metrics_bytes": self._directory.metrics_size()},
                 keep=self._train.keep,
             )
         except OSError as error:
-            self._complain(error, step, last=last)
+            self._complain(error, state.step, last=last)
         else:
-            self.saved = step
-        self._saved_at = seconds
+            self.saved = state.step
+        self._saved_at = state.seconds
         self._cost = time.perf_counter() - began
 
     def rewind(self) -> int:

@@ -1,11 +1,12 @@
 """Where and in what precision to compute, on how many ranks, with which random numbers."""
 
+import inspect
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -47,11 +48,16 @@ def ranks(where: torch.device) -> Generator[None]:
 def wrap(method: Method) -> nn.Module:
     """What the loop calls: the method, with gradients averaged over ranks if there are several.
 
-    Buffers are not broadcast: every rank keeps its own equal copy (DESIGN law 5).
+    Buffers are rank 0's at the start and never broadcast again: the method keeps them equal.
     """
     if comm.world_size() == 1:
         return method
-    return DistributedDataParallel(method, broadcast_buffers=False)
+    for buffer in method.buffers():
+        comm.broadcast(buffer)
+    known = inspect.signature(DistributedDataParallel).parameters
+    # torch 2.15 renamed the option and warns at the old name; 2.11 knows only the old one.
+    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return cast(Any, DistributedDataParallel)(method, **{option: False})
 
 
 def autocast_dtype(

@@ -7,10 +7,10 @@ ranks on whether everything was finite, and only then the writes: hooks, optimis
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, cast
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -19,40 +19,17 @@ from torch.nn.parallel import DistributedDataParallel
 from manyviews import comm
 from manyviews.core import Batch, Clock, Failure, Step
 from manyviews.train import launch
-from manyviews.train.guard import MOST_REWINDS, Guard, Undo, Verdict, mean_verdict, vote
+from manyviews.train.guard import MOST_REWINDS, Undo, Verdict, mean_verdict, vote
 from manyviews.train.job import Collapsed, Job, Outcome, Remembering
+from manyviews.train.journal import Journal
 from manyviews.train.keeper import Keeper
-from manyviews.train.metrics import Events, Value
 from manyviews.train.optim import Rates, build
-from manyviews.train.progress import Line, Reading
 from manyviews.train.signals import Stop, Waited
 
 log = logging.getLogger("manyviews")
 
 _OPEN_END = 10**9
 """Steps asked of the data when a wall-clock budget decides."""
-
-
-@dataclass
-class _State:
-    """What a checkpoint holds besides tensors.
-
-    Attributes:
-        step: optimiser steps done or skipped.
-        seconds: training time; `aside` probes and callbacks; `waited` for data.
-        called: step at which callbacks and probe were last considered.
-        probed: training time at the last probe.
-        monitors: what those that remember want kept.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    aside: float = 0.0
-    waited: float = 0.0
-    called: int = 0
-    probed: float = 0.0
-    guard: Guard = field(default_factory=Guard)
-    monitors: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
 @dataclass(frozen=True)
@@ -72,14 +49,10 @@ def fit(job: Job) -> Outcome:
         Failure: the directory cannot be written, numbers stay non-finite after three rewinds, or
             the last checkpoint cannot be saved.
     """
-    with Stop() as stop, ExitStack() as stack:
+    with Stop() as stop:
         training = _Training(job, stop)
-        first = comm.rank() == 0
-        training.line = stack.enter_context(Line(shown=job.progress and first))
-        if job.tensorboard and first:
-            training.events = Events(job.directory.path / "tensorboard", step=training.state.step)
-            stack.callback(training.events.close)
-        return training.run()
+        with training.journal:
+            return training.run()
 
 
 class _Training:
@@ -88,10 +61,6 @@ class _Training:
     def __init__(self, job: Job, stop: Stop) -> None:
         self.job = job
         self.stop = stop
-        self.line = Line(shown=False)
-        self.events: Events | None = None
-        self.state = _State()
-        self.health = 0
         self.method = job.method.train()
         self.updates = build(job.method, job.optim, job.batch_size)
         self.keeper = Keeper(
@@ -101,20 +70,19 @@ class _Training:
             optimizer=self.updates.optimizer,
             steps_per_epoch=job.steps_per_epoch,
         )
-        saved = self.keeper.start(resume=job.resume)
-        if saved is not None:
-            self.recall(saved)
+        self.state = self.keeper.start(resume=job.resume)
+        self.remembering = [m for m in job.monitors if isinstance(m, Remembering)]
+        for monitor, past in zip(self.remembering, self.state.monitors, strict=False):
+            monitor.restore(past)
+        self.journal = Journal(job, self.state)
         self.forward = launch.wrap(job.method)
         self.dtype = launch.autocast_dtype(job.train.precision, job.device)
         self.undo = Undo(job.method, everything=job.train.accumulate > 1)
         self.began = time.perf_counter() - self.state.seconds
-        self.stretch = (self.state.step, self.state.seconds, self.state.waited)
 
     def run(self) -> Outcome:
         """All steps from where we are to the end."""
         job, state = self.job, self.state
-        if state.step == 0:
-            self.save(last=False)
         end = _OPEN_END if job.train.minutes > 0 else job.clock(0, seconds=0.0).total
         with _closing(job.batches(state.step, end)) as batches:
             while not job.finished(state.step, seconds=state.seconds):
@@ -128,12 +96,14 @@ class _Training:
                 state.seconds = verdict.seconds
                 if verdict.fault:
                     self.skipped(micro_batches, verdict)
-                elif why := self.look(step, clock, verdict):
-                    return self.end("collapsed", why)
-                self.record(clock, rates, verdict)
+                else:
+                    state.guard.good()
+                    self.journal.step(clock, state, rates, verdict)
+                    if why := self.look(step, clock, verdict):
+                        return self.end("collapsed", why)
                 if verdict.stop:
                     return self.end("interrupted", self.stop.asked)
-                if self.keeper.due(state.step, seconds=state.seconds):
+                if not verdict.fault and self.keeper.due(state):
                     self.save(last=False)
         self.save(last=True)
         self.call_back(job.clock(state.step, seconds=state.seconds), over=True)
@@ -144,9 +114,10 @@ class _Training:
         job, state = self.job, self.state
         clock = job.clock(state.step, seconds=state.seconds)
         self.call_back(clock, over=False)
-        if state.step % job.steps_per_epoch == 0:
+        if state.step % job.steps_per_epoch == 0 and state.begun != state.step:
             launch.seed_epoch(job.seed, state.step)
             self.method.before_epoch(clock, job.embed_all)
+            state.begun = state.step
         return clock
 
     def step(self, micro_batches: Sequence[Batch], clock: Clock) -> tuple[Rates, Verdict, Step]:
@@ -195,7 +166,8 @@ class _Training:
     def skipped(self, micro_batches: Sequence[Batch], verdict: Verdict) -> None:
         """Log a step that changed nothing, and go back to a checkpoint if there are too many."""
         step, guard = self.state.step, self.state.guard
-        index = comm.gather(torch.cat([batch.index for batch in micro_batches])).tolist()
+        own = torch.cat([batch.index for batch in micro_batches]).to(self.job.device)
+        index = comm.gather(own).tolist()
         log.warning(
             "Step %d skipped: %s not finite. Samples %s%s.",
             step,
@@ -203,7 +175,7 @@ class _Training:
             ", ".join(str(i) for i in index[:8]),
             ", ..." if len(index) > 8 else "",
         )
-        self.write("skip", {"step": step, "fault": verdict.fault, "samples": index})
+        self.journal.write("skip", step, {"fault": verdict.fault, "samples": index})
         if not guard.bad(step):
             return
         if guard.rewinds == MOST_REWINDS:
@@ -215,11 +187,10 @@ class _Training:
         guard.rewound()
         back = self.keeper.rewind()
         log.warning("Went back to the weights of step %d; the data go on from %d.", back, step)
-        self.write("rewind", {"step": step, "to": back})
+        self.journal.write("rewind", step, {"to": back})
 
     def look(self, step: Step, clock: Clock, verdict: Verdict) -> str:
         """Ask the monitors; why to stop, or "" to go on."""
-        self.state.guard.good()
         if self.state.step % self.job.train.health_every:
             return ""
         why, found = "", dict[str, float]()
@@ -229,52 +200,11 @@ class _Training:
                 found |= monitor(self.method, step, clock, losses)
             except Collapsed as collapse:
                 why = str(collapse)
-        self.health = int(found.get("health", 0.0))
-        if found:
-            self.write("health", {"step": self.state.step, "epoch": clock.epoch, **found})
+        self.journal.health = int(found.get("health", 0.0))
+        self.journal.note("health", self.state, found)
         if comm.any_rank(bool(why), self.job.device):
             return why or "the representation collapsed on another rank"
         return ""
-
-    def record(self, clock: Clock, rates: Rates, verdict: Verdict) -> None:
-        """A line of `metrics.jsonl` now and then, and the live line."""
-        if verdict.fault:
-            return
-        step, loss = self.state.step, sum(verdict.losses.values())
-        logged = step % self.job.train.log_every == 0
-        if not (logged or self.line.due()):
-            return
-        speed, wait = self.pace()
-        if logged:
-            values: dict[str, Value] = {"step": step, "epoch": clock.epoch, "loss": loss}
-            values |= {f"losses/{name}": value for name, value in verdict.losses.items()}
-            values |= {"lr": rates.lr, "weight_decay": rates.weight_decay}
-            values |= {"grad_norm": verdict.grad_norm, "seconds": self.state.seconds}
-            self.write("train", {**values, "images_per_second": speed, "data_wait": wait})
-            self.stretch = (step, self.state.seconds, self.state.waited)
-        if self.line.due():
-            progress = self.job.clock(step, seconds=self.state.seconds)
-            each = self.state.seconds / step
-            self.line.show(
-                Reading(
-                    done=progress.progress,
-                    step=step,
-                    epoch=clock.epoch + 1,
-                    loss=loss,
-                    lr=rates.lr,
-                    speed=speed,
-                    wait=wait,
-                    left=each * (progress.total - step),
-                    health=self.health,
-                )
-            )
-
-    def pace(self) -> tuple[float, float]:
-        """Images/s and share of time waiting for data since the last line of metrics."""
-        steps, seconds, waited = self.stretch
-        spent = max(1e-9, self.state.seconds - seconds)
-        speed = (self.state.step - steps) * self.job.batch_size / spent
-        return speed, (self.state.waited - waited) / spent
 
     def wait(self, batches: Iterator[Sequence[Batch]]) -> Sequence[Batch]:
         """The next step's micro-batches, and how long they took.
@@ -302,11 +232,11 @@ class _Training:
         modes = {module: module.training for module in self.method.modules()}
         if comm.rank() == 0 and state.step % job.steps_per_epoch == 0:
             for callback in job.after_epoch:
-                self.note("epoch", callback(self.method, clock))
+                self.journal.note("epoch", state, callback(self.method, clock))
         if self.probe_due(over=over):
             state.probed = state.seconds
             if comm.rank() == 0 and job.probe is not None:
-                self.note("probe", job.probe(self.method, clock))
+                self.journal.note("probe", state, job.probe(self.method, clock))
         for module, mode in modes.items():
             module.training = mode
         state.called = state.step
@@ -323,40 +253,17 @@ class _Training:
             return state.seconds - state.probed >= 60 * every
         return state.step % max(1, round(every * self.job.steps_per_epoch)) == 0
 
-    def note(self, kind: str, values: Mapping[str, float]) -> None:
-        """Log what a callback returned."""
-        if values:
-            state = self.state
-            epoch = state.step // self.job.steps_per_epoch
-            self.write(
-                kind, {"step": state.step, "epoch": epoch, "seconds": state.seconds, **values}
-            )
-
-    def write(self, kind: str, values: Mapping[str, Value]) -> None:
-        """One line of metrics, and the same for TensorBoard."""
-        self.job.directory.metrics(kind, values)
-        if self.events is not None:
-            self.events.write(kind, self.state.step, values)
-
     def save(self, *, last: bool) -> None:
         """Write a checkpoint of now."""
-        remembering = [m for m in self.job.monitors if isinstance(m, Remembering)]
-        self.state.monitors = [m.state() for m in remembering]
-        self.keeper.save(self.state.step, asdict(self.state), seconds=self.state.seconds, last=last)
-
-    def recall(self, saved: Mapping[str, Any]) -> None:
-        """Take up where a checkpoint left off."""
-        own: dict[str, Any] = {name: saved[name] for name in asdict(self.state)}
-        own["guard"] = Guard(**own["guard"])
-        self.state = _State(**own)
-        remembering = [m for m in self.job.monitors if isinstance(m, Remembering)]
-        for monitor, state in zip(remembering, self.state.monitors, strict=False):
-            monitor.restore(state)
+        self.state.monitors = [monitor.state() for monitor in self.remembering]
+        self.keeper.save(self.state, last=last)
 
     def end(self, status: Literal["interrupted", "collapsed"], message: str) -> Outcome:
         """Save and stop before the end."""
         self.save(last=True)
-        return self.outcome(status, message or "a signal to another rank")
+        message = message or "a signal to another rank"
+        log.warning("Stopped after step %d, which is saved: %s.", self.state.step, message)
+        return self.outcome(status, message)
 
     def outcome(
         self, status: Literal["done", "interrupted", "collapsed"], message: str = ""

@@ -111,5 +111,9 @@ class Events:
 
     def close(self) -> None:
         """Flush and close."""
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        try:
             self._writer.close()
+        except OSError as error:
+            log.warning("Cannot finish TensorBoard files: %s.", error.strerror)

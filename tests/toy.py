@@ -18,8 +18,6 @@ SAMPLES, SIDE, DIM = 24, 4, 8
 
 
 class Toy(Method):
-    needs = {"global": 2}
-
     def __init__(self, *, dropout=0.1, norm=True, poison=()):
         super().__init__()
         torch.manual_seed(0)
@@ -73,9 +71,7 @@ class Toy(Method):
 
     def after_step(self, clock):
         momentum = 0.9 + 0.1 * clock.progress
-        for target, online in zip(
-            self.target.parameters(), self.online.parameters(), strict=True
-        ):
+        for target, online in zip(self.target.parameters(), self.online.parameters(), strict=True):
             target.lerp_(online, 1 - momentum)
 
 

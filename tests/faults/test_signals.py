@@ -1,0 +1,127 @@
+"""SIGTERM and SIGINT: finish, save, and give the handlers back."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from forks import fork, wait
+from manyviews.train.config import Train
+from manyviews.train.directory import RunDirectory
+from manyviews.train.loop import fit
+from manyviews.train.signals import Stop, Waited
+from toy import Toy, job
+
+SETTINGS = Train(steps=500, precision="fp32", checkpoint_every=1000)
+
+
+def train(path, method=None, **changes):
+    with RunDirectory(path) as directory:
+        return fit(job(directory, method or Toy(), **{"train": SETTINGS, "resume": True} | changes))
+
+
+class Signalling(Toy):
+    """Sends itself a signal in the middle of a forward."""
+
+    def __init__(self, number, step):
+        super().__init__()
+        self.number, self.at = number, step
+
+    def forward(self, batch, clock):
+        if clock.step == self.at:
+            os.kill(os.getpid(), self.number)
+        return super().forward(batch, clock)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_the_step_saves_and_stops(tmp_path, number, caplog):
+    before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    outcome = train(tmp_path, Signalling(number, 5))
+    assert (outcome.status, outcome.steps) == ("interrupted", 6)
+    assert outcome.message == signal.Signals(number).name
+    assert (tmp_path / "checkpoints" / "step_6").is_dir()
+    assert f"Stopped after step 6, which is saved: {outcome.message}." in caplog.text
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_handlers_are_given_back_after_an_error_too(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def broken(start, stop):
+        raise ValueError("broken")
+        yield
+
+    with pytest.raises(ValueError, match="broken"):
+        train(tmp_path, batches=broken)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_during_the_probe_stops_after_it(tmp_path):
+    def probe(method, clock):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"accuracy": 0.5}
+
+    outcome = train(tmp_path, probe=probe)
+    assert (outcome.status, outcome.steps) == ("interrupted", 3)
+    assert "accuracy" in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_a_signal_while_waiting_for_data_does_not_wait_for_them(tmp_path):
+    def slow(start, stop):
+        time.sleep(60)
+        yield []
+
+    child = fork(lambda: train(tmp_path, batches=slow))
+    while not (tmp_path / "checkpoints" / "step_0").exists():
+        time.sleep(0.01)
+    time.sleep(0.2)
+    os.kill(child, signal.SIGTERM)
+    assert wait(child, seconds=5) == 0
+
+
+def test_a_second_sigint_ends_the_process_at_once(tmp_path):
+    class Stuck(Toy):
+        def forward(self, batch, clock):
+            (tmp_path / "stuck").touch()
+            time.sleep(60)
+
+    child = fork(lambda: train(tmp_path / "run", Stuck()))
+    while not (tmp_path / "stuck").exists():
+        time.sleep(0.01)
+    os.kill(child, signal.SIGINT)
+    os.kill(child, signal.SIGINT)  # the same key press, sent on by torchrun
+    time.sleep(0.7)
+    assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    os.kill(child, signal.SIGINT)
+    began = time.monotonic()
+    assert wait(child, seconds=5) == -signal.SIGINT
+    assert time.monotonic() - began < 2
+    assert (tmp_path / "run" / "checkpoints" / "step_0").is_dir()
+
+
+def test_training_off_the_main_thread_takes_no_signals_and_works(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    outcomes = []
+    settings = Train(steps=2, precision="fp32")
+    thread = threading.Thread(target=lambda: outcomes.append(train(tmp_path, train=settings)))
+    thread.start()
+    thread.join(timeout=30)
+    assert outcomes[0].status == "done"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_waiting_is_left_at_once_when_a_signal_came_before_it():
+    with Stop() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.asked == "SIGTERM"
+        with pytest.raises(Waited), stop.interruptible():
+            pytest.fail("waited")
+
+
+def test_a_second_sigterm_is_no_reason_to_hurry():
+    with Stop() as stop:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.asked == "SIGTERM"

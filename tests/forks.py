@@ -1,0 +1,71 @@
+"""Child processes by fork: a fault is injected in milliseconds, without importing torch anew."""
+
+import os
+import signal
+import time
+import traceback
+import warnings
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+# The first optimiser of a process imports much of torch; do that before forking, once.
+torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+
+
+def fork(action) -> int:
+    """Run `action()` in a child process; its number. It exits 0, or 1 with a traceback."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # "multi-threaded": not in our tests
+        child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        action()
+        code = 0
+    except BaseException:  # nothing may get past a fork
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def wait(child: int, *, seconds: float = 30.0) -> int:
+    """Exit code of a child, or minus the signal that ended it; kill it if it takes too long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        number, status = os.waitpid(child, os.WNOHANG)
+        if number:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    raise AssertionError(f"child {child} took longer than {seconds} seconds")
+
+
+def run(action, *, seconds: float = 30.0) -> int:
+    """Run `action()` in a child and return how it ended."""
+    return wait(fork(action), seconds=seconds)
+
+
+def run_ranks(world: int, action, *, meeting) -> list[int]:
+    """Run `action(rank)` on `world` gloo ranks that meet at the file `meeting`; how each ended."""
+
+    def rank_of(rank):
+        def body():
+            dist.init_process_group(
+                "gloo",
+                init_method=f"file://{meeting}",
+                rank=rank,
+                world_size=world,
+                timeout=timedelta(seconds=20),
+            )
+            action(rank)
+            dist.barrier()
+            dist.destroy_process_group()
+
+        return body
+
+    children = [fork(rank_of(rank)) for rank in range(world)]
+    return [wait(child) for child in children]
