@@ -34,7 +34,7 @@ def build(config: EncoderConfig) -> Encoder:
         close = difflib.get_close_matches(config.name.partition(".")[0], names(), n=1)
         hint = f"Did you mean {close[0]}?" if close else "See `manyviews list encoders`."
         raise UsageError(f"There is no encoder '{config.name}'. {hint}")
-    if config.name == "vit" or timm.models.is_model_in_modules(config.name, "vision_transformer"):
+    if config.name == "vit" or timm.models.is_model_in_modules(config.name, ["vision_transformer"]):
         _check_vit(config)
     else:
         _refuse(config, "patch", "width", "depth", "heads", "positions")

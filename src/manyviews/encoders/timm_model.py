@@ -114,7 +114,7 @@ def arguments(config: EncoderConfig) -> tuple[str, dict[str, Any]]:
     given: dict[str, Any] = {"in_chans": config.channels, "num_classes": 0}
     if config.drop_path:
         given["drop_path_rate"] = config.drop_path
-    if timm.models.is_model_in_modules(name, "vision_transformer"):
+    if timm.models.is_model_in_modules(name, ["vision_transformer"]):
         given |= {"img_size": config.image_size, "dynamic_img_size": True}
         given |= {"global_pool": "token" if config.pool == "cls" else "avg", "fc_norm": False}
         heads = config.heads or max(1, config.width // 64)
@@ -123,7 +123,7 @@ def arguments(config: EncoderConfig) -> tuple[str, dict[str, Any]]:
         given |= {"num_heads": heads} if heads and (config.heads or config.width) else {}
     elif _has_fixed_size(name):
         given["img_size"] = config.image_size
-    elif timm.models.is_model_in_modules(name, "resnet") and not config.zero_init:
+    elif timm.models.is_model_in_modules(name, ["resnet"]) and not config.zero_init:
         given["zero_init_last"] = False
     return name, given
 
@@ -138,9 +138,8 @@ def build(config: EncoderConfig) -> Encoder:
     try:
         model: nn.Module = timm.create_model(name, pretrained=False, **given)
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
-        lacks_token = given.get("global_pool") == "token" and "class token" in str(error)
-        flag = "--encoder.pool mean" if lacks_token else "other --encoder settings"
-        advice = f"Set {flag}, or another --encoder.name."
+        tokenless = " (--encoder.pool mean if it has no class token)" if "fc_norm" in given else ""
+        advice = f"Set other --encoder settings{tokenless} or another --encoder.name."
         raise UsageError(
             f"timm cannot build the encoder {name} with {given} ({_first_line(error)}). {advice}"
         ) from None
