@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from manyviews.losses.contrastive import info_nce, nt_xent, unit
+from manyviews.losses.redundancy import barlow_twins, covariance, invariance, variance
+from manyviews.losses.regression import normalised_mse
+
+LOSSES = {
+    "unit": lambda a, b: unit(a),
+    "nt_xent": lambda a, b: nt_xent(torch.stack([a, b], dim=1), temperature=0.1),
+    "info_nce": lambda a, b: info_nce(a, b, b.flip(0), temperature=0.1),
+    "normalised_mse": normalised_mse,
+    "barlow_twins": lambda a, b: barlow_twins(a, b, off_diagonal=0.1),
+    "variance": lambda a, b: variance(a * 0.5),
+    "covariance": lambda a, b: covariance(a),
+    "invariance": invariance,
+}
+
+
+def inputs(dtype):
+    g = torch.Generator().manual_seed(0)
+    return [torch.randn(8, 5, generator=g).to(dtype) for _ in range(2)]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_under_autocast_is_exact_to_single_precision(name):
+    a, b = inputs(torch.float32)
+    exact = LOSSES[name](a.double(), b.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = LOSSES[name](a, b)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss.double(), exact, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["unit", "normalised_mse", "barlow_twins", "covariance"])
+def test_half_inputs_are_widened_before_anything_is_computed(name, half):
+    a, b = inputs(half)
+    assert torch.equal(LOSSES[name](a, b), LOSSES[name](a.float(), b.float()))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_double_precision_stays(name):
+    assert LOSSES[name](*inputs(torch.float64)).dtype == torch.float64
