@@ -148,10 +148,8 @@ def cached(
         compute: called when the cache has nothing for this key, or something broken.
 
     Returns:
-        As `compute`; features from disk are memory-mapped (written to, they change in memory only).
-
-    Raises:
-        Failure: the disk does not take the file.
+        As `compute`; features from disk are memory-mapped (written to, they change in memory
+        only). A cache that cannot be written costs a warning, not the evaluation.
     """
     key = hashlib.sha256("\0".join(["1", encoder, source, transform]).encode()).hexdigest()[:24]
     data, note = directory / f"features-{key}.npy", directory / f"features-{key}.json"
@@ -159,6 +157,14 @@ def cached(
     if found is not None:
         return found
     fresh = compute()
+    try:
+        _store(fresh, data, note)
+    except Failure as error:
+        log.warning("The features are not kept for next time. %s", error)
+    return fresh
+
+
+def _store(fresh: Extracted, data: Path, note: Path) -> None:
     with atomic(data) as path, path.open("wb") as file:
         np.lib.format.write_array(file, fresh.features.numpy(), allow_pickle=False)
     said = {
@@ -167,13 +173,12 @@ def cached(
         "bad": [[b.index, b.path, b.reason] for b in fresh.bad],
     }
     with atomic(note) as path:  # written last: what it describes is whole
-        path.write_text(json.dumps(said))
-    return fresh
+        path.write_text(json.dumps(said), encoding="ascii")
 
 
 def _load(data: Path, note: Path) -> Extracted | None:
     try:
-        said = json.loads(note.read_text())
+        said = json.loads(note.read_text(encoding="ascii"))
         array = np.load(data, mmap_mode="c", allow_pickle=False)
         bad = tuple(Bad(int(i), str(path), str(reason)) for i, path, reason in said["bad"])
         index = torch.tensor(said["index"], dtype=torch.int64)
