@@ -1,5 +1,6 @@
 """The stream of micro-batches depends on data, seed and step, and on nothing else."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -262,6 +264,25 @@ def test_workers_outlive_signals_and_end_with_the_stream(tmp_path: Path) -> None
     while set(children()) - before and time.monotonic() < deadline:
         time.sleep(0.02)
     assert set(children()) == before
+
+
+def _resize_in_worker() -> None:
+    workers.prepare(0)
+    cv2.GaussianBlur(np.zeros((600, 800, 3), np.uint8), (9, 9), 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_opencv_works_in_a_worker_after_its_threads_ran_in_the_parent() -> None:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    cv2.GaussianBlur(np.zeros((600, 800, 3), np.uint8), (9, 9), 2)
+    process = multiprocessing.get_context("fork").Process(target=_resize_in_worker)
+    process.start()
+    process.join(timeout=20)
+    ended = process.exitcode
+    process.kill()
+    cv2.setNumThreads(before)
+    assert ended == 0
 
 
 def test_small_shared_memory_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

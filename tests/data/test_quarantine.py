@@ -4,6 +4,8 @@ import json
 import multiprocessing
 from pathlib import Path
 
+import pytest
+
 from manyviews.data.quarantine import Bad, Quarantine
 
 
@@ -58,6 +60,7 @@ def _write(path: Path, names: list[str]) -> None:
         quarantine.add(Bad(name, "x"))
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_two_processes_write_every_file_exactly_once(tmp_path: Path) -> None:
     path = tmp_path / "quarantine.jsonl"
     context = multiprocessing.get_context("fork")

@@ -83,7 +83,8 @@ def prepare(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    # Not 1: after a fork that would wait for ever for the threads of the parent's pool to end.
+    cv2.setNumThreads(0)
 
 
 class _Work(Dataset[T], Generic[T]):
