@@ -14,6 +14,9 @@ Bytes = NDArray[np.uint8]
 _PHOTOGRAPH = 96
 """From this side on, images are resized a little larger and cropped, as ImageNet protocols do."""
 
+_CACHED = 1 << 17
+"""Floats that stay in a core's second-level cache."""
+
 
 class Plain:
     """One fixed view of each image, antialiased.
@@ -78,6 +81,12 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     # Whole rows at once: broadcasting over an innermost axis of three is several times slower.
     center = torch.tensor(mean, dtype=torch.float32).expand(width, channels).flatten()
     scale = torch.tensor(std, dtype=torch.float32).expand(width, channels).flatten()
-    factor, shift = (1 / (255 * scale)).to(images.device), (center / scale).to(images.device)
-    out = images.flatten(-2).to(torch.float32).mul_(factor).sub_(shift)
-    return out.unflatten(-1, (width, channels)).movedim(-1, -3)
+    factor, shift = (1 / (255 * scale)).to(images.device), (-center / scale).to(images.device)
+    stored = images.reshape(-1, width * channels)
+    out = torch.empty(stored.shape, dtype=torch.float32, device=images.device)
+    # On a processor, a cache's worth at a time; an accelerator takes everything in one call.
+    step = max(1, _CACHED // (width * channels)) if images.device.type == "cpu" else len(stored)
+    for first in range(0, len(stored), max(1, step)):
+        rows = slice(first, first + step)
+        torch.addcmul(shift, stored[rows].to(torch.float32), factor, out=out[rows])
+    return out.reshape(images.shape).movedim(-1, -3)
