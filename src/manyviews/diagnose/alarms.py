@@ -176,7 +176,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="predicts_the_mean",
         about="prediction_std",
-        holds=lambda n: n["prediction_std"] < 0.03,
+        holds=lambda n: n["prediction_std"] < 0.01,
         message=(
             "every image is reconstructed alike: predictions differ by {prediction_std:.4f} "
             "between images"
@@ -191,7 +191,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="vanishing_variance",
         about="scale",
-        holds=lambda n: n["scale"] < 0.01,
+        holds=lambda n: n["scale"] < 0.01 and not n["cosine_projection"] > 0.9975,
         message="the projection shrank to {scale:.4f} of the spread that it once had",
         cause="the variance is not held up, or weight decay wins over the loss",
         advice="a higher --method.variance (VICReg), a lower --optim.weight-decay or --optim.lr",

@@ -41,14 +41,17 @@ def spread(views: Tensor) -> dict[str, Tensor]:
 
 
 class RollingRank:
-    """Effective rank over about the last `rows` rows of batches, each centred by itself.
+    """Effective rank over the last rows of many batches, each batch centred by itself.
 
-    Centring each batch keeps a drifting mean from counting as directions. Holds one matrix
-    [D, D], no rows.
+    Centring each batch keeps a drifting mean from counting as directions. Holds no rows but two
+    matrices [D, D]: the newer fills up, then takes the place of the older.
 
     Args:
-        rows: after which the weight of a batch has fallen to 1/e.
+        rows: that it looks back on, at the most; never fewer than half of them once there are
+            enough, but for `batches`.
         columns: most of a row that is looked at, evenly spaced.
+        batches: that it looks back on, at the most; small batches would otherwise hide a collapse
+            behind a long past.
 
     Attributes:
         rank: as last measured, NaN before there were enough rows.
@@ -58,27 +61,35 @@ class RollingRank:
     least = 128
     """Rows that a rank is measured from, at the least."""
 
-    def __init__(self, *, rows: int, columns: int) -> None:
+    def __init__(self, *, rows: int, columns: int, batches: int = 16) -> None:
         self.rank = math.nan
         self.width = 0
-        self._rows, self._columns = rows, columns
-        self._seen = 0
-        self._gram: Tensor | None = None
+        self._rows, self._columns, self._batches = rows, columns, batches
+        self._older: tuple[Tensor, int] | None = None
+        self._newer: tuple[Tensor, int] | None = None
+        self._added = 0  # batches in the newer
 
     def add(self, x: Tensor) -> None:
         """Take in a batch [B, D] float32."""
         d = x.shape[1]
         if d > self._columns:
             x = x[:, torch.linspace(0, d - 1, self._columns).long().to(x.device)]
+        self.width = x.shape[1]
         x = x - x.mean(dim=0)
-        self._seen += len(x)
-        if self._gram is None or self._gram.device != x.device:
-            self.width = x.shape[1]
-            self._gram = x.T @ x
-        else:
-            self._gram.mul_(math.exp(-len(x) / self._rows)).addmm_(x.T, x)
+        gram = x.T @ x
+        known = self._newer
+        self._newer = (gram, len(x)) if known is None else (known[0].add_(gram), known[1] + len(x))
+        self._added += 1
+        if 2 * self._newer[1] >= self._rows or 2 * self._added >= self._batches:
+            self._older, self._newer, self._added = self._newer, None, 0
 
     def measure(self) -> None:
         """Bring `rank` up to date."""
-        if self._gram is not None and self._seen >= self.least:
-            self.rank = entropy_rank(from_gram(self._gram.double().cpu(), noise=1e-7))
+        parts = [part for part in (self._older, self._newer) if part is not None]
+        if sum(count for _, count in parts) < self.least:
+            return
+        gram = torch.stack([gram for gram, _ in parts]).double().sum(dim=0).cpu()
+        if torch.isfinite(gram).all():
+            self.rank = entropy_rank(from_gram(gram, noise=1e-7))
+        else:
+            self.rank, self._older, self._newer, self._added = math.nan, None, None, 0

@@ -27,7 +27,8 @@ class Health:
     gradient, changes nothing, uses no random numbers and asks no other rank.
 
     Returned numbers:
-        rank_embedding, rank_projection: effective rank, centred, over about the last `rows` rows.
+        rank_embedding, rank_projection: effective rank, centred, over about the last `rows` rows
+            and at most 16 checks.
         std_embedding, std_projection: as `uniformity.feature_std`.
         cosine_embedding, cosine_projection: mean cosine between different images.
         alignment, uniformity: of the projection, or of the embedding where there is none.

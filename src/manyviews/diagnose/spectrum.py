@@ -80,8 +80,8 @@ def alpha_req(values: Tensor, *, first: int = 5, last: int = 0) -> float:
         UsageError: fewer than two positive values in the range.
     """
     last = last or len(values) // 2
-    index = torch.arange(first, min(last, len(values)) + 1, dtype=torch.float64)
     eigenvalues = values.double()[first - 1 : last].square()
+    index = torch.arange(len(eigenvalues), dtype=torch.float64) + first
     keep = eigenvalues > 0
     if int(keep.sum()) < 2:
         raise UsageError(

@@ -119,7 +119,7 @@ def _gradients(method: Method, batch: Batch, clock: Clock) -> Iterator[Alarm]:
         yield _alarm(
             "loss_not_finite",
             clock,
-            message=f"the first loss is {float(total)}",
+            message=f"the first loss is {total.item()}",
             cause="NaN pixels, a --data.std of 0, or broken initial weights",
             advice="`manyviews doctor` on the data; --train.precision fp32",
             bad=True,
