@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint unit clean
+.PHONY: demo test lint unit table clean
 
 demo: $(VENV)/.installed
 	$(BIN)/manyviews demo --out runs/demo
@@ -27,6 +27,9 @@ $(VENV)/.installed: pyproject.toml
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
+
+table: $(VENV)/.installed
+	$(BIN)/python bench/methods.py --minutes 10
 
 clean:
 	rm -rf $(VENV) build dist

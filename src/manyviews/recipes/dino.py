@@ -22,7 +22,7 @@ def small(facts: Facts) -> Run[DINOConfig]:
         method=DINOConfig(
             hidden=512,
             bottleneck=128,
-            prototypes=2048,
+            prototypes=512,
             batch_norm=True,
             teacher_temperature=Ramp(0.04, 0.04),
             momentum=Cosine(0.99, 1.0),

@@ -48,7 +48,7 @@ def run(
             local=crops(facts, size=_half(size), scale=(0.1, 0.4), count=local),
         ),
         data=data(facts),
-        optim=optim or Optim(name="adamw", lr=2e-3, weight_decay=0.05, warmup=0.05),
+        optim=optim or Optim(name="adamw", lr=4e-3, weight_decay=0.05, warmup=0.05),
         train=duration(facts),
     )
 
