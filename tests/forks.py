@@ -44,6 +44,14 @@ def wait(child: int, *, seconds: float = 30.0) -> int:
     raise AssertionError(f"child {child} took longer than {seconds} seconds")
 
 
+def wait_for(path, *, seconds: float = 30.0) -> None:
+    """Wait until a file or folder is there."""
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"no {path} after {seconds} seconds"
+        time.sleep(0.01)
+
+
 def run(action, *, seconds: float = 30.0) -> int:
     """Run `action()` in a child and return how it ended."""
     return wait(fork(action), seconds=seconds)

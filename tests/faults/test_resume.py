@@ -4,13 +4,14 @@ import json
 import os
 import random
 import signal
+import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from forks import fork, run, wait
-from manyviews.train import checkpoint, loop
+from forks import fork, run, wait, wait_for
+from manyviews.train import checkpoint
 from manyviews.train.config import Optim, Train
 from manyviews.train.directory import RunDirectory
 from manyviews.train.loop import fit
@@ -254,8 +255,7 @@ def test_the_log_of_a_finished_run_stays_as_it_is(tmp_path, reference):
 
 def test_a_killed_run_leaves_no_lock(tmp_path):
     child = fork(lambda: train(tmp_path, batches=forever))
-    while not (tmp_path / "checkpoints" / "step_0").exists():
-        loop.time.sleep(0.01)
+    wait_for(tmp_path / "checkpoints" / "step_0")
     os.kill(child, signal.SIGKILL)
     assert wait(child) == -signal.SIGKILL
     with RunDirectory(tmp_path):
@@ -265,6 +265,6 @@ def test_a_killed_run_leaves_no_lock(tmp_path):
 def forever(start, stop):
     """Data that never come."""
     while True:
-        loop.time.sleep(0.01)
+        time.sleep(0.01)
         if start < 0:
             yield []

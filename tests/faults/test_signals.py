@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from forks import fork, wait
+from forks import fork, wait, wait_for
 from manyviews.train.config import Train
 from manyviews.train.directory import RunDirectory
 from manyviews.train.loop import fit
@@ -74,8 +74,7 @@ def test_a_signal_while_waiting_for_data_does_not_wait_for_them(tmp_path):
         yield []
 
     child = fork(lambda: train(tmp_path, batches=slow))
-    while not (tmp_path / "checkpoints" / "step_0").exists():
-        time.sleep(0.01)
+    wait_for(tmp_path / "checkpoints" / "step_0")
     time.sleep(0.2)
     os.kill(child, signal.SIGTERM)
     assert wait(child, seconds=5) == 0
@@ -88,8 +87,7 @@ def test_a_second_sigint_ends_the_process_at_once(tmp_path):
             time.sleep(60)
 
     child = fork(lambda: train(tmp_path / "run", Stuck()))
-    while not (tmp_path / "stuck").exists():
-        time.sleep(0.01)
+    wait_for(tmp_path / "stuck")
     os.kill(child, signal.SIGINT)
     os.kill(child, signal.SIGINT)  # the same key press, sent on by torchrun
     time.sleep(0.7)

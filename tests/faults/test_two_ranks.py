@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import socket
 
 import pytest
 import torch
 
-from forks import run_ranks
+from forks import fork, run_ranks, wait
 from manyviews import comm
 from manyviews.train import launch, loop
 from manyviews.train.config import Optim, Train
@@ -231,8 +232,20 @@ def test_a_collapse_seen_by_one_rank_stops_both(tmp_path):
     assert both(tmp_path, action) == [{"status": "collapsed", "steps": 4}] * 2
 
 
-def test_ranks_join_as_torchrun_tells_them(tmp_path, monkeypatch):
-    for name, value in {"WORLD_SIZE": "1", "RANK": "0"}.items():
-        monkeypatch.setenv(name, value)
-    with launch.ranks(torch.device("cpu")):
-        assert comm.world_size() == 1
+def test_ranks_join_as_torchrun_tells_them_and_leave_again(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def rank_of(rank):
+        def action():
+            told = {"WORLD_SIZE": "2", "RANK": f"{rank}", "LOCAL_RANK": f"{rank}"}
+            os.environ |= {**told, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+            with launch.ranks(torch.device("cpu")):
+                assert (comm.rank(), comm.world_size()) == (rank, 2)
+                assert comm.total(torch.ones(())) == 2
+            assert comm.world_size() == 1
+
+        return action
+
+    assert [wait(child) for child in [fork(rank_of(0)), fork(rank_of(1))]] == [0, 0]

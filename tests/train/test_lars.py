@@ -77,10 +77,10 @@ def test_the_two_conventions_differ_when_gradient_and_weight_are_not_parallel():
 def test_a_parameter_without_gradient_and_its_momentum_stay(kind):
     a, b = (torch.nn.Parameter(torch.ones(2, 2)) for _ in range(2))
     optimizer = kind([a, b], lr=0.1, weight_decay=0.1)
-    a.grad = b.grad = torch.ones(2, 2)
+    a.grad, b.grad = torch.ones(2, 2), torch.ones(2, 2)
     optimizer.step()
     before, momentum = b.detach().clone(), optimizer.state[b]["momentum_buffer"].clone()
-    b.grad = None
+    a.grad, b.grad = torch.ones(2, 2), None
     optimizer.step()
     assert torch.equal(b.detach(), before)
     assert torch.equal(optimizer.state[b]["momentum_buffer"], momentum)

@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 
 class _Layerwise(torch.optim.Optimizer):
-    """SGD with momentum on directions that a subclass scales; learning rate outside the buffer."""
+    """SGD with momentum on directions that a subclass scales; learning rate outside the buffer.
+
+    The gradients are used up: they are turned into the directions in place, to save memory.
+    """
 
     def __init__(
         self,
@@ -30,16 +33,18 @@ class _Layerwise(torch.optim.Optimizer):
             {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust},
         )
 
-    def _directions(
-        self, weights: list[Tensor], grads: list[Tensor], group: dict[str, Any]
-    ) -> list[Tensor]:
+    def _scale(self, weights: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
+        """Turn gradients into directions, in place."""
         raise NotImplementedError
 
     @torch.no_grad()
     def step(  # pyright: ignore[reportIncompatibleMethodOverride] - torch declares it twice
         self, closure: Callable[[], float] | None = None
     ) -> float | None:
-        """Update every parameter that has a gradient; the state of the others does not move."""
+        """Update every parameter that has a gradient; the state of the others does not move.
+
+        Afterwards `p.grad` holds no gradient any more; clear it.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -49,13 +54,13 @@ class _Layerwise(torch.optim.Optimizer):
             if not params:
                 continue
             grads = [p.grad for p in params if p.grad is not None]
-            directions = self._directions(params, grads, group)
+            self._scale(params, grads, group)
             for p in params:
                 if "momentum_buffer" not in self.state[p]:
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             buffers: list[Tensor] = [self.state[p]["momentum_buffer"] for p in params]
             torch._foreach_mul_(buffers, group["momentum"])
-            torch._foreach_add_(buffers, directions)
+            torch._foreach_add_(buffers, grads)
             torch._foreach_add_(params, buffers, alpha=-group["lr"])
         return loss
 
@@ -83,19 +88,17 @@ class LARS(_Layerwise):
     ) -> None:
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, trust=trust)
 
-    def _directions(
-        self, weights: list[Tensor], grads: list[Tensor], group: dict[str, Any]
-    ) -> list[Tensor]:
-        directions = list(torch._foreach_add(grads, weights, alpha=group["weight_decay"]))
+    def _scale(self, weights: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
+        torch._foreach_add_(grads, weights, alpha=group["weight_decay"])
         scaled = [i for i, w in enumerate(weights) if w.ndim > 1]
-        if scaled:
-            chosen = [directions[i] for i in scaled]
-            weight_norm = torch.stack(torch._foreach_norm([weights[i] for i in scaled]))
-            norm = torch.stack(torch._foreach_norm(chosen))
-            ratio = group["trust"] * weight_norm / norm
-            ratio = torch.where((weight_norm > 0) & (norm > 0), ratio, 1.0)
-            torch._foreach_mul_(chosen, list(ratio.unbind()))
-        return directions
+        if not scaled:
+            return
+        chosen = [grads[i] for i in scaled]
+        weight_norm = torch.stack(torch._foreach_norm([weights[i] for i in scaled]))
+        norm = torch.stack(torch._foreach_norm(chosen))
+        ratio = group["trust"] * weight_norm / norm
+        ratio = torch.where((weight_norm > 0) & (norm > 0), ratio, 1.0)
+        torch._foreach_mul_(chosen, list(ratio.unbind()))
 
 
 class LARC(_Layerwise):
@@ -120,16 +123,12 @@ class LARC(_Layerwise):
     ) -> None:
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, trust=trust)
 
-    def _directions(
-        self, weights: list[Tensor], grads: list[Tensor], group: dict[str, Any]
-    ) -> list[Tensor]:
+    def _scale(self, weights: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         decay = group["weight_decay"]
         weight_norm = torch.stack(torch._foreach_norm(weights))
         grad_norm = torch.stack(torch._foreach_norm(grads))
         both = (weight_norm > 0) & (grad_norm > 0)
         ratio = group["trust"] * weight_norm / (grad_norm + decay * weight_norm + 1e-8)
         decays = torch.where(both, decay, torch.zeros_like(ratio))
-        directions = list(torch._foreach_mul(weights, list(decays.unbind())))
-        torch._foreach_add_(directions, grads)
-        torch._foreach_mul_(directions, list(torch.where(both, ratio, 1.0).unbind()))
-        return directions
+        torch._foreach_addcmul_(grads, weights, list(decays.unbind()))
+        torch._foreach_mul_(grads, list(torch.where(both, ratio, 1.0).unbind()))
