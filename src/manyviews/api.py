@@ -9,7 +9,6 @@ import inspect
 import json
 import logging
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -428,8 +427,7 @@ def export(
             else f"largest difference to torch: {gap:.1e}"
         )
         return results.Written(path=out, notes=[note])
-    with atomic(out) as draft:
-        shutil.copyfile(file, draft)
+    exporting.copy(file, out)
     return results.Written(path=out, notes=[f"read it with manyviews.load({str(out)!r})"])
 
 

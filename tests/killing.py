@@ -1,0 +1,87 @@
+"""Real methods on real data, killed with SIGKILL at a given step and resumed."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from manyviews import api, watching
+from manyviews.recipes import RECIPES
+
+STEPS = 12
+TIMES = {"seconds", "images_per_second", "data_wait"}
+
+
+def settings(name):
+    """A recipe for the built-in images, small enough to take seconds, in fp32 or bf16 as it is."""
+    run = RECIPES[name](api.facts(api.BUILTIN))
+    small = replace(run.method, **shrunk(run.method))
+    return replace(
+        run,
+        method=small,
+        encoder=replace(run.encoder, width=64, heads=2, depth=2)
+        if run.encoder.name == "vit"
+        else replace(run.encoder, width=8),
+        data=replace(run.data, batch_size=32, workers=0),
+        train=replace(
+            run.train,
+            minutes=0.0,
+            steps=STEPS,
+            checkpoint_every=5,
+            log_every=1,
+            health_every=1,
+            precision="fp32",
+        ),
+    )
+
+
+def shrunk(method):
+    sizes = {"hidden": 32, "out": 16, "prototypes": 24, "bottleneck": 16, "queue": 64, "width": 32}
+    return {k: v for k, v in sizes.items() if getattr(method, k, 0)}
+
+
+def train(name, path, *, kill_at=None, workers=0):
+    """Train, or resume if there is a run; with `kill_at` the process kills itself in that step."""
+    if kill_at is not None:
+        look = watching.Watch.__call__
+
+        def killing(self, method, step, clock, losses):
+            if clock.step == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return look(self, method, step, clock, losses)
+
+        watching.Watch.__call__ = killing
+    if (path / "config.yaml").exists():
+        api.resume(path)
+    else:
+        run = settings(name)
+        api.execute(replace(run, data=replace(run.data, workers=workers)), out=path)
+
+
+def ending(path: Path):
+    """Tensors of the last checkpoint, and what was logged of each step, without times."""
+    last = path / "checkpoints" / (path / "checkpoints" / "latest").read_text().strip()
+    tensors = {
+        f"{file}:{name}": tensor
+        for file in ("method", "optimizer")
+        for name, tensor in load_file(last / f"{file}.safetensors").items()
+    }
+    lines = [json.loads(x) for x in (path / "metrics.jsonl").read_text().splitlines()]
+    steps = [
+        {k: v for k, v in line.items() if k not in TIMES}
+        for line in lines
+        if line["kind"] == "train"
+    ]
+    return tensors, steps
+
+
+def differences(path: Path, reference: Path) -> list[str]:
+    """Names of tensors and numbers of steps that are not bit for bit the same."""
+    (a, log_a), (b, log_b) = ending(path), ending(reference)
+    found = sorted(a.keys() ^ b.keys())
+    found += [name for name in a.keys() & b.keys() if not bool((a[name] == b[name]).all())]
+    found += [f"step {x['step']}" for x, y in zip(log_a, log_b, strict=False) if x != y]
+    return found + (["number of steps"] if len(log_a) != STEPS or len(log_b) != STEPS else [])
