@@ -1,7 +1,9 @@
 """Unreadable files are written down once, whoever meets them, whatever a crash leaves."""
 
+import fcntl
 import json
 import multiprocessing
+import threading
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,19 @@ def test_two_writers_see_each_others_lines(tmp_path: Path) -> None:
     assert two.add(Bad("a", "x")) == 2
     assert one.add(Bad("c", "z")) == 3
     assert [json.loads(line)["path"] for line in path.read_text().splitlines()] == ["a", "b", "c"]
+
+
+def test_a_writer_waits_for_the_others_lock(tmp_path: Path) -> None:
+    path = tmp_path / "quarantine.jsonl"
+    path.touch()
+    writer = threading.Thread(target=Quarantine(path).add, args=(Bad("a", "x"),))
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        writer.start()
+        writer.join(timeout=0.3)
+        assert path.read_bytes() == b""
+    writer.join(timeout=10)
+    assert len(path.read_text().splitlines()) == 1
 
 
 def test_a_line_cut_short_is_passed_over_and_written_again(tmp_path: Path) -> None:
