@@ -72,3 +72,12 @@ def test_a_failure_half_way_leaves_the_old_file(tmp_path, name, monkeypatch):
     with pytest.raises(Failure, match="No space left"):
         write(tmp_path / name, ["b"], torch.zeros(1, 2))
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path):
+    path = tmp_path / "out.npy"
+    write(path, ["a"], torch.ones(1, 2))
+    with path.open("rb") as file:
+        write(path, ["b"], torch.zeros(1, 2))
+        assert np.load(file).tolist() == [[1.0, 1.0]]
+    assert np.load(path).tolist() == [[0.0, 0.0]]

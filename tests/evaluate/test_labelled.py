@@ -54,6 +54,21 @@ def test_the_split_of_a_class_does_not_depend_on_the_other_classes(folder):
     assert len(before) == 2
 
 
+def test_the_test_part_is_a_fair_draw_that_hardly_moves_when_images_are_added(tmp_path):
+    for name in "ab":
+        for i in range(60):
+            picture(tmp_path / name / f"{i:02}.png")
+    before = names(opened(tmp_path, "test"), tmp_path)
+    places = [int(n[2:4]) for n in before]
+    assert min(places) < 10
+    assert max(places) > 50
+    assert places[:12] != places[12:]
+    for i in range(60, 65):
+        picture(tmp_path / "a" / f"{i}.png")
+    after = names(opened(tmp_path, "test"), tmp_path)
+    assert len(set(before) - set(after)) <= 2
+
+
 @pytest.mark.parametrize("held", ["test", "val", "validation"])
 def test_train_and_test_folders_are_the_splits(tmp_path, held):
     for split, count in {"train": 3, held: 2, "extra": 1}.items():

@@ -88,7 +88,7 @@ class RollingRank:
         parts = [part for part in (self._older, self._newer) if part is not None]
         if sum(count for _, count in parts) < self.least:
             return
-        gram = torch.stack([gram for gram, _ in parts]).double().sum(dim=0).cpu()
+        gram = torch.stack([gram.cpu() for gram, _ in parts]).double().sum(dim=0)
         if torch.isfinite(gram).all():
             self.rank = entropy_rank(from_gram(gram, noise=1e-7))
         else:
