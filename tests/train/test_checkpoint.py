@@ -155,20 +155,23 @@ def test_the_same_step_can_be_saved_again(tmp_path):
 
 
 def test_files_are_on_disk_before_they_get_their_name(tmp_path, monkeypatch):
-    """Everything is synced before the rename, and the parent after it."""
+    """Everything is synced before the rename, the parent after it; only then `latest` moves."""
     seen = []
     sync = checkpoint.sync
     monkeypatch.setattr(checkpoint, "sync", lambda path: (seen.append(path.name), sync(path)))
-    rename = checkpoint.Path.rename
-    monkeypatch.setattr(
-        checkpoint.Path, "rename", lambda self, to: (seen.append(f"-> {to.name}"), rename(self, to))
-    )
+    for name in ("rename", "replace"):
+        move = getattr(checkpoint.Path, name)
+        monkeypatch.setattr(
+            checkpoint.Path,
+            name,
+            lambda self, to, move=move: (seen.append(f"-> {to.name}"), move(self, to)),
+        )
     folder = tmp_path / "checkpoints"
     save(folder, 3)
     at = seen.index("-> step_3")
     assert set(FILES) < set(seen[:at])
     assert seen[at - 1].startswith("step_3.tmp-")
-    assert seen[at + 1] == "checkpoints"
+    assert seen[at + 1 :] == ["checkpoints", "latest.tmp", "-> latest", "checkpoints"]
 
 
 def test_a_failing_write_leaves_the_old_one_and_no_litter(tmp_path, monkeypatch):

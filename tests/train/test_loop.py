@@ -280,6 +280,22 @@ def test_without_an_interval_each_epoch_is_saved_unless_saving_is_dear(tmp_path,
         assert found == {"latest", "step_0", *(f"step_{s}" for s in wanted)}
 
 
+def test_a_resumed_run_counts_its_ten_minutes_from_the_last_checkpoint(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+
+    class Slow(Toy):
+        def forward(self, batch, clock):
+            now[0] += 100.0
+            return super().forward(batch, clock)
+
+    for steps in (8, 18):
+        changes = {"train": settings(steps=steps, keep=99), "steps_per_epoch": 1000}
+        train(tmp_path, Slow(), resume=True, **changes)
+    found = {p.name for p in (tmp_path / "checkpoints").iterdir()}
+    assert found == {"latest", *(f"step_{s}" for s in (0, 6, 8, 14, 18))}
+
+
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
     train(tmp_path, train=settings(steps=1))
     with pytest.raises(UsageError, match=r"already holds a run\. Continue it with `manyviews res"):
