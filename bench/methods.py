@@ -16,9 +16,9 @@ import torch
 
 from manyviews import api, probing
 from manyviews.assemble import assemble, cores, embedder
-from manyviews.diagnose.rank import rankme
-from manyviews.evaluate import baselines
-from manyviews.evaluate.features import extract
+from manyviews.diagnosis.rank import rankme
+from manyviews.evaluation import baselines
+from manyviews.evaluation.features import extract
 from manyviews.recipes import RECIPES
 
 METHODS = ("simclr", "moco", "byol", "swav", "dino", "barlow", "vicreg", "mae")

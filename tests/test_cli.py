@@ -16,7 +16,16 @@ from manyviews.cli import main
 torch.set_num_threads(1)
 
 TINY = ["--train.steps", "4", "--data.batch-size", "16", "--encoder.width", "8"]
-TINY += ["--method.hidden", "16", "--method.out", "16", "--train.precision", "fp32", "--train.log-every", "1"]
+TINY += [
+    "--method.hidden",
+    "16",
+    "--method.out",
+    "16",
+    "--train.precision",
+    "fp32",
+    "--train.log-every",
+    "1",
+]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 from manyviews import config
 from manyviews.core import UsageError
 from manyviews.schedules import Cosine, Ramp
-from manyviews.train.config import Optim
+from manyviews.training.config import Optim
 from manyviews.views.plan import Crops, Views
 
 

@@ -21,20 +21,20 @@ MAY_IMPORT = {
     "encoders": GROUND | {"positions", "config"},
     "views": GROUND,
     "data": GROUND,
-    "train": GROUND,
-    "diagnose": GROUND,
-    "evaluate": GROUND | {"data", "views"},
-    "report": GROUND | {"diagnose"},
+    "training": GROUND,
+    "diagnosis": GROUND,
+    "evaluation": GROUND | {"data", "views"},
+    "reports": GROUND | {"diagnosis"},
     "recipes": GROUND
-    | {"methods", "encoders", "views", "data", "train", "evaluate", "diagnose", "config"},
+    | {"methods", "encoders", "views", "data", "training", "evaluation", "diagnosis", "config"},
 }
 """Other rooms than itself. A file beside them (cli, api, ...) puts all together: it may import
 anything, and since no set here names it, no room may import it."""
 ONLY = {
-    ("evaluate", "views"): {"manyviews.views", "manyviews.views.plain"},
-    ("recipes", "evaluate"): {"manyviews.evaluate.config"},
+    ("evaluation", "views"): {"manyviews.views", "manyviews.views.plain"},
+    ("recipes", "evaluation"): {"manyviews.evaluation.config"},
 }
-"""Where a room may look at no more than a part of another. Labels are read in `evaluate` alone."""
+"""Where a room may look at no more than a part of another. Labels are read in `evaluation` alone."""
 FILES = {p: ".".join(p.relative_to(ROOT).with_suffix("").parts) for p in ROOT.rglob("*.py")}
 
 
@@ -96,10 +96,10 @@ def test_no_method_imports_another():
         assert path.stem == "catalog" or not others, path.name
 
 
-def test_ranks_are_invisible_outside_comm_train_and_data():
+def test_ranks_are_invisible_outside_comm_training_and_data():
     for path, module in FILES.items():
         own = module.split(".")[0]
-        if own not in ("comm", "train", "data"):
+        if own not in ("comm", "training", "data"):
             assert not any(n.startswith("torch.distributed") for n in imported(path.read_text()))
 
 
@@ -121,18 +121,18 @@ def test_methods_do_not_wait_for_slow_imports():
 @pytest.mark.parametrize(
     ("module", "source", "bad"),
     [
-        ("train.loop", "from manyviews.methods.mae import MAE", 1),
-        ("train.loop", "def f():\n    from manyviews import methods", 1),
-        ("evaluate.knn", "from manyviews.views.engine import Engine", 1),
-        ("evaluate.knn", "from manyviews.views.plain import Plain", 0),
-        ("data.loader", "from manyviews.evaluate.labelled import open_labelled", 1),
+        ("training.loop", "from manyviews.methods.mae import MAE", 1),
+        ("training.loop", "def f():\n    from manyviews import methods", 1),
+        ("evaluation.knn", "from manyviews.views.engine import Engine", 1),
+        ("evaluation.knn", "from manyviews.views.plain import Plain", 0),
+        ("data.loader", "from manyviews.evaluation.labelled import open_labelled", 1),
         ("encoders.vit", "from manyviews.parts.heads import mlp", 1),
         ("losses.clustering", "from manyviews.parts import assign", 1),
         ("methods.mae", "import manyviews.encoders.vit", 1),
         ("methods.mae", "import manyviews\nmanyviews.encoders.build()", 1),
         ("parts.heads", "from manyviews import comm, api", 1),
         ("methods.mae", "import torch\nfrom manyviews.parts.heads import mlp", 0),
-        ("api", "from manyviews import encoders, methods, train", 0),
+        ("api", "from manyviews import encoders, methods, training", 0),
     ],
 )
 def test_the_law_finds_what_breaks_it(module, source, bad):

@@ -9,7 +9,7 @@ from manyviews.core import UsageError
 from manyviews.methods import catalog
 from manyviews.recipes import RECIPES, one_duration, saved
 from manyviews.recipes.run import Facts
-from manyviews.train.optim import build
+from manyviews.training.optim import build
 
 SMALL = Facts(
     source="photos",

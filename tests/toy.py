@@ -10,9 +10,9 @@ from torch import nn
 
 from manyviews import comm
 from manyviews.core import Batch, Group, Method, Step
-from manyviews.train.config import Optim, Train
-from manyviews.train.directory import RunDirectory
-from manyviews.train.job import Job
+from manyviews.training.config import Optim, Train
+from manyviews.training.directory import RunDirectory
+from manyviews.training.job import Job
 
 SAMPLES, SIDE, DIM = 24, 4, 8
 

@@ -6,7 +6,7 @@ reads the four IDX files and writes into src/manyviews/data/builtin:
 
 - fashion-train.png and fashion-test.png, all images below one another in a strip 28 pixels wide
   (smaller than a zlib stream of the raw array, 5.5 against 6.1 MB, and any viewer opens it);
-- labels.npz with uint8 arrays "train" and "test", which only manyviews.evaluate opens.
+- labels.npz with uint8 arrays "train" and "test", which only manyviews.evaluation opens.
 
 The source files are those of Debian's package dataset-fashion-mnist, or of
 https://github.com/zalandoresearch/fashion-mnist.

@@ -19,8 +19,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.progress import Progress
 
-from manyviews import comm, encoders, probing, reporting, results
-from manyviews import export as exporting
+from manyviews import comm, encoders, exporting, probing, reporting, results
 from manyviews.assemble import Assembly, assemble, cores, embedder, resolve
 from manyviews.config import nearest, override
 from manyviews.core import Clock, Failure, UsageError
@@ -28,17 +27,17 @@ from manyviews.data import doctor as doctoring
 from manyviews.data.quarantine import Quarantine
 from manyviews.data.sources import open_source
 from manyviews.data.survey import survey
-from manyviews.diagnose import wiring
-from manyviews.evaluate import baselines, features
-from manyviews.evaluate import embed as embedding
-from manyviews.evaluate.files import atomic
+from manyviews.diagnosis import wiring
+from manyviews.evaluation import baselines, features
+from manyviews.evaluation import embed as embedding
+from manyviews.evaluation.files import atomic
 from manyviews.methods import catalog
 from manyviews.recipes import RECIPES, one_duration, saved
 from manyviews.recipes.run import AnyRun, Facts
-from manyviews.train import checkpoint, launch
-from manyviews.train.directory import RunDirectory
-from manyviews.train.job import Job
-from manyviews.train.loop import fit
+from manyviews.training import checkpoint, launch
+from manyviews.training.directory import RunDirectory
+from manyviews.training.job import Job
+from manyviews.training.loop import fit
 from manyviews.watching import Watch
 
 log = logging.getLogger("manyviews")

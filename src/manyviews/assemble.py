@@ -17,7 +17,7 @@ from manyviews.data.quarantine import Quarantine
 from manyviews.data.sources import Source, open_source
 from manyviews.methods import catalog
 from manyviews.recipes.run import AnyRun
-from manyviews.train import launch
+from manyviews.training import launch
 from manyviews.views import normalise
 from manyviews.views.engine import Engine
 from manyviews.views.plain import Plain

@@ -39,7 +39,7 @@ class Step:
         projection: [B, V, P] the loss's own inputs, detached, or None where a method has none.
         fresh: detached tensors that `after_backward` will store (keys, teacher logits).
         watch: name -> detached scalar, what this method alone can say of its health, under a
-            name that `diagnose.collapse` knows (for instance "target_entropy", the mean entropy
+            name that `diagnosis.alarms` knows (for instance "target_entropy", the mean entropy
             of teacher assignments over ln K).
     """
 

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from manyviews.assemble import embedder
 from manyviews.core import Clock, Method
-from manyviews.evaluate.features import extract
-from manyviews.evaluate.labelled import Labelled, open_labelled
-from manyviews.evaluate.protocols import PROTOCOLS
-from manyviews.evaluate.result import Result
+from manyviews.evaluation.features import extract
+from manyviews.evaluation.labelled import Labelled, open_labelled
+from manyviews.evaluation.protocols import PROTOCOLS
+from manyviews.evaluation.result import Result
 from manyviews.views.plain import Plain
 
 Embed = Callable[[Tensor], Tensor]

@@ -15,12 +15,12 @@ from torch import Tensor
 from manyviews.assemble import Assembly, embedder, read_many
 from manyviews.core import Batch, Encoder
 from manyviews.data.loader import Raw
-from manyviews.diagnose import rank, spectrum
-from manyviews.diagnose.verdict import verdict
+from manyviews.diagnosis import rank, spectrum
+from manyviews.diagnosis.verdict import verdict
 from manyviews.encoders.vit import ViT, attention
-from manyviews.report.content import Content, Embedded, Strip
-from manyviews.report.page import render
-from manyviews.report.pictures import Pixels, heat, principal_colours
+from manyviews.reports.content import Content, Embedded, Strip
+from manyviews.reports.page import render
+from manyviews.reports.pictures import Pixels, heat, principal_colours
 
 SAMPLE = 1000
 """Images that are embedded for the spectrum, the map and the gallery."""

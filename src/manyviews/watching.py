@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Literal
 
 from manyviews.core import Clock, Method, Step
-from manyviews.diagnose.alarms import Alarm
-from manyviews.diagnose.collapse import Health
-from manyviews.train.directory import RunDirectory
-from manyviews.train.job import Collapsed
+from manyviews.diagnosis.alarms import Alarm
+from manyviews.diagnosis.collapse import Health
+from manyviews.training.directory import RunDirectory
+from manyviews.training.job import Collapsed
 
 
 class Watch:
-    """A monitor for `train.loop.Job`: health numbers, and each alarm as a line of metrics.jsonl.
+    """A monitor for `training.job.Job`: health numbers, and each alarm as a line of metrics.jsonl.
 
     Args:
         directory: where alarms are logged.

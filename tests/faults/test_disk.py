@@ -11,10 +11,10 @@ import pytest
 
 from forks import run
 from manyviews.core import Failure
-from manyviews.train import checkpoint, keeper
-from manyviews.train.config import Train
-from manyviews.train.directory import RunDirectory
-from manyviews.train.loop import fit
+from manyviews.training import checkpoint, keeper
+from manyviews.training.config import Train
+from manyviews.training.directory import RunDirectory
+from manyviews.training.loop import fit
 from toy import Toy, job
 
 

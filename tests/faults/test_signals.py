@@ -8,10 +8,10 @@ import time
 import pytest
 
 from forks import fork, wait, wait_for
-from manyviews.train.config import Train
-from manyviews.train.directory import RunDirectory
-from manyviews.train.loop import fit
-from manyviews.train.signals import Stop, Waited
+from manyviews.training.config import Train
+from manyviews.training.directory import RunDirectory
+from manyviews.training.loop import fit
+from manyviews.training.signals import Stop, Waited
 from toy import Toy, job
 
 SETTINGS = Train(steps=500, precision="fp32", checkpoint_every=1000)

@@ -10,10 +10,10 @@ import torch
 
 from forks import fork, run_ranks, wait
 from manyviews import comm
-from manyviews.train import launch, loop
-from manyviews.train.config import Optim, Train
-from manyviews.train.directory import RunDirectory
-from manyviews.train.job import Collapsed
+from manyviews.training import launch, loop
+from manyviews.training.config import Optim, Train
+from manyviews.training.directory import RunDirectory
+from manyviews.training.job import Collapsed
 from toy import Toy, batches, job
 
 

@@ -5,7 +5,7 @@ from manyviews.methods.mae import MAEConfig
 from manyviews.recipes import imagenet as authors
 from manyviews.recipes import photometric, small_data
 from manyviews.recipes.run import Facts, Run
-from manyviews.train.config import Optim, Train
+from manyviews.training.config import Optim, Train
 from manyviews.views.plan import Mask, Views
 
 

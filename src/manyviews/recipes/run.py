@@ -6,8 +6,8 @@ from typing import Any, Generic, TypeVar
 
 from manyviews.data.config import Data
 from manyviews.encoders.config import EncoderConfig
-from manyviews.evaluate.config import Probe
-from manyviews.train.config import Optim, Train
+from manyviews.evaluation.config import Probe
+from manyviews.training.config import Optim, Train
 from manyviews.views.plan import Views
 
 MethodConfig = TypeVar("MethodConfig")

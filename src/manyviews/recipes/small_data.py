@@ -9,7 +9,7 @@ from manyviews.data.config import Data
 from manyviews.encoders import choose
 from manyviews.methods.mae import MAEConfig
 from manyviews.recipes.run import Facts, Run
-from manyviews.train.config import Optim, Train
+from manyviews.training.config import Optim, Train
 from manyviews.views.plan import Crops, Mask, Views
 
 log = logging.getLogger("manyviews")

@@ -4,7 +4,7 @@ from manyviews.methods.swav import SwAVConfig
 from manyviews.recipes import imagenet as authors
 from manyviews.recipes import photometric, small_data
 from manyviews.recipes.run import Facts, Run
-from manyviews.train.config import Optim, Train
+from manyviews.training.config import Optim, Train
 from manyviews.views.plan import Views
 
 

@@ -1,0 +1,73 @@
+"""What a report shows. Whoever runs a training gathers it; `page.render` lays it out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyviews.reports.pictures import Pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """A row of pictures with a line below each: one image and what was made of it."""
+
+    pictures: Sequence[Pixels]
+    captions: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """Images and their features, row for row.
+
+    Attributes:
+        features: [N, D] float32.
+        images: N pictures [h, w, C] uint8, of any sizes.
+        names: N file names.
+    """
+
+    features: NDArray[np.float32]
+    images: Sequence[Pixels]
+    names: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """Everything on the page.
+
+    Attributes:
+        title: the run's name.
+        light: ok, warn or bad.
+        verdict: one sentence on the state of the representation.
+        figures: the few numbers that come first: label -> value.
+        facts: what was run: label -> value.
+        records: the lines of metrics.jsonl.
+        embedded: a sample of the data set, embedded; None for a run without a checkpoint.
+        spectrum: singular values, descending, of the centred features.
+        views: an image and its training views, a strip each.
+        insight: heading -> strips that only some encoders and methods have (attention, colours
+            of patch features, reconstructions).
+        alarms: a line each.
+        quarantine: the lines of quarantine.jsonl.
+        command: what to type to do the same again.
+        config: config.yaml.
+        versions: package -> version.
+    """
+
+    title: str
+    light: Literal["ok", "warn", "bad"]
+    verdict: str
+    figures: Mapping[str, str]
+    facts: Mapping[str, str]
+    records: Sequence[Mapping[str, Any]]
+    embedded: Embedded | None
+    spectrum: Sequence[float]
+    views: Sequence[Strip]
+    insight: Mapping[str, Sequence[Strip]] = field(default_factory=dict[str, Sequence[Strip]])
+    alarms: Sequence[str] = ()
+    quarantine: Sequence[Mapping[str, Any]] = ()
+    command: str = ""
+    config: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])

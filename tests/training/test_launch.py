@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from manyviews.training import launch
+
+
+def test_mix_spreads_neighbours_and_tells_the_order_of_its_numbers():
+    seeds = {launch.mix(a, b, c) for a in range(8) for b in range(8) for c in range(8)}
+    assert len(seeds) == 512
+    assert all(0 <= s < 2**63 for s in seeds)
+    bits = [bin(launch.mix(1, s, 0) ^ launch.mix(1, s + 1, 0)).count("1") for s in range(200)]
+    assert 28 < sum(bits) / len(bits) < 35
+
+
+def test_random_numbers_are_a_function_of_seed_step_and_rank(monkeypatch):
+    def draw(seed, step, rank=0):
+        monkeypatch.setattr(launch.comm, "rank", lambda: rank)
+        launch.seed_step(seed, step)
+        return torch.rand(3).tolist()
+
+    assert draw(0, 5) == draw(0, 5)
+    assert len({tuple(draw(*a)) for a in ((0, 5), (0, 6), (1, 5), (0, 5, 1))}) == 4
+
+
+def test_what_ranks_agree_on_is_seeded_alike(monkeypatch):
+    draws = []
+    for rank in (0, 1):
+        monkeypatch.setattr(launch.comm, "rank", lambda rank=rank: rank)
+        launch.seed_epoch(0, 5)
+        draws.append(torch.rand(3).tolist())
+    launch.seed_step(0, 5)
+    assert draws[0] == draws[1] != torch.rand(3).tolist()
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ("flags\t\t: fpu avx512_bf16 sse", torch.bfloat16),
+        ("flags : fpu amx_bf16", torch.bfloat16),
+        ("Features : fp asimd bf16", torch.bfloat16),
+        ("flags : fpu avx2", None),
+        ("", None),
+    ],
+)
+def test_auto_is_bf16_only_where_the_processor_computes_it(monkeypatch, flags, wanted, tmp_path):
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor : 0\n{flags}\n")
+    found = launch._cpu_flags(info)
+    monkeypatch.setattr(launch, "_cpu_flags", lambda: found)
+    cpu = torch.device("cpu")
+    assert launch.autocast_dtype("auto", cpu) is wanted
+    assert launch.autocast_dtype("bf16", cpu) is torch.bfloat16
+    assert launch.autocast_dtype("fp32", cpu) is None
+
+
+def test_without_proc_there_are_no_flags(tmp_path):
+    assert launch._cpu_flags(tmp_path / "nothing") == set()
+
+
+def test_one_process_joins_nothing(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with launch.ranks(torch.device("cpu")):
+        assert not torch.distributed.is_initialized()
