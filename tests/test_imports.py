@@ -34,7 +34,7 @@ ONLY = {
     ("evaluation", "views"): {"manyviews.views", "manyviews.views.plain"},
     ("recipes", "evaluation"): {"manyviews.evaluation.config"},
 }
-"""Where a room may look at no more than a part of another. Labels are read in `evaluation` alone."""
+"""Where a room may look at a part of another only. Labels are read in `evaluation` alone."""
 FILES = {p: ".".join(p.relative_to(ROOT).with_suffix("").parts) for p in ROOT.rglob("*.py")}
 
 

@@ -155,6 +155,11 @@ def test_what_is_wrong_from_the_start_is_given_time(fault, progress):
     assert health.alarms[0].step >= 100 * CHECKS * progress
 
 
+def test_what_goes_wrong_after_a_right_start_is_given_none():
+    health, _ = run(lambda i: FAULTS["complete_collapse"](i) if i else healthy(i), checks=200)
+    assert health.alarms[0].step == 300  # 1.5 % of training, three checks
+
+
 def test_stop_is_called_with_bad_alarms_only_and_may_raise():
     class Collapsed(Exception):
         pass

@@ -80,9 +80,20 @@ def test_twonn_finds_the_dimension_of_a_flat_sheet(dimension):
     assert twonn(100 + 3 * x @ rotation.T) == pytest.approx(dimension, rel=0.12)
 
 
+def test_twonn_is_the_authors_fit():
+    x = randn(300, 6)
+    distance = torch.cdist(x.double(), x.double()).sort(dim=1).values
+    log_mu = (distance[:, 2] / distance[:, 1]).log().sort().values
+    share = torch.arange(1, 301).double() / 300
+    a, b = log_mu[:270], -(1 - share[:270]).log()
+    assert twonn(x) == pytest.approx(float((a @ b) / (a @ a)), rel=1e-4)
+
+
 def test_twonn_passes_over_duplicates():
-    x = torch.rand(800, 2, generator=torch.Generator().manual_seed(0))
-    assert twonn(torch.cat([x, x[:100]])) == pytest.approx(twonn(x), rel=0.25)
+    x = torch.rand(800, 2, generator=torch.Generator().manual_seed(0)) @ randn(2, 30)
+    # the same but for rounding, as a network computes an image in two batches
+    again = x[:200] * (1 + 1e-9 * randn(200, 30, seed=1).double())
+    assert twonn(torch.cat([x.double(), again])) == pytest.approx(twonn(x), rel=0.25)
     with pytest.raises(UsageError, match="duplicates"):
         twonn(torch.ones(50, 3))
 
