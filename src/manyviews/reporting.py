@@ -15,8 +15,8 @@ from torch import Tensor
 from manyviews.assemble import Assembly, embedder, read_many
 from manyviews.core import Batch, Encoder
 from manyviews.data.loader import Raw
-from manyviews.diagnosis import rank, spectrum
-from manyviews.diagnosis.verdict import verdict
+from manyviews.diagnosis import spectrum
+from manyviews.diagnosis.verdict import Verdict, verdict
 from manyviews.encoders.vit import ViT, attention
 from manyviews.reports.content import Content, Embedded, Strip
 from manyviews.reports.page import render
@@ -59,7 +59,7 @@ def gather(assembly: Assembly, directory: Path, *, command: str) -> Content:
         title=f"{assembly.run.recipe} on {assembly.run.data.source}",
         light=light,
         verdict=state.sentence,
-        figures=_figures(assembly, directory, records, embedded),
+        figures=_figures(assembly, directory, records, state),
         facts=_facts(assembly),
         records=records,
         embedded=embedded,
@@ -115,11 +115,13 @@ def _thumbnail(image: Pixels, side: int = 96) -> Pixels:
 
 
 def _figures(
-    assembly: Assembly, directory: Path, records: Sequence[Mapping[str, Any]], embedded: Embedded
+    assembly: Assembly, directory: Path, records: Sequence[Mapping[str, Any]], state: Verdict
 ) -> dict[str, str]:
     train = [r for r in records if r.get("kind") == "train"]
-    features = torch.from_numpy(embedded.features)
-    figures = {"RankMe of the features": f"{rank.rankme(features):.0f} of {features.shape[1]}"}
+    figures = {
+        "directions used (effective rank)": f"{state.directions:.0f} of {state.width}",
+        "RankMe": f"{state.numbers['rankme']:.0f}",
+    }
     for path in sorted((directory / "evaluation").glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         if "accuracy" in result:

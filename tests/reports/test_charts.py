@@ -1,0 +1,55 @@
+import pytest
+
+from manyviews.reports.charts import Axis, Line, line_chart, number, series
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0, 10, [0, 5, 10]),
+        (0, 1, [0, 0.5, 1.0]),
+        (3, 7, [3, 4, 5, 6, 7]),
+        (-1, 1, [-1, -0.5, 0, 0.5, 1]),
+    ],
+)
+def test_ticks_are_round_and_inside(low, high, ticks):
+    assert Axis(low, high, 0, 100).ticks == pytest.approx(ticks)
+
+
+def test_a_logarithmic_axis_places_powers_evenly():
+    axis = Axis(1e-2, 1e2, 0, 400, log=True)
+    assert [axis.place(x) for x in (1e-2, 1, 1e2)] == pytest.approx([0, 200, 400])
+    assert axis.ticks == pytest.approx([1e-2, 1e-1, 1, 10, 100])
+
+
+def test_a_chart_of_one_point_is_no_chart():
+    assert line_chart([Line("a", [1], [2])], x="x", y="y") == ""
+
+
+def test_a_constant_curve_is_drawn():
+    assert "<polyline" in line_chart([Line("a", [1, 2], [0.0, 0.0])], x="x", y="y")
+
+
+def test_long_curves_are_thinned_and_keep_their_end():
+    line = Line("a", list(range(10_000)), list(range(10_000)))
+    svg = line_chart([line], x="x", y="y")
+    points = svg.split('points="')[1].split('"')[0].split()
+    assert len(points) <= 601
+    assert points[-1] == "448.0,12.0"
+
+
+def test_names_are_escaped():
+    assert "<b>" not in line_chart([Line("<b>", [0, 1], [0, 1])] * 2, x="<b>", y="<b>")
+
+
+def test_a_series_takes_the_records_that_have_both():
+    line = series([{"step": 1, "a": 2}, {"step": 2}, {"a": 3}], "a")
+    assert (line.x, line.y) == ([1.0], [2.0])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.00012, "1e-04"), (25_000, "25k"), (3.14159, "3.142"), (-2.5, "-2.5")],
+)
+def test_numbers_are_short(value, text):
+    assert number(value) == text
