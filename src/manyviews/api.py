@@ -129,7 +129,7 @@ def resume(run: str | Path, *, accept_data_change: bool = False) -> results.Trai
         accept_data_change: go on although the data is not what the run began with.
     """
     directory = Path(run)
-    began = json.loads(_text(directory / "data.json", directory))
+    began = json.loads(_text(directory / "began.json", directory))
     settings = saved_run(directory)
     now = open_source(
         settings.data.source,
@@ -195,7 +195,7 @@ def _run(run: AnyRun, directory: Path, *, resume: bool) -> results.Trained:
             return result
         keep_encoder(assembly, directory)
         evaluation = _final_evaluation(assembly, probe, directory)
-        reporting.write(assembly, directory, command=again(run, directory))
+        reporting.write(assembly, directory)
         return replace(result, evaluation=evaluation)
 
 
@@ -203,10 +203,14 @@ def _begin(assembly: Assembly, directory: Path) -> None:
     """Write down what the run is, before anything is trained."""
     if comm.rank() > 0:
         return
-    noted = {"digest": assembly.source.digest, "images": len(assembly.source)}
+    noted = {
+        "digest": assembly.source.digest,
+        "images": len(assembly.source),
+        "command": _command(assembly.run, directory),
+    }
     try:
         (directory / "config.yaml").write_text(saved.to_yaml(assembly.run), encoding="utf-8")
-        (directory / "data.json").write_text(json.dumps(noted), encoding="utf-8")
+        (directory / "began.json").write_text(json.dumps(noted), encoding="utf-8")
     except OSError as error:
         raise Failure(
             f"cannot write to {directory}: {error.strerror}. Give a writable --out."
@@ -404,7 +408,7 @@ def report(run: str | Path) -> results.Written:
     if newest is None:
         raise UsageError(f"{directory} has no checkpoint yet. Train it first.")
     checkpoint.load(newest, method=assembly.method)
-    page = reporting.write(assembly, directory, command=again(settings, directory))
+    page = reporting.write(assembly, directory)
     return results.Written(path=page)
 
 
@@ -480,9 +484,9 @@ def saved_run(directory: Path) -> AnyRun:
     return saved.from_yaml(_text(path, directory), name=str(path))
 
 
-def again(run: AnyRun, directory: Path) -> str:
-    """What to type to train the same again."""
-    if len(sys.argv) > 2 and Path(sys.argv[0]).name in ("manyviews", "__main__.py"):
+def _command(run: AnyRun, directory: Path) -> str:
+    """What was typed to begin this run, or what would begin one like it."""
+    if Path(sys.argv[0]).name in ("manyviews", "__main__.py"):
         return shlex.join(["manyviews", *sys.argv[1:]])
     return f"manyviews train {run.recipe} --data {shlex.quote(run.data.source)} --out {directory}"
 

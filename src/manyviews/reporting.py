@@ -38,16 +38,16 @@ class Reconstructs(Protocol):
         ...
 
 
-def write(assembly: Assembly, directory: Path, *, command: str) -> Path:
+def write(assembly: Assembly, directory: Path) -> Path:
     """Write `report.html` of a run whose method is at its last checkpoint."""
     page = directory / "report.html"
     draft = page.with_suffix(".html.tmp")
-    draft.write_text(render(gather(assembly, directory, command=command)), encoding="utf-8")
+    draft.write_text(render(gather(assembly, directory)), encoding="utf-8")
     draft.replace(page)
     return page
 
 
-def gather(assembly: Assembly, directory: Path, *, command: str) -> Content:
+def gather(assembly: Assembly, directory: Path) -> Content:
     """Everything that the page shows."""
     records = read_lines(directory / "metrics.jsonl")
     embedded = _embed(assembly)
@@ -68,7 +68,7 @@ def gather(assembly: Assembly, directory: Path, *, command: str) -> Content:
         insight=_insight(assembly),
         alarms=alarms,
         quarantine=read_lines(directory / "quarantine.jsonl"),
-        command=command,
+        command=json.loads((directory / "began.json").read_text(encoding="utf-8"))["command"],
         config=(directory / "config.yaml").read_text(encoding="utf-8"),
         versions={p: importlib.metadata.version(p) for p in PACKAGES}
         | {"Python": platform.python_version()},
