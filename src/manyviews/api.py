@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from manyviews import comm, encoders, exporting, probing, reporting, results
-from manyviews.assemble import Assembly, assemble, cores, embedder, resolve
+from manyviews.assemble import Assembly, assemble, cores, embedder, readers, resolve
 from manyviews.config import nearest, override
 from manyviews.core import Clock, Failure, UsageError
 from manyviews.data import doctor as doctoring
@@ -219,7 +219,7 @@ def _begin(assembly: Assembly, directory: Path) -> None:
 
 def _check_wiring(assembly: Assembly, watch: Watch) -> None:
     """Look at one batch before training: is everything connected?"""
-    batches = next(assembly.batches(workers=0)(0, 1))
+    batches = next(assembly.batches(processes=0)(0, 1))
     for alarm in wiring.check(assembly.method, batches[0], Clock(0, 1)):
         log.warning("before training: %s", alarm)
         watch.write(alarm)
@@ -346,6 +346,7 @@ def embed(
             batch_size=batch_size,
             device=device,
             progress=progress,
+            workers=readers(source),
         )
     names = [source.name(i) for i in found.index.tolist()]
     paths = embedding.write(Path(out), names, found.features, index=found.index)

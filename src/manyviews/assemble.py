@@ -10,7 +10,7 @@ from torch import Tensor
 
 from manyviews import comm, encoders
 from manyviews.core import Batch, Encoder, Method, UsageError
-from manyviews.data import loader
+from manyviews.data import loader, workers
 from manyviews.data.decode import Pixels, Unreadable
 from manyviews.data.order import Order
 from manyviews.data.quarantine import Quarantine
@@ -46,13 +46,13 @@ class Assembly:
     device: torch.device
 
     def batches(
-        self, quarantine: Quarantine | None = None, *, workers: int | None = None
+        self, quarantine: Quarantine | None = None, *, processes: int | None = None
     ) -> Callable[[int, int], Iterator[Sequence[Batch]]]:
         """What the training loop asks for steps: (start, stop) -> micro-batches per step.
 
         Args:
             quarantine: where unreadable files are written down.
-            workers: processes; None takes the run's.
+            processes: workers; None takes the run's.
         """
         data, run = self.run.data, self.run
 
@@ -65,7 +65,7 @@ class Assembly:
                 accumulate=run.train.accumulate,
                 start_step=start,
                 stop_step=stop,
-                workers=data.workers if workers is None else workers,
+                workers=data.workers if processes is None else processes,
                 max_bad=data.max_bad,
                 on_bad=(lambda _: None) if quarantine is None else quarantine.add,
                 rank=comm.rank(),
@@ -204,6 +204,11 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def readers(source: Source) -> int:
+    """Processes that read ahead while features are extracted: none for images in memory."""
+    return workers.count(-1, in_memory=source.array is not None)
 
 
 def read_many(source: Source, index: Sequence[int]) -> list[tuple[int, Pixels]]:

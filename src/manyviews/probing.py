@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from manyviews.assemble import embedder
+from manyviews.assemble import embedder, readers
 from manyviews.core import Clock, Method
 from manyviews.evaluation.features import extract
 from manyviews.evaluation.labelled import Labelled, open_labelled
@@ -56,7 +56,14 @@ class LabelledProbe:
         return {result.protocol: result.accuracy for result in self.last}
 
     def _features(self, embed: Embed, part: Labelled, batch_size: int) -> tuple[Tensor, Tensor]:
-        found = extract(embed, part.source, self.plain, batch_size=batch_size, device=self.device)
+        found = extract(
+            embed,
+            part.source,
+            self.plain,
+            batch_size=batch_size,
+            device=self.device,
+            workers=readers(part.source),
+        )
         return found.features, part.labels[found.index]
 
 
