@@ -35,7 +35,7 @@ def test_long_curves_are_thinned_and_keep_their_end():
     svg = line_chart([line], x="x", y="y")
     points = svg.split('points="')[1].split('"')[0].split()
     assert len(points) <= 601
-    assert points[-1] == "448.0,12.0"
+    assert points[-1] == "440.0,12.0"
 
 
 def test_names_are_escaped():

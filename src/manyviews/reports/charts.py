@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#64748b")
 WIDTH, HEIGHT = 460, 250
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 38
+LEFT, RIGHT, TOP, BOTTOM = 66, 20, 12, 38
 
 
 @dataclass(frozen=True)
