@@ -83,7 +83,7 @@ class Embedder(nn.Module):
             UsageError: it cannot be read or has other channels.
         """
         pixels = _pixels(image, self.config.channels)
-        return self.plain([np.require(pixels, requirements="W")])[0]  # torch warns of others
+        return self.plain([pixels])[0]
 
 
 def save_encoder(

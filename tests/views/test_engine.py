@@ -13,6 +13,7 @@ import torch
 
 from manyviews.core import UsageError
 from manyviews.views.engine import SMALL, Engine
+from manyviews.views.plain import Plain
 from manyviews.views.plan import Crops, Mask, Views
 
 PLAN = Views(
@@ -51,7 +52,7 @@ def test_families_and_masks_that_are_not_planned_are_absent():
     assert cues == {}
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3, 5])
 def test_a_view_does_not_depend_on_its_batch(channels):
     pictures = images(30, channels=channels)
     assert {max(picture.shape) > SMALL for picture in pictures} == {False, True}
@@ -150,11 +151,13 @@ def test_another_process_makes_the_same_views(tmp_path):
     assert done.stdout.strip() == here
 
 
-def test_small_views_are_the_ones_that_earlier_versions_made():
+@pytest.mark.parametrize(("channels", "wanted"), [(1, "52cd5553677bb86e"), (3, "7ee2a874454afdd0")])
+def test_small_views_are_the_ones_that_earlier_versions_made(channels, wanted):
     """A change here means that no old run can be resumed exactly: raise the version, say so."""
-    array = (np.arange(4 * 28 * 28 * 3) * 2654435761 >> 7).astype(np.uint8).reshape(4, 28, 28, 3)
-    made = digest(*Engine(PLAN, channels=3, seed=7)(array, np.arange(4), 2)).hexdigest()
-    assert made.startswith("7ee2a874454afdd0")
+    shape = (4, 28, 28, channels)
+    array = (np.arange(np.prod(shape)) * 2654435761 >> 7).astype(np.uint8).reshape(shape)
+    made = digest(*Engine(PLAN, channels=channels, seed=7)(array, np.arange(4), 2)).hexdigest()
+    assert made.startswith(wanted)
 
 
 @pytest.mark.parametrize(
@@ -185,6 +188,23 @@ def test_a_plan_out_of_range_is_refused_by_name(plan, says):
     assert "\n" not in str(refused.value)
 
 
-def test_other_numbers_of_channels_are_refused():
-    with pytest.raises(UsageError, match=r"--data.channels is 4"):
-        Engine(PLAN, channels=4, seed=0)
+def test_no_channels_are_refused():
+    with pytest.raises(UsageError, match=r"--data.channels is 0"):
+        Engine(PLAN, channels=0, seed=0)
+
+
+@pytest.mark.parametrize("side", [16, 130])
+def test_read_only_images_bring_no_warning(side):
+    """The large path hands whole crops to torch, which warns of memory it must not write to."""
+    images = [np.zeros((side, side, 3), dtype=np.uint8) for _ in range(2)]
+    for image in images:
+        image.setflags(write=False)
+    torch_warned = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # else only the first time in a process
+    try:
+        whole = Crops(size=24, scale=(1.0, 1.0), ratio=(1.0, 1.0))
+        Engine(Views(global_=whole), channels=3, seed=0)(images, np.arange(2), 0)
+        for size in (24, 100):
+            Plain(size, channels=3, mean=(0.5,), std=(0.5,))(images)
+    finally:
+        torch.set_warn_always(torch_warned)

@@ -30,13 +30,23 @@ def test_photographs_are_resized_and_cut_as_torchvision_does(height, width):
     assert np.abs(ours[0] - wanted).max() <= 1
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
 def test_thumbnails_keep_their_borders(channels):
     image = picture(40, 50, channels)
-    pil = Image.fromarray(image[..., 0] if channels == 1 else image)
-    wanted = np.array(pil.resize((32, 32), Image.Resampling.BILINEAR)).astype(np.int64)
+    pils = [Image.fromarray(image[..., channel]) for channel in range(channels)]
+    wanted = [np.array(pil.resize((32, 32), Image.Resampling.BILINEAR), np.int64) for pil in pils]
     ours = plain(32, channels).uint8([image])[0]
-    assert np.abs(ours - wanted.reshape(32, 32, channels)).max() <= 1
+    assert np.abs(ours - np.stack(wanted, axis=-1)).max() <= 1
+
+
+@pytest.mark.parametrize("size", [32, 100])
+def test_each_channel_of_many_is_as_if_it_were_alone(size):
+    image = picture(140, 150, 7)
+    mean, std = np.linspace(0.1, 0.7, 7), np.linspace(0.2, 0.8, 7)
+    whole = Plain(size, channels=7, mean=mean, std=std)([image])
+    for c in range(7):
+        alone = Plain(size, channels=1, mean=mean[c : c + 1], std=std[c : c + 1])
+        torch.testing.assert_close(whole[:, c : c + 1], alone([image[..., c : c + 1]]))
 
 
 def test_an_image_of_the_right_size_is_untouched():

@@ -1,7 +1,8 @@
 """Colour operations on many views at once: planes x [C, n, P] float32 in [0, 255], in place.
 
 Semantics of torchvision's ColorJitter on float images; factors are [n]. Results stay float32 and
-are clamped to [0, 255] after each operation, as there.
+are clamped to [0, 255] after each operation, as there. Any number of planes will do: three are
+red, green and blue; saturation and hue leave any other number as it is.
 """
 
 from dataclasses import dataclass
@@ -35,12 +36,13 @@ def adjust(x: Pixels, part: int, factor: Floats, *, wrap: bool) -> None:
 
 
 def grey(x: Pixels) -> Pixels:
-    """[n, P] luma, not rounded."""
+    """[n, P], not rounded: the luma of red, green and blue, the plain mean of other planes."""
     if len(x) == 1:
         return x[0]
-    out = x[0] * np.float32(LUMA[0])
-    out += x[1] * np.float32(LUMA[1])
-    out += x[2] * np.float32(LUMA[2])
+    weights = LUMA if len(x) == 3 else (1 / len(x),) * len(x)
+    out = x[0] * np.float32(weights[0])
+    for plane, weight in zip(x[1:], weights[1:], strict=True):
+        out += plane * np.float32(weight)
     return out
 
 
@@ -63,8 +65,8 @@ def contrast(x: Pixels, factor: Floats) -> None:
 
 
 def saturation(x: Pixels, factor: Floats) -> None:
-    """Blend with the grey image; one plane stays as it is."""
-    if len(x) == 1:
+    """Blend with the grey image; needs red, green and blue."""
+    if len(x) != 3:
         return
     blend = grey(x)
     blend *= _column(1 - factor)
@@ -74,14 +76,14 @@ def saturation(x: Pixels, factor: Floats) -> None:
 
 
 def hue(x: Pixels, turns: Floats, *, wrap: bool) -> None:
-    """Turn the hue of HSV, keeping S and V, to 1/8 of a level; one plane stays as it is.
+    """Turn the hue of HSV, keeping S and V, to 1/8 of a level; needs red, green and blue.
 
     Args:
         x: planes.
         turns: [n], within [-0.5, 0.5].
         wrap: needed when some |turns| exceed `WRAP_FREE_HUE`; harmless otherwise.
     """
-    if len(x) == 1:
+    if len(x) != 3:
         return
     levels = (x * np.float32(_STEPS) + np.float32(0.5)).astype(np.int16)
     turn(levels, _column(turns), wrap=wrap)

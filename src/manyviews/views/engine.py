@@ -27,7 +27,7 @@ class Engine:
 
     Attributes:
         views: the plan.
-        channels: of every image, 1 or 3.
+        channels: of every image.
         seed: of the run; with epoch and index it decides every view.
     """
 
@@ -35,11 +35,11 @@ class Engine:
         """Check the plan.
 
         Raises:
-            UsageError: a number of the plan is out of its range.
+            UsageError: a number of the plan is out of its range, or there are no channels.
         """
         check(views)
-        if channels not in (1, 3):
-            message = f"--data.channels is {channels}; views are made of images with 1 or 3."
+        if channels < 1:
+            message = f"--data.channels is {channels}; wanted 1 or more."
             raise UsageError(message)
         self.views = views
         self.channels = channels

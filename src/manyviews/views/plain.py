@@ -26,7 +26,7 @@ class Plain:
 
     Attributes:
         size: side S of the result, in pixels.
-        channels: 1 or 3, of every image.
+        channels: of every image.
         mean: per channel, of pixels in [0, 1]; one number serves all.
         std: likewise.
     """

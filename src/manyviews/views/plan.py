@@ -14,6 +14,10 @@ class Crops:
     in random order), greyscale, blur, solarise. Probabilities in `blur` and `solarize` are one
     number for all views, or one per view (BYOL's two views differ).
 
+    Images may have any number of channels. Saturation, hue and greyscale mean something for red,
+    green and blue alone: with other than 3 channels they are skipped. Contrast is around the mean
+    over pixels of the grey image, which with other than 3 channels is their plain mean.
+
     Attributes:
         count: views per image; 0 for none.
         size: side of the square view, in pixels.

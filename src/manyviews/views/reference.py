@@ -13,10 +13,11 @@ from manyviews.views.resample import blur_radius
 
 
 def apply(image: NDArray[np.uint8], view: Draw, crops: Crops) -> NDArray[np.uint8]:
-    """[S, S, C] uint8: one view of an image [H, W, C] uint8, C 1 or 3.
+    """[S, S, C] uint8: one view of an image [H, W, C] uint8.
 
     Crop and resize are Pillow's; colours are torchvision's on float images, not rounded between
-    operations; the blur is a true Gaussian (`resample.blur_radius`), mirrored at the borders;
+    operations, brightness on every channel and contrast around the plain mean where there are not
+    1 or 3 channels; the blur is a true Gaussian (`resample.blur_radius`), mirrored at the borders;
     solarising is on whole levels.
     """
     x = _resized(image, view, crops)
@@ -37,22 +38,35 @@ def apply(image: NDArray[np.uint8], view: Draw, crops: Crops) -> NDArray[np.uint
 
 def _resized(image: NDArray[np.uint8], view: Draw, crops: Crops) -> Tensor:
     pixels = image[view.top : view.top + view.height, view.left : view.left + view.width]
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    size = (crops.size, crops.size)
     how = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-    resized = np.array(picture.resize((crops.size, crops.size), how[crops.interpolation]))
-    return torch.from_numpy(resized.reshape(crops.size, crops.size, -1)).permute(2, 0, 1) / 255
+    planes = [
+        np.array(Image.fromarray(plane).resize(size, how[crops.interpolation]))
+        for plane in np.moveaxis(pixels, -1, 0)
+    ]
+    return torch.from_numpy(np.stack(planes)) / 255
 
 
 def _adjusted(x: Tensor, part: int, view: Draw, crops: Crops) -> Tensor:
     if part == BRIGHTNESS:
-        return tv.adjust_brightness(x, view.brightness) if crops.brightness else x
+        return _brightened(x, view.brightness) if crops.brightness else x
     if part == CONTRAST:
-        return tv.adjust_contrast(x, view.contrast) if crops.contrast else x
-    if len(x) == 1:
+        return _contrasted(x, view.contrast) if crops.contrast else x
+    if len(x) != 3:
         return x
     if part == SATURATION:
         return tv.adjust_saturation(x, view.saturation) if crops.saturation else x
     return tv.adjust_hue(x, view.hue) if crops.hue else x
+
+
+def _brightened(x: Tensor, factor: float) -> Tensor:
+    return torch.cat([tv.adjust_brightness(plane, factor) for plane in x.split(1)])
+
+
+def _contrasted(x: Tensor, factor: float) -> Tensor:
+    if len(x) in (1, 3):
+        return tv.adjust_contrast(x, factor)
+    return (factor * x + (1 - factor) * x.mean()).clamp(0, 1)
 
 
 def _blurred(x: Tensor, sigma: float) -> Tensor:

@@ -34,7 +34,7 @@ class Small:
 
     Attributes:
         crops: the plan of the family.
-        channels: of every image, 1 or 3.
+        channels: of every image.
     """
 
     def __init__(self, crops: Crops, *, channels: int) -> None:
@@ -133,6 +133,6 @@ def _levels(x: Pixels) -> Bytes:
     """[n, P, C] uint8, nearest levels of x [C, n, P]."""
     x += np.float32(0.5)
     levels = x.astype(np.uint8)
-    if len(levels) == 1:
-        return levels[0][..., None]
-    return np.asarray(cv2.merge(list(levels)), dtype=np.uint8)
+    if len(levels) == 3:  # the usual number, and ten times as fast
+        return np.asarray(cv2.merge(list(levels)), dtype=np.uint8)
+    return np.ascontiguousarray(np.moveaxis(levels, 0, -1))
