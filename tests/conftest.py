@@ -1,4 +1,4 @@
-"""Settings for all tests. Lying here, this file also lets them `import tiny`."""
+"""Settings for all tests."""
 
 import torch
 
