@@ -89,6 +89,7 @@ def test_a_second_sigint_ends_the_process_at_once(tmp_path):
     child = fork(lambda: train(tmp_path / "run", Stuck()))
     wait_for(tmp_path / "stuck")
     os.kill(child, signal.SIGINT)
+    time.sleep(0.1)
     os.kill(child, signal.SIGINT)  # the same key press, sent on by torchrun
     time.sleep(0.7)
     assert os.waitpid(child, os.WNOHANG) == (0, 0)
