@@ -80,6 +80,8 @@ class Features:
     Attributes:
         pooled: [B, D].
         tokens: [B, N, D] without class token; N = H*W positions for convolutional encoders.
+            Narrower than D where `pooled` joins several places side by side: those of
+            `resnet_small` with a grid g are D / g^2 wide.
         hidden: tokens of the last `blocks` blocks, when they were asked for.
         class_token: [B, D] after the final norm, whatever `pooled` is; None for encoders without
             one (MAE's decoder reads it).
@@ -116,7 +118,7 @@ class Encoder(nn.Module):
     An encoder that cannot do what is asked raises `Unsupported`.
 
     Attributes:
-        dim: D, width of `pooled` and `tokens`.
+        dim: D, width of `pooled`, and of `tokens` as `Features` says.
         num_tokens: N for an image of the configured size.
     """
 

@@ -15,7 +15,8 @@ class ResNetSmall(Encoder):
     `pooled` is the last map, averaged over grid x grid equal parts and flattened: with a grid of 1
     the global mean, of 4w channels. A finer grid keeps where things are, which helps where all
     images are alike in layout (Fashion-MNIST). `tokens` are the map's places in row-major order,
-    always 4w wide. With the defaults one 28x28 image costs about 10 million multiply-adds.
+    always 4w wide, while `dim` is 4w * grid^2. With the defaults one 28x28 image costs about 10
+    million multiply-adds.
 
     Basic blocks: He et al. 2016, "Deep residual learning", figure 2; as in their CIFAR networks
     there are three stages.
