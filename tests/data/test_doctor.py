@@ -34,7 +34,7 @@ def files(path: Path, channels: int = 3):
 # --- statistics ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("channels", [1, 3, 5, 600])
 def test_sums_add_up_to_the_mean_and_deviation_of_all_pixels(channels: int) -> None:
     images = [RNG.integers(10, 200, (h, 7, channels), np.uint8) for h in (3, 8, 20)]
     total = statistics.add(statistics.Sums.of(image) for image in images)

@@ -144,6 +144,10 @@ def test_arrays_count_as_images_only_for_unusual_channels(tmp_path: Path) -> Non
     np.save(tmp_path / "a.npy", np.zeros((4, 5, 7), np.uint8))
     assert len(open_it(tmp_path, 3)) == 1
     assert len(open_it(tmp_path, 7)) == 2
+    (tmp_path / "arrays").mkdir()
+    (tmp_path / "a.npy").rename(tmp_path / "arrays" / "a.npy")
+    with pytest.raises(UsageError, match=r"\(\.npy\) want --data\.channels other than 1 and 3"):
+        open_it(tmp_path / "arrays", 3)
 
 
 # --- lists ---------------------------------------------------------------------------------

@@ -45,6 +45,16 @@ def test_a_class_folder_is_a_label_and_a_fifth_of_each_is_the_test_part(folder):
     assert len(set(both)) == len(both) == 19
 
 
+def test_arrays_of_many_channels_have_labels_too(tmp_path):
+    for i in range(20):
+        path = tmp_path / "ab"[i % 2] / f"{i}.npy"
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, np.full((2, 2, 5), i, np.uint8))
+    train = open_labelled(str(tmp_path), channels=5, max_pixels=100, split="train")
+    assert torch.bincount(train.labels).tolist() == [8, 8]
+    assert all(train.source.read(i).shape == (2, 2, 5) for i in range(16))
+
+
 def test_the_split_of_a_class_does_not_depend_on_the_other_classes(folder):
     before = [n for n in names(opened(folder, "test"), folder) if n.startswith("cat")]
     for i in range(7):

@@ -36,6 +36,11 @@ _ORIENTATION = 0x0112
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 
 
+def suffixes(channels: int) -> frozenset[str]:
+    """Endings of the files that are images of so many channels: with other than 1 and 3, arrays."""
+    return SUFFIXES if channels in (1, 3) else SUFFIXES | {".npy"}
+
+
 class Unreadable(Exception):
     """A file that should be an image and cannot be used; `path` and a one-line `reason`."""
 

@@ -168,7 +168,9 @@ def _nothing(folder: Path, ignored: Mapping[str, int], suffixes: frozenset[str])
         return f"The folder {folder} has no files. Images wanted, searched recursively: {wanted}."
     found = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
     some = ", ".join(f"{count:,} {ending}" for ending, count in found[:5])
+    arrays = ".npy" in ignored and ".npy" not in suffixes
+    hint = " Arrays (.npy) want --data.channels other than 1 and 3." if arrays else ""
     return (
         f"The folder {folder} has no images, but {sum(ignored.values()):,} other files ({some}). "
-        f"Images wanted, searched recursively: {wanted}."
+        f"Images wanted, searched recursively: {wanted}.{hint}"
     )

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from manyviews.core import UsageError
-from manyviews.data.decode import SUFFIXES, Header, Pixels, read, read_header
+from manyviews.data.decode import SUFFIXES, Header, Pixels, read, read_header, suffixes
 from manyviews.data.idx import find_idx, read_idx
 from manyviews.data.manifest import Manifest, of_folder, of_list
 
@@ -162,7 +162,7 @@ def open_source(spec: str, *, channels: int, max_pixels: int, split: Split = "tr
         UsageError: there is no such data, or nothing usable in it.
     """
     if channels < 1:
-        raise UsageError(f"--data.channels {channels} is not a number of channels. Use 1 or 3.")
+        raise UsageError(f"--data.channels {channels} is not a number of channels. Use 1 or more.")
     kind, colon, rest = spec.partition(":")
     if colon and kind == "builtin":
         if rest != "fashion":
@@ -179,8 +179,7 @@ def _manifest(spec: str, channels: int) -> Manifest:
         raise UsageError(f"The data has no name. Data is {FORMS}.")
     try:
         if path.is_dir():
-            usual = channels in (1, 3)
-            return of_folder(path, suffixes=SUFFIXES if usual else SUFFIXES | {".npy"})
+            return of_folder(path, suffixes=suffixes(channels))
         there = path.is_file()
     except OSError as error:
         raise UsageError(f"Cannot open {spec!r}: {error.strerror}. Data is {FORMS}.") from None

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
+from manyviews.data.decode import suffixes
 from manyviews.data.idx import find_idx, read_idx
 from manyviews.data.manifest import File, Manifest, of_folder
 from manyviews.data.sources import Files, Source, open_source
@@ -90,7 +91,7 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
         return Labelled(source, _checked(labels, len(source), spec), FASHION, "given")
     path = Path(spec).expanduser()
     if path.is_dir():
-        root, rows = path, _folder_rows(path)
+        root, rows = path, _folder_rows(path, channels)
     elif path.is_file():
         root, rows = path.parent, _csv_rows(path)
     else:
@@ -120,8 +121,9 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
     )
 
 
-def _folder_rows(root: Path) -> list[_Row]:
-    found = [(file, Path(file.path).parts) for file in of_folder(root).files]
+def _folder_rows(root: Path, channels: int) -> list[_Row]:
+    files = of_folder(root, suffixes=suffixes(channels)).files
+    found = [(file, Path(file.path).parts) for file in files]
     tops = {parts[0] for _, parts in found if len(parts) > 1}
     tests = [name for name in _TEST_FOLDERS if name in tops]
     if "train" in tops and tests:
