@@ -23,6 +23,7 @@ SMALL = Facts(
 )
 LARGE = replace(SMALL, count=100_000, side=400, channels=3, mean=(0.4,) * 3, std=(0.2,) * 3)
 GPU = replace(LARGE, device="cuda", cores=16)
+MANY = replace(SMALL, channels=5, mean=(0.5,) * 5, std=(0.2, 0.2, 0.0, 0.2, 0.2))
 OWN = [name for name in RECIPES if not name.endswith("-imagenet")]
 
 
@@ -35,7 +36,7 @@ def test_a_saved_recipe_reads_back_exactly(name, facts):
 
 
 @pytest.mark.parametrize("name", OWN)
-@pytest.mark.parametrize("facts", [SMALL, LARGE, GPU], ids=["small", "large", "gpu"])
+@pytest.mark.parametrize("facts", [SMALL, MANY, LARGE, GPU], ids=["small", "many", "large", "gpu"])
 def test_every_recipe_fits_together_on_any_data_and_machine(name, facts):
     run = resolve(RECIPES[name](facts))
     with torch.device("meta"):
@@ -46,11 +47,34 @@ def test_every_recipe_fits_together_on_any_data_and_machine(name, facts):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_every_recipe_builds_its_method_and_optimiser(name):
-    run = resolve(RECIPES[name](SMALL))
+@pytest.mark.parametrize("facts", [SMALL, MANY], ids=["small", "many"])
+def test_every_recipe_builds_its_method_and_optimiser(name, facts):
+    run = resolve(RECIPES[name](facts))
     method = catalog.build(run.method, encoders.build(run.encoder))
     check_views(run, method)
     build(method, run.optim, run.data.batch_size)
+
+
+@pytest.mark.parametrize("facts", [SMALL, MANY, LARGE], ids=["grey", "many", "rgb"])
+def test_colours_that_need_rgb_are_planned_for_rgb_alone(facts):
+    crops = RECIPES["simclr"](facts).views.global_
+    planned = (crops.saturation > 0, crops.hue > 0, crops.grey > 0)
+    assert planned == (facts.channels == 3,) * 3
+    assert crops.brightness > 0
+    assert crops.contrast > 0
+
+
+def test_a_channel_that_is_the_same_everywhere_does_not_become_infinite():
+    assert RECIPES["simclr"](MANY).data.std == (0.2, 0.2, 1.0, 0.2, 0.2)
+
+
+def test_mean_and_std_have_a_number_a_channel():
+    run = RECIPES["simclr"](MANY)
+    for name in ("mean", "std"):
+        resolve(replace(run, data=replace(run.data, **{name: (0.5,)})))
+        wrong = replace(run, data=replace(run.data, **{name: (0.5,) * 3}))
+        with pytest.raises(UsageError, match=f"--data.{name} has 3 numbers for --data.channels 5"):
+            resolve(wrong)
 
 
 def test_views_that_a_method_needs_and_the_plan_lacks_are_named():

@@ -137,7 +137,8 @@ def resolve(run: AnyRun) -> AnyRun:
     """Fill in what follows from other settings, and refuse contradictions.
 
     Raises:
-        UsageError: the encoder's sizes contradict the views or the data.
+        UsageError: the encoder's sizes contradict the views or the data, or the numbers that
+            normalise have other channels.
     """
     size, channels = run.views.global_.size, run.data.channels
     encoder = run.encoder
@@ -151,6 +152,12 @@ def resolve(run: AnyRun) -> AnyRun:
             f"--encoder.channels {encoder.channels} contradicts --data.channels {channels}. "
             f"Leave it out, or set both to one value."
         )
+    for name, values in (("mean", run.data.mean), ("std", run.data.std)):
+        if len(values) not in (1, channels):
+            raise UsageError(
+                f"--data.{name} has {len(values)} numbers for --data.channels {channels}. "
+                "Give one for each channel, or one for all."
+            )
     return replace(run, encoder=replace(encoder, image_size=size, channels=channels))
 
 

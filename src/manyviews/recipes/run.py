@@ -43,7 +43,7 @@ class Facts:
         source: as in `Data`.
         count: images.
         side: median of the shorter side, in pixels.
-        channels: 1 if every sampled image is grey, else 3.
+        channels: as asked for; else 1 if every sampled image is grey, and 3 if not.
         mean: per channel, of pixels in [0, 1], over a sample.
         std: likewise.
         device: "cpu" or "cuda".

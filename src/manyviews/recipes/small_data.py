@@ -75,8 +75,8 @@ def masked(facts: Facts) -> Run[MAEConfig]:
 def crops(
     facts: Facts, *, size: int, scale: tuple[float, float] = (0.3, 1.0), count: int = 2
 ) -> Crops:
-    """Crops and colours for one's own data; grey images get brightness and contrast only."""
-    grey = facts.channels == 1
+    """Crops and colours for one's own data; other than RGB gets brightness and contrast only."""
+    grey, rgb = facts.channels == 1, facts.channels == 3
     return Crops(
         count=count,
         size=size,
@@ -84,9 +84,9 @@ def crops(
         jitter=1.0 if grey else 0.8,
         brightness=0.9 if grey else 0.4,
         contrast=0.9 if grey else 0.4,
-        saturation=0.0 if grey else 0.4,
-        hue=0.0 if grey else 0.1,
-        grey=0.0 if grey else 0.2,
+        saturation=0.4 if rgb else 0.0,
+        hue=0.1 if rgb else 0.0,
+        grey=0.2 if rgb else 0.0,
         blur=(0.5,),
         sigma=(0.1, max(1.0, 2.0 * size / 224)),
     )
@@ -100,7 +100,7 @@ def data(facts: Facts) -> Data:
         batch_size=min(LARGEST_BATCH, largest),
         channels=facts.channels,
         mean=facts.mean,
-        std=facts.std,
+        std=tuple(deviation or 1.0 for deviation in facts.std),  # a channel can be empty
     )
 
 
