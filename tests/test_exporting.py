@@ -142,6 +142,21 @@ def test_a_pillow_image_and_its_file_give_the_same(tmp_path, channels, mode):
     assert difference <= 1.01 / 255 / STD[0]  # one grey level, from rounding of transparency
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "CMYK"])
+def test_all_bands_of_a_pillow_image_are_used_where_there_are_so_many_channels(tmp_path, mode):
+    save(tmp_path / "e", EncoderConfig(**vars(VIT) | {"channels": 4}))
+    embedder = export.load_encoder(tmp_path / "e")
+    noise = np.random.default_rng(0).integers(0, 256, (20, 24, 4), dtype=np.uint8)
+    image = Image.frombytes(mode, (24, 20), noise.tobytes())
+    image.save(tmp_path / "x.tif")
+    wanted = embedder.transform(noise)
+    assert torch.equal(embedder.transform(image), wanted)
+    assert torch.equal(embedder.transform(tmp_path / "x.tif"), wanted)
+    for other in ("RGB", "L", "P"):
+        with pytest.raises(UsageError, match="channels"):
+            embedder.transform(Image.new(other, (8, 8)))
+
+
 def test_a_turned_photograph_is_put_upright(tmp_path):
     save(tmp_path / "e", VIT)
     embedder = export.load_encoder(tmp_path / "e")

@@ -70,7 +70,10 @@ class Embedder(nn.Module):
         return self.encoder(x).pooled
 
     def tokens(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] normalised -> [B, N, D], one row for each place in the image."""
+        """[B, C, H, W] normalised -> [B, N, T], one row for each place in the image.
+
+        T is `dim` for most encoders; `core.Features` says where it is less.
+        """
         return self.encoder(x).tokens
 
     def transform(self, image: Picture) -> Tensor:
@@ -332,6 +335,12 @@ def _from_pillow(image: Image.Image, channels: int) -> NDArray[np.uint8]:
             f"A Pillow image of mode {image.mode} has more than 8 bits. Give its file instead."
         )
     image = ImageOps.exif_transpose(image)
+    if channels not in (1, 3):
+        if image.mode in ("1", "P", "PA"):
+            raise UsageError(
+                f"A palette image (mode {image.mode}) has no {channels} channels. Convert it first."
+            )
+        return np.asarray(image)
     if image.has_transparency_data:
         clear = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
