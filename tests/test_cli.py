@@ -201,6 +201,36 @@ def test_an_unwritable_place_is_named(capsys, photos, tmp_path):
     assert str(blocker) in complaint(capsys, *command, code=1)
 
 
+def test_images_of_five_channels_go_the_whole_way(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    data, out = tmp_path / "data", tmp_path / "run"
+    for i in range(40):
+        path = data / ("bright" if i % 2 else "dark") / f"{i:02d}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(100 * (i % 2), 100 * (i % 2) + 100, (16, 16, 5), dtype=np.uint8)
+        pixels[..., 3] = 7  # a channel that is the same everywhere
+        np.save(path, pixels)
+    assert run("doctor", data, "--channels", 5) == 0
+    flags = ["--data.channels", 5, "--data.workers", 0]
+    assert "manyviews train simclr" in (said := capsys.readouterr().out)
+    assert "--data.channels 5" in said
+    assert run("train", "simclr", "--data", data, "--out", out, *TINY, *flags) == 0
+    features = tmp_path / "features.npy"
+    assert run("embed", out, "--data", data, "--out", features) == 0
+    embedder = manyviews.load(out)
+    made = np.load(features)
+    assert made.shape == (40, embedder.dim)
+    assert np.isfinite(made).all()
+    assert made.std(axis=0).max() > 1e-3
+    first = min(data.glob("bright/*.npy"))
+    x = torch.stack([embedder.transform(first), embedder.transform(np.load(first))])
+    np.testing.assert_allclose(embedder(x).numpy(), made[[0, 0]], atol=1e-5)
+    assert run("evaluate", out, "--data", data) == 0
+    (out / "report.html").unlink()
+    assert run("report", out) == 0
+    assert "data:image/" in (out / "report.html").read_text()
+
+
 def test_doctor_reports_and_recommends(capsys, photos):
     assert run("doctor", photos) == 0
     said = capsys.readouterr().out

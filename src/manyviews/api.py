@@ -390,10 +390,11 @@ def doctor(data: str, *, channels: int = 0, max_pixels: int = MAX_PIXELS) -> Any
     seen = facts(data, channels=channels, max_pixels=max_pixels)
     found = doctoring.doctor(data, channels=seen.channels, max_pixels=max_pixels)
     run = RECIPES["simclr"](seen)
+    flag = f" --data.channels {channels}" if channels else ""
     return results.Diagnosis(
         report=found,
         advice=[
-            f"train: manyviews train simclr --data {shlex.quote(data)}",
+            f"train: manyviews train simclr --data {shlex.quote(data)}{flag}",
             f"that takes {run.encoder.name} at {run.views.global_.size} px, batch "
             f"{run.data.batch_size}, on {seen.device}",
         ],
