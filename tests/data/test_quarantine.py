@@ -89,3 +89,11 @@ def test_two_processes_write_every_file_exactly_once(tmp_path: Path) -> None:
         process.join()
     found = [json.loads(line)["path"] for line in path.read_text().splitlines()]
     assert sorted(found) == sorted(names)
+
+
+def test_a_full_disk_costs_the_line_and_not_the_training(tmp_path, caplog):
+    quarantine = Quarantine(tmp_path / "no folder" / "quarantine.jsonl")
+    assert quarantine.add(Bad("a.png", "broken")) == 1
+    assert quarantine.add(Bad("a.png", "broken")) == 1
+    assert quarantine.add(Bad("b.png", "broken")) == 2
+    assert "Training goes on" in caplog.text

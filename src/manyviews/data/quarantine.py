@@ -2,8 +2,11 @@
 
 import fcntl
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+
+_log = logging.getLogger("manyviews")
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,29 @@ class Quarantine:
                 self._catch_up(file.read())
 
     def add(self, bad: Bad) -> int:
-        """Write it down unless it is known.
+        """Write it down unless it is known; a disk that fails costs the line, never the training.
 
         Returns:
             How many distinct files are known now, from all ranks and earlier parts of the run.
         """
         if bad.path in self._known:
             return len(self._known)
+        try:
+            self._append(bad)
+        except OSError as error:
+            _log.warning("Cannot write %s: %s. Training goes on.", self.path, error.strerror)
+        self._known.setdefault(bad.path, bad)
+        return len(self._known)
+
+    def entries(self) -> list[Bad]:
+        """All known files, in the order in which they were found."""
+        return list(self._known.values())
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def _append(self, bad: Bad) -> None:
+        """Read what others wrote and add a line, under the lock."""
         with self.path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(self._end)
@@ -49,15 +68,6 @@ class Quarantine:
                 file.write(line)
                 file.flush()
                 self._end = file.tell()
-                self._known[bad.path] = bad
-        return len(self._known)
-
-    def entries(self) -> list[Bad]:
-        """All known files, in the order in which they were found."""
-        return list(self._known.values())
-
-    def __len__(self) -> int:
-        return len(self._known)
 
     def _catch_up(self, data: bytes) -> None:
         """Take in what was appended since the last look, as far as lines are whole."""
