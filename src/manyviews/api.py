@@ -10,12 +10,15 @@ import json
 import logging
 import shlex
 import sys
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from rich.console import Console
 from rich.progress import Progress
 
@@ -86,9 +89,10 @@ def typical_facts() -> Facts:
 
 
 def new_directory(recipe: str) -> Path:
-    """A run directory that does not exist yet: runs/RECIPE-DATE-TIME."""
-    stamp = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{recipe}-{stamp}"
+    """A run directory that does not exist yet, the same on all ranks: runs/RECIPE-DATE-TIME."""
+    now = torch.tensor([time.time()], dtype=torch.float64, device=launch.device())
+    stamp = datetime.datetime.fromtimestamp(comm.broadcast(now).item()).astimezone()
+    return Path("runs") / f"{recipe}-{stamp:%Y%m%d-%H%M%S}"
 
 
 def train(
@@ -113,11 +117,11 @@ def train(
     seen = facts(data, channels=given.get("data.channels", 0))
     default = RECIPES[recipe](seen)
     run = one_duration(override(default, given), default)
-    return execute(run, out=Path(out) if out else new_directory(recipe))
+    return execute(run, out=Path(out) if out else None)
 
 
-def execute(run: AnyRun, *, out: Path) -> results.Trained:
-    """Train a complete `Run` in a new run directory."""
+def execute(run: AnyRun, *, out: Path | None = None) -> results.Trained:
+    """Train a complete `Run` in a new run directory; runs/RECIPE-DATE-TIME if not given."""
     return _run(resolve(run), out, resume=False)
 
 
@@ -144,15 +148,13 @@ def resume(run: str | Path, *, accept_data_change: bool = False) -> results.Trai
     return _run(settings, directory, resume=True)
 
 
-def _run(run: AnyRun, directory: Path, *, resume: bool) -> results.Trained:
+def _run(run: AnyRun, directory: Path | None, *, resume: bool) -> results.Trained:
     with ExitStack() as stack:
         stack.enter_context(launch.ranks(launch.device()))
+        directory = directory or new_directory(run.recipe)
         opened = stack.enter_context(RunDirectory(directory))
-        if not resume and checkpoint.exists(opened.checkpoints):
-            raise UsageError(
-                f"{directory} already holds a run. Continue it with `manyviews resume "
-                f"{directory}`, or choose another --out."
-            )
+        if not resume:
+            _refuse_second(directory)
         assembly = assemble(run)
         quarantine = Quarantine(directory / "quarantine.jsonl")
         if not resume:
@@ -193,10 +195,34 @@ def _run(run: AnyRun, directory: Path, *, resume: bool) -> results.Trained:
         )
         if outcome.status == "interrupted" or comm.rank() > 0:
             return result
+        return replace(result, evaluation=_leave_behind(assembly, probe, directory))
+
+
+def _refuse_second(directory: Path) -> None:
+    """Only rank 0 looks: by the time that another one did, this run's first checkpoint is there."""
+    if comm.rank() == 0 and checkpoint.exists(directory / "checkpoints"):
+        raise UsageError(
+            f"{directory} already holds a run. Continue it with `manyviews resume "
+            f"{shlex.quote(str(directory))}`, or choose another --out."
+        )
+
+
+def _leave_behind(
+    assembly: Assembly, probe: probing.LabelledProbe | None, directory: Path
+) -> dict[str, float]:
+    """Write encoder, evaluation and report of a training that is over and saved."""
+    try:
         keep_encoder(assembly, directory)
         evaluation = _final_evaluation(assembly, probe, directory)
         reporting.write(assembly, directory)
-        return replace(result, evaluation=evaluation)
+    except (Failure, OSError) as error:
+        failed = isinstance(error, OSError)
+        said = f"Cannot write to {directory}: {error.strerror}." if failed else str(error)
+        raise Failure(
+            f"{said} The training is saved: when that "
+            f"is mended, `manyviews resume {shlex.quote(str(directory))}` does the rest."
+        ) from error
+    return evaluation
 
 
 def _begin(assembly: Assembly, directory: Path) -> None:
@@ -385,16 +411,30 @@ def evaluate(
     )
 
 
-def doctor(data: str, *, channels: int = 0, max_pixels: int = MAX_PIXELS) -> Any:
-    """Look at DATA before training: what is unreadable, how large, how alike; what to train."""
-    seen = facts(data, channels=channels, max_pixels=max_pixels)
-    found = doctoring.doctor(data, channels=seen.channels, max_pixels=max_pixels)
+def doctor(
+    data: str, *, channels: int = 0, max_pixels: int = MAX_PIXELS, sample: int = 0
+) -> results.Diagnosis:
+    """Look at DATA before training: what is unreadable, how large, how alike; what to train.
+
+    Args:
+        data: as for `train`.
+        channels: as for `facts`.
+        max_pixels: as for `facts`.
+        sample: examine only this many images, evenly spread; 0 examines all.
+    """
+    examine = partial(doctoring.doctor, data, max_pixels=max_pixels, sample=sample)
+    try:
+        seen = facts(data, channels=channels, max_pixels=max_pixels)
+    except UsageError:
+        # No image of a sample can be read. The report says why, unless there are no files at all.
+        found = examine(channels=channels or 3)
+        return results.Diagnosis(report=found, advice=["too few readable images to train on"])
+    found = examine(channels=seen.channels)
     run = RECIPES["simclr"](seen)
-    flag = f" --data.channels {channels}" if channels else ""
     return results.Diagnosis(
         report=found,
         advice=[
-            f"train: manyviews train simclr --data {shlex.quote(data)}{flag}",
+            f"train: manyviews train simclr --data {shlex.quote(data)}",
             f"that takes {run.encoder.name} at {run.views.global_.size} px, batch "
             f"{run.data.batch_size}, on {seen.device}",
         ],
@@ -446,9 +486,15 @@ def listing(what: Literal["recipes", "methods", "encoders"]) -> results.Listed:
     return results.Listed(items={n: _first_line(r) for n, r in RECIPES.items()})
 
 
-def demo(*, out: str | Path = "runs/demo", minutes: float = 5.0, seed: int = 0) -> results.Demo:
-    """Train on the built-in images, evaluate on their labels, write the report."""
+def demo(
+    *, out: str | Path = "runs/demo", minutes: float = 5.0, seed: int = 0
+) -> results.Demo | results.Trained:
+    """Train on the built-in images, evaluate on their labels, write the report.
+
+    Run again, it goes on where it was interrupted; then it gives what a training gives.
+    """
     directory = Path(out)
+    begun = checkpoint.exists(directory / "checkpoints")
     default = RECIPES["simclr"](facts(BUILTIN))
     run = replace(
         default,
@@ -456,13 +502,15 @@ def demo(*, out: str | Path = "runs/demo", minutes: float = 5.0, seed: int = 0) 
         train=replace(default.train, steps=0, epochs=0, minutes=minutes),
     )
     before = assemble(run)
+    if begun and saved_run(directory) != before.run:
+        _refuse_second(directory)
     probe = probing.open_probe(BUILTIN, before.plain, max_pixels=MAX_PIXELS, device=before.device)
     [pixels] = probe.measure(baselines.pixels(before.run.data.mean, before.run.data.std), ["knn"])
     [untrained] = probe.measure(embedder(before.method.encoder, before.device), ["knn"])
     log.info("raw pixels %.3f, untrained encoder %.3f", pixels.accuracy, untrained.accuracy)
-    trained = execute(run, out=directory)
+    trained = resume(directory) if begun else execute(run, out=directory)
     if trained.status != "done":
-        raise Failure(f"the training was {trained.status}. See {directory / 'log.txt'}.")
+        return trained
     network = load(directory).to(before.device)
     [result] = probe.measure(network, ["knn"])
     numbers = {

@@ -5,15 +5,17 @@ Nothing heavy is imported before a verb is known, so `manyviews --help` answers 
 
 import contextlib
 import dataclasses
+import errno
 import io
 import itertools
 import json
 import logging
+import os
 import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,6 +34,11 @@ VERBS = {
 }
 
 INTERRUPTED, COLLAPSED = 75, 20
+
+_UNWRITABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -69,7 +76,8 @@ def _guarded(arguments: list[str]) -> int:
 
     _log_to_stderr()
     try:
-        return _HANDLERS[verb](rest)
+        with _among_ranks():
+            return _HANDLERS[verb](rest)
     except Failure as failure:
         return _complain(str(failure), failure.exit_code)
     except KeyboardInterrupt:
@@ -77,12 +85,42 @@ def _guarded(arguments: list[str]) -> int:
     except BrokenPipeError:
         return 1
     except Exception as error:  # noqa: BLE001, RUF100 - the last line of defence: no traceback for users
+        return _complain(_unexpected(error), 1)
+
+
+def _unexpected(error: Exception) -> str:
+    """One line on an error that no verb foresaw; its traceback goes to a file."""
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}. Make room, or choose another place."
+    problem = " ".join(f"unexpected {type(error).__name__}: {error}".split())[:300]
+    try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="manyviews-", suffix=".log", delete=False
         ) as log:
             traceback.print_exc(file=log)
-        problem = " ".join(f"{type(error).__name__}: {error}".split())
-        return _complain(f"unexpected {problem[:300]} The traceback is in {log.name}.", 1)
+    except OSError:  # the disk is full there too
+        return problem
+    return f"{problem} The traceback is in {log.name}."
+
+
+@contextlib.contextmanager
+def _among_ranks() -> Generator[None]:
+    """Under torchrun rank 0 alone prints, and one rank says what went wrong."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield
+        return
+    from manyviews.training import launch
+
+    quiet = contextlib.nullcontext()
+    if os.environ["RANK"] != "0":
+        logging.getLogger("manyviews").handlers[:] = [logging.NullHandler()]
+        quiet = contextlib.redirect_stdout(io.StringIO())
+    try:
+        with quiet, launch.ranks(launch.device()):
+            yield
+    except launch.SaidElsewhere as said:
+        raise SystemExit(said.exit_code) from None
 
 
 def _complain(message: str, code: int) -> int:
@@ -166,6 +204,7 @@ def _train(args: list[str]) -> int:
         raise UsageError(f"no recipe '{recipe}'. {nearest(recipe, list(RECIPES))}")
     data, out = _pop(rest, "--data") or _pop(rest, "--data.source"), _pop(rest, "--out")
     as_json = _pop_switch(rest, "--json")
+    rest = [re.sub(r"^--on-collapse\b", "--train.on-collapse", arg) for arg in rest]
     prog = f"manyviews train {recipe} [--data DATA] [--out RUN] [--json]"
     if wants_help:
         facts = api.facts(data) if data else api.typical_facts()
@@ -173,7 +212,7 @@ def _train(args: list[str]) -> int:
     if data is None:
         raise UsageError(f"train wants data: manyviews train {recipe} --data DIR.")
     run = _parse_run(recipe, api.facts(data, **_data_flags(rest)), rest, prog)
-    result = api.execute(run, out=Path(out) if out else api.new_directory(recipe))
+    result = api.execute(run, out=Path(out) if out else None)
     return _finish(result, as_json)
 
 
@@ -245,7 +284,10 @@ def _doctor(args: list[str]) -> int:
     import tyro
 
     def doctor(
-        data: tyro.conf.Positional[str], channels: int = 0, max_pixels: int = 200_000_000
+        data: tyro.conf.Positional[str],
+        channels: int = 0,
+        max_pixels: int = 200_000_000,
+        sample: int = 0,
     ) -> Any:
         """Look at DATA: unreadable files, sizes, channels, duplicates, mean and std.
 
@@ -253,10 +295,11 @@ def _doctor(args: list[str]) -> int:
             data: a folder, a text file of paths, fashion-mnist:DIR or builtin:fashion.
             channels: bring images to this many; 0 takes what most have.
             max_pixels: larger images are refused from their header.
+            sample: examine only this many images, evenly spread; 0 examines all.
         """
         from manyviews import api
 
-        return lambda: api.doctor(data, channels=channels, max_pixels=max_pixels)
+        return lambda: api.doctor(data, channels=channels, max_pixels=max_pixels, sample=sample)
 
     return _verb(doctor, args, prog="manyviews doctor [--json]")
 

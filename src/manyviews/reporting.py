@@ -18,6 +18,7 @@ from manyviews.data.loader import Raw
 from manyviews.diagnosis import spectrum
 from manyviews.diagnosis.verdict import Verdict, verdict
 from manyviews.encoders.vit import ViT, attention
+from manyviews.evaluation.files import atomic
 from manyviews.reports.content import Content, Embedded, Strip
 from manyviews.reports.page import render
 from manyviews.reports.pictures import Pixels, heat, principal_colours
@@ -41,9 +42,9 @@ class Reconstructs(Protocol):
 def write(assembly: Assembly, directory: Path) -> Path:
     """Write `report.html` of a run whose method is at its last checkpoint."""
     page = directory / "report.html"
-    draft = page.with_suffix(".html.tmp")
-    draft.write_text(render(gather(assembly, directory)), encoding="utf-8")
-    draft.replace(page)
+    text = render(gather(assembly, directory))
+    with atomic(page) as draft:
+        draft.write_text(text, encoding="utf-8")
     return page
 
 

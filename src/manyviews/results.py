@@ -1,5 +1,6 @@
 """What each verb gives back: data that prints as lines and as JSON."""
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -49,7 +50,7 @@ class Trained:
         encoder, page = self.run / "encoder.safetensors", self.run / "report.html"
         after = {
             "done": [f"encoder: {encoder}", f"report: {page}"],
-            "interrupted": [f"go on with: manyviews resume {self.run}"],
+            "interrupted": [f"go on with: manyviews resume {shlex.quote(str(self.run))}"],
             "collapsed": [f"see {page}; change what the alarm names and train again"],
         }
         return [*said, *after[self.status]]

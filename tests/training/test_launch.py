@@ -1,6 +1,11 @@
+import os
+import socket
+
 import pytest
 import torch
 
+from forks import fork, wait
+from manyviews.core import Failure
 from manyviews.training import launch
 
 
@@ -61,3 +66,27 @@ def test_one_process_joins_nothing(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with launch.ranks(torch.device("cpu")):
         assert not torch.distributed.is_initialized()
+
+
+def test_the_rank_that_failed_says_so_and_the_one_that_lost_it_does_not(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def rank_of(rank):
+        def action():
+            told = {"WORLD_SIZE": "2", "RANK": f"{rank}", "LOCAL_RANK": f"{rank}"}
+            os.environ |= {**told, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+            try:
+                with launch.ranks(torch.device("cpu")):
+                    if rank == 1:
+                        raise Failure("the disk of rank 1")
+                    launch.comm.total(torch.ones(()))
+            except Failure as failure:
+                (tmp_path / f"{rank}").write_text(f"{type(failure).__name__} {failure}")
+
+        return action
+
+    assert [wait(child) for child in [fork(rank_of(0)), fork(rank_of(1))]] == [0, 0]
+    assert (tmp_path / "0").read_text().startswith("SaidElsewhere")
+    assert (tmp_path / "1").read_text() == "Failure the disk of rank 1"

@@ -4,6 +4,7 @@ A plain method name is its recipe for your own data, sized to the images and the
 name with `-imagenet` holds the authors' hyper-parameters.
 """
 
+import math
 from dataclasses import replace
 
 from manyviews.core import UsageError
@@ -43,7 +44,8 @@ def one_duration(run: AnyRun, default: AnyRun) -> AnyRun:
     if len(chosen) != 1:
         flags = ", ".join(f"--train.{k} {v}" for k, v in chosen.items()) or "no duration"
         raise UsageError(f"{flags}: give exactly one of --train.steps, .epochs, .minutes.")
-    if min(chosen.values()) < 0:
-        raise UsageError(f"training cannot last {chosen}. Give a positive duration.")
+    [(name, value)] = chosen.items()
+    if not 0 < value < math.inf:
+        raise UsageError(f"--train.{name} {value} is no duration. Give a positive number.")
     duration = {"steps": 0, "epochs": 0, "minutes": 0.0} | chosen
     return replace(run, train=replace(run.train, **duration))

@@ -11,12 +11,18 @@ from typing import Any, Literal, cast
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from manyviews import comm
-from manyviews.core import Method, UsageError
+from manyviews.core import Failure, Method, UsageError
 
 _MASK = (1 << 64) - 1
+
+
+class SaidElsewhere(Failure):
+    """Another rank has said what went wrong; this one need not."""
 
 
 def device() -> torch.device:
@@ -31,6 +37,10 @@ def ranks(where: torch.device) -> Generator[None]:
     """Join the other ranks if torchrun started us; leave them at the end.
 
     The time-out is long because ranks wait while rank 0 evaluates.
+
+    Raises:
+        SaidElsewhere: in place of any error that came after another rank's, for which that one is
+            the cause or the same mistake.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         yield
@@ -38,11 +48,26 @@ def ranks(where: torch.device) -> Generator[None]:
     if where.type == "cuda":
         torch.cuda.set_device(where)
     backend = "nccl" if where.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(hours=2))
+    store, rank, world = next(rendezvous("env://"))
+    dist.init_process_group(
+        backend, store=store, rank=rank, world_size=world, timeout=timedelta(hours=2)
+    )
     try:
         yield
+    except Exception as error:
+        if not _first(store):
+            raise SaidElsewhere("Another rank has said what went wrong.") from error
+        raise
     finally:
         dist.destroy_process_group()
+
+
+def _first(store: Store) -> bool:
+    """Whether no other rank asked before; if the store is gone, so is the rank that held it."""
+    try:
+        return store.add("failed", 1) == 1
+    except RuntimeError:
+        return False
 
 
 def wrap(method: Method) -> nn.Module:
