@@ -132,7 +132,6 @@ def _figures(
         figures["steps"] = f"{train[-1]['step']:,}"
         if train[-1].get("images_per_second"):
             figures["images/s"] = f"{train[-1]['images_per_second']:,.0f}"
-    figures["images"] = f"{len(assembly.source):,}"
     return figures
 
 
