@@ -31,7 +31,7 @@ def fork(action) -> int:
         os._exit(code)
 
 
-def wait(child: int, *, seconds: float = 30.0) -> int:
+def wait(child: int, *, seconds: float = 120.0) -> int:
     """Exit code of a child, or minus the signal that ended it; kill it if it takes too long."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -44,7 +44,7 @@ def wait(child: int, *, seconds: float = 30.0) -> int:
     raise AssertionError(f"child {child} took longer than {seconds} seconds")
 
 
-def wait_for(path, *, seconds: float = 30.0) -> None:
+def wait_for(path, *, seconds: float = 120.0) -> None:
     """Wait until a file or folder is there."""
     end = time.monotonic() + seconds
     while not path.exists():
@@ -52,7 +52,7 @@ def wait_for(path, *, seconds: float = 30.0) -> None:
         time.sleep(0.01)
 
 
-def run(action, *, seconds: float = 30.0) -> int:
+def run(action, *, seconds: float = 120.0) -> int:
     """Run `action()` in a child and return how it ended."""
     return wait(fork(action), seconds=seconds)
 
@@ -67,7 +67,7 @@ def run_ranks(world: int, action, *, meeting) -> list[int]:
                 init_method=f"file://{meeting}",
                 rank=rank,
                 world_size=world,
-                timeout=timedelta(seconds=20),
+                timeout=timedelta(seconds=120),
             )
             action(rank)
             dist.barrier()
