@@ -32,7 +32,7 @@ def main():
     wrong = 0
     for name in METHODS:
         with tempfile.TemporaryDirectory() as folder:
-            steps = sorted(chance.randrange(killing.STEPS) for _ in range(options.kills))
+            steps = sorted(chance.sample(range(killing.STEPS), options.kills))
             found = compare(name, steps, Path(folder))
         wrong += bool(found)
         print(f"{name:8} killed at steps {steps}: {found or 'equal'}", flush=True)
