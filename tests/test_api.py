@@ -176,3 +176,40 @@ def test_a_defect_is_one_line_even_where_its_traceback_cannot_be_written(monkeyp
         cli.main(["list", "methods"])
     assert stop.value.code == 1
     assert capsys.readouterr().err == "manyviews: unexpected RuntimeError: a defect\n"
+
+
+def test_an_evaluation_that_cannot_be_kept_is_still_given(pictures, tmp_path, caplog):
+    labelled, out = tmp_path / "labelled", tmp_path / "run"
+    for path in pictures.iterdir():
+        folder = labelled / ("even" if int(path.stem) % 2 == 0 else "odd")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / path.name).write_bytes(path.read_bytes())
+    manyviews.train("simclr", data=str(pictures), out=out, overrides=TINY)
+    (out / "evaluation").write_text("in the way")
+    assert "knn" in manyviews.evaluate(out, data=str(labelled)).values
+    assert "Cannot write" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("verb", "settings", "words"),
+    [
+        ("train", {"overrides": {"data.channels": "three"}}, "data.channels should be a whole num"),
+        ("train", {"overrides": {"data.max-pixels": 2}}, "more than --data.max-pixels 2"),
+        ("embed", {"out": "x.npy", "level": "pixel"}, "level is 'pixel'"),
+        ("evaluate", {"protocol": "knm"}, "protocol is 'knm'. Did you mean 'knn'?"),
+    ],
+)
+def test_values_that_the_command_line_would_refuse_are_refused(pictures, verb, settings, words):
+    with pytest.raises(UsageError, match=words):
+        getattr(manyviews, verb)("simclr", data=str(pictures), **settings)
+
+
+def test_export_and_report_refuse_what_they_cannot_do(tmp_path):
+    with pytest.raises(UsageError, match="format is 'tim'"):
+        manyviews.export(tmp_path, out=tmp_path / "x", format="tim")
+    with pytest.raises(UsageError, match="minutes -1 is no duration"):
+        manyviews.demo(out=tmp_path, minutes=-1)
+    pieces = api.saved.to_yaml(api.RECIPES["simclr"](api.typical_facts()))
+    (tmp_path / "config.yaml").write_text(pieces)
+    with pytest.raises(UsageError, match="it has no began"):
+        manyviews.report(tmp_path)

@@ -109,6 +109,9 @@ def test_folders_without_images_are_refused(capsys, tmp_path):
     [
         (["--train.stepz", "5"], "Unrecognized options: --train.stepz, 5. Did you mean --train.st"),
         (["--train.steps", "many"], "Error parsing --train.steps"),
+        (["--train.steps", "-1"], "--train.steps -1 is no duration"),
+        (["--train.minutes", "nan"], "--train.minutes nan is no duration"),
+        (["--on-collapse", "maybe"], "invalid choice 'maybe' for argument '--train.on-collapse'"),
         (["--train.steps", "5", "--train.epochs", "2"], "give exactly one of --train.steps"),
         (["--views.global.count", "1"], "simclr needs 2 'global' a sample; the view plan makes 1"),
         (["--encoder.image-size", "32"], "--encoder.image-size 32 contradicts"),
@@ -183,6 +186,14 @@ def test_resume_of_a_finished_run_changes_nothing(capsys, trained):
     before = (trained / "metrics.jsonl").read_bytes()
     assert run("resume", trained) == 0
     assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_collapse_ends_with_exit_code_20_if_asked_to(photos, tmp_path):
+    flags = ["--on-collapse=stop", "--train.health-every", "1", "--train.steps", "100"]
+    flags += ["--optim.lr", "100", "--optim.warmup", "0"]
+    command = ["train", "simclr", "--data", photos, "--out", tmp_path / "run", *TINY, *flags]
+    assert run(*command) == 20
+    assert (tmp_path / "run" / "report.html").is_file()
 
 
 def test_changed_data_is_refused_on_resume(capsys, photos, trained):

@@ -34,6 +34,7 @@ from manyviews.diagnosis import wiring
 from manyviews.evaluation import baselines, features
 from manyviews.evaluation import embed as embedding
 from manyviews.evaluation.files import atomic
+from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.methods import catalog
 from manyviews.recipes import RECIPES, one_duration, saved
 from manyviews.recipes.run import AnyRun, Facts
@@ -114,10 +115,22 @@ def train(
     if recipe not in RECIPES:
         raise UsageError(f"no recipe '{recipe}'. {nearest(recipe, list(RECIPES))}")
     given = dict(overrides or {})
-    seen = facts(data, channels=given.get("data.channels", 0))
+    seen = facts(data, **_before_looking(given))
     default = RECIPES[recipe](seen)
     run = one_duration(override(default, given), default)
     return execute(run, out=Path(out) if out else None)
+
+
+def _before_looking(given: Mapping[str, Any]) -> dict[str, int]:
+    """The few settings that matter before a recipe sees the data."""
+    found = dict[str, int]()
+    for name, value in given.items():
+        key = name.replace("-", "_")
+        if key in ("data.channels", "data.max_pixels"):
+            if type(value) is not int:
+                raise UsageError(f"{name} should be a whole number; got {value!r}.")
+            found[key.removeprefix("data.")] = value
+    return found
 
 
 def execute(run: AnyRun, *, out: Path | None = None) -> results.Trained:
@@ -361,6 +374,7 @@ def embed(
     """Write the features of every image, with its name, to .parquet or .npy."""
     if Path(out).suffix not in (".parquet", ".npy"):
         raise UsageError(f"--out {out} should end in .parquet or .npy.")
+    _one_of("level", level, ["image", "patch"])
     device = launch.device()
     network = load(run).to(device)
     source = open_source(data, channels=network.config.channels, max_pixels=max_pixels)
@@ -393,8 +407,9 @@ def evaluate(
 ) -> results.Evaluated:
     """Measure a run's features with labels, beside raw pixels on the same images.
 
-    The result is also written to RUN/evaluation/PROTOCOL.json.
+    The result is also written to RUN/evaluation/PROTOCOL.json, if that can be written.
     """
+    _one_of("protocol", protocol, list(PROTOCOLS))
     network = load(run)
     device = launch.device()
     network = network.to(device)
@@ -403,7 +418,10 @@ def evaluate(
     [pixels] = probe.measure(baselines.pixels(network.plain.mean, network.plain.std), [protocol])
     path = Path(run)
     if path.is_dir():
-        write_json(path / "evaluation" / f"{protocol}.json", result.to_json() | {"data": data})
+        try:
+            write_json(path / "evaluation" / f"{protocol}.json", result.to_json() | {"data": data})
+        except Failure as failure:
+            log.warning("%s", failure)
     return results.Evaluated(
         protocol=f"{result.protocol} v{result.version}",
         values={protocol: result.accuracy, f"{protocol} of raw pixels": pixels.accuracy},
@@ -431,10 +449,11 @@ def doctor(
         return results.Diagnosis(report=found, advice=["too few readable images to train on"])
     found = examine(channels=seen.channels)
     run = RECIPES["simclr"](seen)
+    flag = f" --data.channels {channels}" if channels else ""
     return results.Diagnosis(
         report=found,
         advice=[
-            f"train: manyviews train simclr --data {shlex.quote(data)}",
+            f"train: manyviews train simclr --data {shlex.quote(data)}{flag}",
             f"that takes {run.encoder.name} at {run.views.global_.size} px, batch "
             f"{run.data.batch_size}, on {seen.device}",
         ],
@@ -445,6 +464,7 @@ def report(run: str | Path) -> results.Written:
     """Write RUN/report.html again, from the run's newest checkpoint."""
     directory = Path(run)
     settings = saved_run(directory)
+    _text(directory / "began.json", directory)
     assembly = assemble(settings)
     newest = checkpoint.latest(directory / "checkpoints")
     if newest is None:
@@ -461,6 +481,7 @@ def export(
     format: Literal["timm", "safetensors", "onnx"] = "safetensors",  # noqa: A002, RUF100
 ) -> results.Written:
     """Write the encoder for another program."""
+    _one_of("format", format, ["timm", "safetensors", "onnx"])
     file, out = encoder_file(run), Path(out)
     if format == "timm":
         return results.Written(path=out, notes=exporting.export_timm(file, out).splitlines())
@@ -478,6 +499,7 @@ def export(
 
 def listing(what: Literal["recipes", "methods", "encoders"]) -> results.Listed:
     """Names, each with a line about it."""
+    _one_of("what", what, ["recipes", "methods", "encoders"])
     if what == "encoders":
         return results.Listed(items=dict.fromkeys(encoders.names(), ""))
     if what == "methods":
@@ -496,11 +518,7 @@ def demo(
     directory = Path(out)
     begun = checkpoint.exists(directory / "checkpoints")
     default = RECIPES["simclr"](facts(BUILTIN))
-    run = replace(
-        default,
-        seed=seed,
-        train=replace(default.train, steps=0, epochs=0, minutes=minutes),
-    )
+    run = one_duration(override(default, {"seed": seed, "train.minutes": minutes}), default)
     before = assemble(run)
     if begun and saved_run(directory) != before.run:
         _refuse_second(directory)
@@ -543,7 +561,6 @@ def _command(run: AnyRun, directory: Path) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a small JSON document, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as draft:
         draft.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
@@ -555,6 +572,12 @@ def _bar(what: str) -> Generator[Callable[[int, int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task(what)
         yield lambda done, total: bars.update(bar, completed=done, total=total)
+
+
+def _one_of(name: str, value: str, known: list[str]) -> None:
+    """Check what the command line checks already."""
+    if value not in known:
+        raise UsageError(f"{name} is '{value}'. {nearest(value, known)}")
 
 
 def _text(path: Path, directory: Path) -> str:

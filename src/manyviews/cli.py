@@ -81,7 +81,7 @@ def _guarded(arguments: list[str]) -> int:
     except Failure as failure:
         return _complain(str(failure), failure.exit_code)
     except KeyboardInterrupt:
-        return _complain("stopped.", 130)
+        return _complain("stopped.", 130) if os.environ.get("RANK", "0") == "0" else 130
     except BrokenPipeError:
         return 1
     except Exception as error:  # noqa: BLE001, RUF100 - the last line of defence: no traceback for users
