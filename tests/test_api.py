@@ -207,7 +207,7 @@ def test_values_that_the_command_line_would_refuse_are_refused(pictures, verb, s
 def test_export_and_report_refuse_what_they_cannot_do(tmp_path):
     with pytest.raises(UsageError, match="format is 'tim'"):
         manyviews.export(tmp_path, out=tmp_path / "x", format="tim")
-    with pytest.raises(UsageError, match="minutes -1 is no duration"):
+    with pytest.raises(UsageError, match="is no duration"):
         manyviews.demo(out=tmp_path, minutes=-1)
     pieces = api.saved.to_yaml(api.RECIPES["simclr"](api.typical_facts()))
     (tmp_path / "config.yaml").write_text(pieces)
