@@ -5,6 +5,7 @@ import signal
 import time
 import traceback
 import warnings
+from contextlib import suppress
 from datetime import timedelta
 
 import torch
@@ -76,4 +77,9 @@ def run_ranks(world: int, action, *, meeting) -> list[int]:
         return body
 
     children = [fork(rank_of(rank)) for rank in range(world)]
-    return [wait(child) for child in children]
+    try:
+        return [wait(child) for child in children]
+    finally:
+        for child in children:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(child, signal.SIGKILL)

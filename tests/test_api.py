@@ -12,8 +12,9 @@ from PIL import Image
 
 import manyviews
 from forks import fork, wait
-from manyviews import api, cli, results
+from manyviews import api, cli, results, running
 from manyviews.core import Failure, UsageError
+from manyviews.recipes import saved
 from manyviews.training import launch
 
 torch.set_num_threads(1)
@@ -64,7 +65,7 @@ def test_a_disk_that_is_full_after_training_costs_only_what_resume_makes_good(
 
     run = tmp_path / "a run"
     with monkeypatch.context() as patch:
-        patch.setattr(api.reporting, "write", full)
+        patch.setattr(running.reporting, "write", full)
         with pytest.raises(Failure, match=r"No.*The training is saved.*resume '.*a run'` does"):
             manyviews.train("simclr", data=str(pictures), out=run, overrides=TINY)
     assert not (run / "report.html").exists()
@@ -76,16 +77,16 @@ def test_only_rank_0_asks_whether_there_is_a_run_already(monkeypatch, tmp_path):
     """Another rank may ask when rank 0 has written this run's first checkpoint."""
     (tmp_path / "checkpoints" / "step_0").mkdir(parents=True)
     with pytest.raises(UsageError, match="already holds a run"):
-        api._refuse_second(tmp_path)
-    monkeypatch.setattr(api.comm, "rank", lambda: 1)
-    api._refuse_second(tmp_path)
+        running.refuse_second(tmp_path)
+    monkeypatch.setattr(running.comm, "rank", lambda: 1)
+    running.refuse_second(tmp_path)
 
 
 def test_ranks_agree_on_the_name_of_a_new_run(monkeypatch, tmp_path):
     def action(rank):
-        monkeypatch.setattr(api.time, "time", lambda: 1e9 + 100 * rank)
+        monkeypatch.setattr(running.time, "time", lambda: 1e9 + 100 * rank)
         with launch.ranks(torch.device("cpu")):
-            (tmp_path / f"{rank}").write_text(str(api.new_directory("simclr")))
+            (tmp_path / f"{rank}").write_text(str(running.new_directory("simclr")))
 
     on_two_ranks(action)
     assert (tmp_path / "0").read_text() == (tmp_path / "1").read_text()
@@ -209,7 +210,7 @@ def test_export_and_report_refuse_what_they_cannot_do(tmp_path):
         manyviews.export(tmp_path, out=tmp_path / "x", format="tim")
     with pytest.raises(UsageError, match="is no duration"):
         manyviews.demo(out=tmp_path, minutes=-1)
-    pieces = api.saved.to_yaml(api.RECIPES["simclr"](api.typical_facts()))
+    pieces = saved.to_yaml(api.RECIPES["simclr"](api.typical_facts()))
     (tmp_path / "config.yaml").write_text(pieces)
     with pytest.raises(UsageError, match="it has no began"):
         manyviews.report(tmp_path)

@@ -4,45 +4,40 @@ Each takes plain values and returns a result that prints as lines and as JSON. W
 mend is raised as `core.UsageError` or `core.Failure`, with one line that says how.
 """
 
-import datetime
 import inspect
 import json
 import logging
 import shlex
-import sys
-import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from manyviews import comm, encoders, exporting, probing, reporting, results
-from manyviews.assemble import Assembly, assemble, cores, embedder, readers, resolve
+from manyviews import encoders, exporting, probing, reporting, results
+from manyviews.assemble import assemble, cores, embedder, readers, resolve
 from manyviews.config import nearest, override
-from manyviews.core import Clock, Failure, UsageError
+from manyviews.core import Failure, UsageError
 from manyviews.data import doctor as doctoring
-from manyviews.data.quarantine import Quarantine
 from manyviews.data.sources import open_source
 from manyviews.data.survey import survey
-from manyviews.diagnosis import wiring
 from manyviews.evaluation import baselines, features
 from manyviews.evaluation import embed as embedding
-from manyviews.evaluation.files import atomic
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.methods import catalog
-from manyviews.recipes import RECIPES, one_duration, saved
+from manyviews.recipes import RECIPES, one_duration
 from manyviews.recipes.run import AnyRun, Facts
+from manyviews.running import (
+    refuse_second,
+    run_in,
+    run_text,
+    saved_run,
+    write_json,
+)
 from manyviews.training import checkpoint, launch
-from manyviews.training.directory import RunDirectory
-from manyviews.training.job import Job
-from manyviews.training.loop import fit
-from manyviews.watching import Watch
 
 log = logging.getLogger("manyviews")
 
@@ -89,13 +84,6 @@ def typical_facts() -> Facts:
     )
 
 
-def new_directory(recipe: str) -> Path:
-    """A run directory that does not exist yet, the same on all ranks: runs/RECIPE-DATE-TIME."""
-    now = torch.tensor([time.time()], dtype=torch.float64, device=launch.device())
-    stamp = datetime.datetime.fromtimestamp(comm.broadcast(now).item()).astimezone()
-    return Path("runs") / f"{recipe}-{stamp:%Y%m%d-%H%M%S}"
-
-
 def train(
     recipe: str,
     *,
@@ -135,7 +123,7 @@ def _before_looking(given: Mapping[str, Any]) -> dict[str, int]:
 
 def execute(run: AnyRun, *, out: Path | None = None) -> results.Trained:
     """Train a complete `Run` in a new run directory; runs/RECIPE-DATE-TIME if not given."""
-    return _run(resolve(run), out, resume=False)
+    return run_in(out, resolve(run), resume=False)
 
 
 def resume(run: str | Path, *, accept_data_change: bool = False) -> results.Trained:
@@ -146,7 +134,7 @@ def resume(run: str | Path, *, accept_data_change: bool = False) -> results.Trai
         accept_data_change: go on although the data is not what the run began with.
     """
     directory = Path(run)
-    began = json.loads(_text(directory / "began.json", directory))
+    began = json.loads(run_text(directory / "began.json", directory))
     settings = saved_run(directory)
     now = open_source(
         settings.data.source,
@@ -158,180 +146,7 @@ def resume(run: str | Path, *, accept_data_change: bool = False) -> results.Trai
             f"{settings.data.source} has changed since {directory} began. Put it back, or add "
             "--accept-data-change to go on with what is there now."
         )
-    return _run(settings, directory, resume=True)
-
-
-def _run(run: AnyRun, directory: Path | None, *, resume: bool) -> results.Trained:
-    with ExitStack() as stack:
-        stack.enter_context(launch.ranks(launch.device()))
-        directory = directory or new_directory(run.recipe)
-        opened = stack.enter_context(RunDirectory(directory))
-        if not resume:
-            _refuse_second(directory)
-        assembly = assemble(run)
-        quarantine = Quarantine(directory / "quarantine.jsonl")
-        if not resume:
-            _begin(assembly, directory)
-        watch = Watch(opened, on_collapse=run.train.on_collapse)
-        if not resume:
-            _check_wiring(assembly, watch)
-        probe = _probe(assembly)
-        _say_plan(assembly)
-        outcome = fit(
-            Job(
-                method=assembly.method,
-                optim=run.optim,
-                train=run.train,
-                seed=run.seed,
-                batch_size=run.data.batch_size,
-                steps_per_epoch=assembly.steps_per_epoch,
-                batches=assembly.batches(quarantine),
-                directory=opened,
-                device=assembly.device,
-                monitors=[watch],
-                probe=probe,
-                probe_every=run.probe.every,
-                embed_all=assembly.embed_all,
-                resume=resume,
-            )
-        )
-        result = results.Trained(
-            status=outcome.status,
-            run=directory,
-            steps=outcome.steps,
-            seconds=outcome.seconds,
-            images_per_second=outcome.images_per_second,
-            waited=outcome.data_wait,
-            skipped=outcome.skipped,
-            unreadable=len(quarantine),
-            alarms=watch.said,
-        )
-        if outcome.status == "interrupted" or comm.rank() > 0:
-            return result
-        return replace(result, evaluation=_leave_behind(assembly, probe, directory))
-
-
-def _refuse_second(directory: Path) -> None:
-    """Only rank 0 looks: by the time that another one did, this run's first checkpoint is there."""
-    if comm.rank() == 0 and checkpoint.exists(directory / "checkpoints"):
-        raise UsageError(
-            f"{directory} already holds a run. Continue it with `manyviews resume "
-            f"{shlex.quote(str(directory))}`, or choose another --out."
-        )
-
-
-def _leave_behind(
-    assembly: Assembly, probe: probing.LabelledProbe | None, directory: Path
-) -> dict[str, float]:
-    """Write encoder, evaluation and report of a training that is over and saved."""
-    try:
-        keep_encoder(assembly, directory)
-        evaluation = _final_evaluation(assembly, probe, directory)
-        reporting.write(assembly, directory)
-    except (Failure, OSError) as error:
-        failed = isinstance(error, OSError)
-        said = f"Cannot write to {directory}: {error.strerror}." if failed else str(error)
-        raise Failure(
-            f"{said} The training is saved: when that "
-            f"is mended, `manyviews resume {shlex.quote(str(directory))}` does the rest."
-        ) from error
-    return evaluation
-
-
-def _begin(assembly: Assembly, directory: Path) -> None:
-    """Write down what the run is, before anything is trained."""
-    if comm.rank() > 0:
-        return
-    noted = {
-        "digest": assembly.source.digest,
-        "images": len(assembly.source),
-        "command": _command(assembly.run, directory),
-    }
-    try:
-        (directory / "config.yaml").write_text(saved.to_yaml(assembly.run), encoding="utf-8")
-        (directory / "began.json").write_text(json.dumps(noted), encoding="utf-8")
-    except OSError as error:
-        raise Failure(
-            f"cannot write to {directory}: {error.strerror}. Give a writable --out."
-        ) from error
-
-
-def _check_wiring(assembly: Assembly, watch: Watch) -> None:
-    """Look at one batch before training: is everything connected?"""
-    batches = next(assembly.batches(processes=0)(0, 1))
-    for alarm in wiring.check(assembly.method, batches[0], Clock(0, 1)):
-        log.warning("before training: %s", alarm)
-        watch.write(alarm)
-
-
-def _say_plan(assembly: Assembly) -> None:
-    """Print the numbers that follow from the settings and the data."""
-    run, optim = assembly.run, assembly.run.optim
-    peak = optim.lr * (run.data.batch_size / optim.lr_per if optim.lr_per else 1)
-    span = run.train
-    long = (
-        f"{span.steps:,} steps"
-        if span.steps
-        else f"{span.epochs:,} epochs = {span.epochs * assembly.steps_per_epoch:,} steps"
-        if span.epochs
-        else f"{span.minutes:g} minutes"
-    )
-    dtype = launch.autocast_dtype(run.train.precision, assembly.device)
-    log.info(
-        "%s: %s images, %s; batch %d, %s steps an epoch; %s with peak lr %.3g (%.3g x %d / %d), "
-        "warm-up %.0f %%; %s in %s",
-        run.recipe,
-        f"{len(assembly.source):,}",
-        long,
-        run.data.batch_size,
-        f"{assembly.steps_per_epoch:,}",
-        optim.name,
-        peak,
-        optim.lr,
-        run.data.batch_size,
-        optim.lr_per or run.data.batch_size,
-        100 * optim.warmup,
-        assembly.device,
-        "bf16" if dtype is not None else "fp32",
-    )
-
-
-def _probe(assembly: Assembly) -> probing.LabelledProbe | None:
-    probe = assembly.run.probe
-    if not probe.source:
-        return None
-    return probing.open_probe(
-        probe.source,
-        assembly.plain,
-        max_pixels=assembly.run.data.max_pixels,
-        device=assembly.device,
-        linear=probe.linear,
-    )
-
-
-def _final_evaluation(
-    assembly: Assembly, probe: probing.LabelledProbe | None, directory: Path
-) -> dict[str, float]:
-    if probe is None:
-        return {}
-    embed_ = embedder(assembly.method.encoder, assembly.device)
-    found = probe.last or probe.measure(embed_, probe.protocols)
-    for result in found:
-        write_json(directory / "evaluation" / f"{result.protocol}.json", result.to_json())
-    return {result.protocol: result.accuracy for result in found}
-
-
-def keep_encoder(assembly: Assembly, directory: Path) -> None:
-    """Write RUN/encoder.safetensors, the file that a user keeps."""
-    run = assembly.run
-    exporting.save_encoder(
-        directory / "encoder.safetensors",
-        assembly.method.encoder,
-        config=run.encoder,
-        mean=run.data.mean,
-        std=run.data.std,
-        info={"method": catalog.name_of(run.method), "recipe": run.recipe},
-    )
+    return run_in(directory, settings, resume=True)
 
 
 def load(run: str | Path) -> exporting.Embedder:
@@ -464,7 +279,7 @@ def report(run: str | Path) -> results.Written:
     """Write RUN/report.html again, from the run's newest checkpoint."""
     directory = Path(run)
     settings = saved_run(directory)
-    _text(directory / "began.json", directory)
+    run_text(directory / "began.json", directory)
     assembly = assemble(settings)
     newest = checkpoint.latest(directory / "checkpoints")
     if newest is None:
@@ -521,7 +336,7 @@ def demo(
     run = one_duration(override(default, {"seed": seed, "train.minutes": minutes}), default)
     before = assemble(run)
     if begun and saved_run(directory) != before.run:
-        _refuse_second(directory)
+        refuse_second(directory)
     probe = probing.open_probe(BUILTIN, before.plain, max_pixels=MAX_PIXELS, device=before.device)
     [pixels] = probe.measure(baselines.pixels(before.run.data.mean, before.run.data.std), ["knn"])
     [untrained] = probe.measure(embedder(before.method.encoder, before.device), ["knn"])
@@ -542,29 +357,6 @@ def demo(
     return results.Demo(**numbers, run=directory, seconds=trained.seconds)
 
 
-def saved_run(directory: Path) -> AnyRun:
-    """The settings that a run directory began with.
-
-    Raises:
-        UsageError: it is no run directory, or its config.yaml was damaged.
-    """
-    path = directory / "config.yaml"
-    return saved.from_yaml(_text(path, directory), name=str(path))
-
-
-def _command(run: AnyRun, directory: Path) -> str:
-    """What was typed to begin this run, or what would begin one like it."""
-    if Path(sys.argv[0]).name in ("manyviews", "__main__.py"):
-        return shlex.join(["manyviews", *sys.argv[1:]])
-    return f"manyviews train {run.recipe} --data {shlex.quote(run.data.source)} --out {directory}"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a small JSON document, whole or not at all."""
-    with atomic(path) as draft:
-        draft.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
 @contextmanager
 def _bar(what: str) -> Generator[Callable[[int, int], None]]:
     """A progress bar on standard error; call it with (done, in all)."""
@@ -578,12 +370,6 @@ def _one_of(name: str, value: str, known: list[str]) -> None:
     """Check what the command line checks already."""
     if value not in known:
         raise UsageError(f"{name} is '{value}'. {nearest(value, known)}")
-
-
-def _text(path: Path, directory: Path) -> str:
-    if not path.is_file():
-        raise UsageError(f"{directory} is no run directory: it has no {path.name}.")
-    return path.read_text(encoding="utf-8")
 
 
 def _first_line(thing: Any) -> str:
