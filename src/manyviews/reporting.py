@@ -18,7 +18,7 @@ from manyviews.data.loader import Raw
 from manyviews.diagnosis import spectrum
 from manyviews.diagnosis.verdict import Verdict, verdict
 from manyviews.encoders.vit import ViT, attention
-from manyviews.evaluation.files import atomic
+from manyviews.files import atomic
 from manyviews.reports.content import Content, Embedded, Strip
 from manyviews.reports.page import render
 from manyviews.reports.pictures import Pixels, heat, principal_colours

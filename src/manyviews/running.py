@@ -18,7 +18,7 @@ from manyviews.assemble import Assembly, assemble, embedder
 from manyviews.core import Clock, Failure, UsageError
 from manyviews.data.quarantine import Quarantine
 from manyviews.diagnosis import wiring
-from manyviews.evaluation.files import atomic
+from manyviews.files import atomic
 from manyviews.methods import catalog
 from manyviews.recipes import saved
 from manyviews.recipes.run import AnyRun

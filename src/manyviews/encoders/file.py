@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from manyviews import config as trees
 from manyviews.core import Encoder, UsageError
 from manyviews.encoders.config import EncoderConfig
 from manyviews.encoders.weights import network
+from manyviews.files import atomic
 
 KEY = "manyviews"
 """Name of the safetensors metadata entry that describes the encoder, as JSON."""
@@ -67,16 +67,15 @@ def write(path: Path, encoder: Encoder, about: About) -> None:
 
 
 def write_tensors(path: Path, encoder: Encoder, metadata: dict[str, str]) -> None:
-    """Write an encoder's weights under the names of its network (timm's, if it is timm's)."""
+    """Write an encoder's weights under the names of its network (timm's, if it is timm's).
+
+    Raises:
+        Failure: the file cannot be written there.
+    """
     state = network(encoder).state_dict()
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
-    with partial.open("wb") as file:
-        file.write(safetensors.torch.save(tensors, metadata))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with atomic(path) as draft:
+        draft.write_bytes(safetensors.torch.save(tensors, metadata))
 
 
 def read(path: Path) -> tuple[About, dict[str, Tensor]]:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.evaluation.files import atomic
+from manyviews.files import atomic
 
 _ROWS = 4096  # in one row group of a Parquet file
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from manyviews.core import Failure, UsageError
 from manyviews.data.decode import Unreadable
 from manyviews.data.workers import each
-from manyviews.evaluation.files import atomic
+from manyviews.files import atomic
 
 log = logging.getLogger("manyviews")
 
