@@ -87,15 +87,15 @@ def reference_rows():
         if not rows:
             pixels = baselines.pixels(before.run.data.mean, before.run.data.std)
             knn, linear = probe.measure(pixels, ["knn", "linear"])
-            rows.append({"method": "raw pixels", "kNN": knn.accuracy, "linear": linear.accuracy})
+            rows.append({"method": "raw pixels", "kNN": knn.value, "linear": linear.value})
         embed_ = embedder(before.method.encoder, before.device)
         knn, linear = probe.measure(embed_, ["knn", "linear"])
         features = embed(embed_, before.plain)
         rows.append(
             {
                 "method": name,
-                "kNN": knn.accuracy,
-                "linear": linear.accuracy,
+                "kNN": knn.value,
+                "linear": linear.value,
                 "RankMe": f"{rankme(features):.0f} of {features.shape[1]}",
             }
         )

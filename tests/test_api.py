@@ -131,7 +131,7 @@ def test_an_interrupted_demo_can_be_resumed_and_says_so(monkeypatch, tmp_path, c
 
     class Probe:
         def measure(self, embed, names):
-            return [type("Result", (), {"accuracy": 0.5})]
+            return [type("Result", (), {"value": 0.5})]
 
     monkeypatch.setattr(api.probing, "open_probe", lambda *_, **__: Probe())
     monkeypatch.setattr(api, "execute", lambda *_, **__: stopped)

@@ -239,7 +239,7 @@ def evaluate(
             log.warning("%s", failure)
     return results.Evaluated(
         protocol=f"{result.protocol} v{result.version}",
-        values={protocol: result.accuracy, f"{protocol} of raw pixels": pixels.accuracy},
+        values={protocol: result.value, f"{protocol} of raw pixels": pixels.value},
         details=result.to_json() | {"data": data},
     )
 
@@ -340,16 +340,16 @@ def demo(
     probe = probing.open_probe(BUILTIN, before.plain, max_pixels=MAX_PIXELS, device=before.device)
     [pixels] = probe.measure(baselines.pixels(before.run.data.mean, before.run.data.std), ["knn"])
     [untrained] = probe.measure(embedder(before.method.encoder, before.device), ["knn"])
-    log.info("raw pixels %.3f, untrained encoder %.3f", pixels.accuracy, untrained.accuracy)
+    log.info("raw pixels %.3f, untrained encoder %.3f", pixels.value, untrained.value)
     trained = resume(directory) if begun else execute(run, out=directory)
     if trained.status != "done":
         return trained
     network = load(directory).to(before.device)
     [result] = probe.measure(network, ["knn"])
     numbers = {
-        "raw_pixels": pixels.accuracy,
-        "untrained": untrained.accuracy,
-        "trained": result.accuracy,
+        "raw_pixels": pixels.value,
+        "untrained": untrained.value,
+        "trained": result.value,
     }
     write_json(directory / "evaluation" / "knn.json", result.to_json() | {"data": BUILTIN})
     write_json(directory / "evaluation" / "demo.json", numbers)

@@ -53,7 +53,7 @@ class LabelledProbe:
     def __call__(self, method: Method, clock: Clock) -> Mapping[str, float]:
         """What the training loop asks for: protocol -> accuracy."""
         self.last = self.measure(embedder(method.encoder, self.device), self.protocols)
-        return {result.protocol: result.accuracy for result in self.last}
+        return {result.protocol: result.value for result in self.last}
 
     def _features(self, embed: Embed, part: Labelled, batch_size: int) -> tuple[Tensor, Tensor]:
         found = extract(

@@ -125,8 +125,8 @@ def _figures(
     }
     for path in sorted((directory / "evaluation").glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        if "accuracy" in result:
-            figures[f"{result['protocol']} top-1"] = f"{result['accuracy']:.3f}"
+        if "metric" in result:
+            figures[f"{result['protocol']}, {result['metric']}"] = f"{result['value']:.3f}"
     if train:
         figures["loss, at last"] = f"{train[-1]['loss']:.4f}"
         figures["steps"] = f"{train[-1]['step']:,}"

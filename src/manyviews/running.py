@@ -189,7 +189,7 @@ def _final_evaluation(
     found = probe.last or probe.measure(embed_, probe.protocols)
     for result in found:
         write_json(directory / "evaluation" / f"{result.protocol}.json", result.to_json())
-    return {result.protocol: result.accuracy for result in found}
+    return {result.protocol: result.value for result in found}
 
 
 def keep_encoder(assembly: Assembly, directory: Path) -> None:

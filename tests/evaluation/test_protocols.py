@@ -21,11 +21,12 @@ def test_a_protocol_says_what_it_measured(name):
     train, test = data(200, seed=1), data(100, seed=2)
     result = PROTOCOLS[name](*train, *test)
     assert (result.protocol, result.train, result.n, result.classes) == (name, 200, 100, 3)
-    assert result.interval[0] < result.accuracy < result.interval[1]
-    assert result.accuracy > 0.7
+    assert result.interval[0] < result.value < result.interval[1]
+    assert result.value > 0.7
     assert not result.saw_test
-    assert json.loads(json.dumps(result.to_json()))["interval"] == list(result.interval)
-    assert f"{result.accuracy:.4f}" in result.line()
+    said = json.loads(json.dumps(result.to_json()))
+    assert said["value"] == said["measures"][result.metric]["value"] == result.value
+    assert f"{result.metric} {result.value:.4f}" in result.lines()[0]
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -33,9 +34,9 @@ def test_accuracy_counts_the_test_labels(name):
     train, (x, y) = data(200, seed=1), data(100, seed=2)
     result = PROTOCOLS[name](*train, x, y)
     wrong = PROTOCOLS[name](*train, x, (y + 1) % 3)
-    assert wrong.accuracy < 0.3 < result.accuracy
+    assert wrong.value < 0.3 < result.value
     unseen = PROTOCOLS[name](*train, x, torch.full_like(y, 7))
-    assert unseen.accuracy == 0.0
+    assert unseen.value == 0.0
 
 
 def test_knn_with_fewer_examples_than_k_lets_all_of_them_vote():

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from manyviews.evaluation.knn import knn
 from manyviews.evaluation.linear import linear_probe
-from manyviews.evaluation.result import Result, check_split, wilson
+from manyviews.evaluation.result import Result, accuracy, check_split
 
 Protocol = Callable[[Tensor, Tensor, Tensor, Tensor], Result]
 """(train features [N, D], train labels [N], test features [Q, D], test labels [Q]) -> Result."""
@@ -66,8 +66,7 @@ def _result(
         train=len(train_y),
         n=len(test_y),
         classes=len(train_y.unique()),
-        accuracy=right / len(test_y),
-        interval=wilson(right, len(test_y)),
+        measures={"accuracy": accuracy(right, len(test_y))},
         seconds=time.perf_counter() - began,
         settings=settings,
     )

@@ -11,6 +11,18 @@ from torch import Tensor
 from manyviews.core import UsageError
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A measured value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} (95 % interval {self.low:.4f} to {self.high:.4f})"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """The outcome of one protocol on one split.
@@ -21,8 +33,8 @@ class Result:
         train: labelled examples learnt from.
         n: test examples.
         classes: distinct classes among the training labels.
-        accuracy: share of test examples classified rightly, in [0, 1].
-        interval: 95 % Wilson interval of `accuracy` over the draw of test examples.
+        measures: name -> estimate over the draw of test examples (and of training examples where
+            the protocol draws some); the headline first.
         seconds: wall clock of the protocol, feature extraction not included.
         settings: hyper-parameters, chosen ones included.
         saw_test: whether any hyper-parameter was chosen on the test examples.
@@ -33,25 +45,54 @@ class Result:
     train: int
     n: int
     classes: int
-    accuracy: float
-    interval: tuple[float, float]
+    measures: Mapping[str, Estimate]
     seconds: float
     settings: Mapping[str, float | int | str | bool] = field(
         default_factory=dict[str, float | int | str | bool]
     )
     saw_test: bool = False
 
-    def line(self) -> str:
-        """One line for a person."""
-        low, high = self.interval
-        return (
-            f"{self.protocol}: accuracy {self.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f};"
-            f" {self.n} test, {self.train} training examples, {self.classes} classes)"
+    @property
+    def metric(self) -> str:
+        """The headline's name, for instance "accuracy"."""
+        return next(iter(self.measures))
+
+    @property
+    def value(self) -> float:
+        """The headline."""
+        return self.measures[self.metric].value
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The headline's."""
+        headline = self.measures[self.metric]
+        return headline.low, headline.high
+
+    def lines(self) -> list[str]:
+        """For people: the headline with what it was measured on, then the rest."""
+        examples = (
+            f"{self.n} test, {self.train} training examples, {self.classes} classes"
+            if self.train
+            else f"{self.n} examples, {self.classes} classes"
         )
+        (name, first), *others = self.measures.items()
+        return [f"{self.protocol}: {name} {first}; {examples}"] + [
+            f"  {name} {estimate}" for name, estimate in others
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text, for evaluation/*.json."""
-        return asdict(self) | {"interval": list(self.interval), "settings": dict(self.settings)}
+        return asdict(self) | {
+            "metric": self.metric,
+            "value": self.value,
+            "measures": {name: asdict(estimate) for name, estimate in self.measures.items()},
+            "settings": dict(self.settings),
+        }
+
+
+def accuracy(right: int, n: int) -> Estimate:
+    """Share of test examples classified rightly, in [0, 1], with Wilson's interval."""
+    return Estimate(right / n, *wilson(right, n))
 
 
 def wilson(right: int, n: int, *, z: float = 1.959964) -> tuple[float, float]:
