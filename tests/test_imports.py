@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "views": GROUND,
     "data": GROUND,
     "training": GROUND,
-    "diagnosis": GROUND,
+    "diagnosis": GROUND | {"losses"},
     "evaluation": GROUND | {"data", "views", "files"},
     "reports": GROUND | {"diagnosis"},
     "recipes": GROUND
