@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from manyviews.losses.contrastive import info_nce, nt_xent, unit
+from manyviews.losses.entropy import discrete_entropy, vmf_entropy, vmf_reconstruction
 from manyviews.losses.redundancy import barlow_twins, covariance, invariance, variance
 from manyviews.losses.regression import normalised_mse
 
@@ -14,6 +15,9 @@ LOSSES = {
     "variance": lambda a, b: variance(a * 0.5),
     "covariance": lambda a, b: covariance(a),
     "invariance": invariance,
+    "vmf_entropy": lambda a, b: vmf_entropy(unit(a), kappa=10.0),
+    "vmf_reconstruction": lambda a, b: vmf_reconstruction(unit(a), unit(b), kappa=10.0),
+    "discrete_entropy": lambda a, b: discrete_entropy(a.abs() / a.abs().sum(dim=1, keepdim=True)),
 }
 
 

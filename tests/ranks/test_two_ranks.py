@@ -13,6 +13,13 @@ from manyviews import comm
 from manyviews.core import Batch, Clock
 from manyviews.losses.clustering import swapped_cross_entropy
 from manyviews.losses.contrastive import info_nce, nt_xent, unit
+from manyviews.losses.entropy import (
+    discrete_entropy,
+    discrete_reconstruction,
+    entropy_term,
+    vmf_entropy,
+    vmf_reconstruction,
+)
 from manyviews.losses.reconstruction import masked_mse
 from manyviews.losses.redundancy import barlow_twins, covariance, invariance, variance
 from manyviews.losses.regression import normalised_mse
@@ -31,6 +38,7 @@ SMALL = {
     "dino": {"hidden": 32, "bottleneck": 16, "prototypes": 24, "batch_norm": True},
     "barlow": {"hidden": 32, "out": 32},
     "vicreg": {"hidden": 32, "out": 32},
+    "er": {"hidden": 32, "out": 16},
     "mae": {"patch": PATCH, "width": 32, "depth": 1, "heads": 4},
 }
 
@@ -72,6 +80,14 @@ LOSSES = {
     "invariance": lambda z: invariance(z[:, 0], z[:, 1]),
     "swav": lambda z: swapped_cross_entropy(z, swav_targets(z), temperature=0.2),
     "dino": lambda z: swapped_cross_entropy(z, dino_targets(z), temperature=0.2),
+    "joe": lambda z: vmf_entropy(unit(z[:, 0]), kappa=10.0),
+    "plug-in": lambda z: vmf_entropy(unit(z[:, 0]), kappa=10.0, estimator="plug-in"),
+    "reconstruction": lambda z: vmf_reconstruction(unit(z[:, 0]), unit(z[:, 1]), kappa=10.0),
+    "discrete_entropy": lambda z: discrete_entropy(z[:, 0].softmax(dim=1)),
+    "discrete_reconstruction": lambda z: discrete_reconstruction(
+        z[:, 0].log_softmax(dim=1), z[:, 1].log_softmax(dim=1)
+    ),
+    "entropy_term": lambda z: entropy_term(z, weight=0.3, kappa=10.0)["entropy"],
     "masked_mse": lambda z: masked_mse(z, mine(rows(6, 3, 6)), mine(hidden())),
     "batch_norm": lambda z: BatchNorm(6).double()(z.flatten(0, 1)).pow(3).mul(weights(z)).mean(),
     "batch_norm_in_two_groups": lambda z: (
@@ -105,11 +121,25 @@ def micro_batch(method, seed):
     return Batch(views, mine(batch.index), {k: mine(v) for k, v in batch.cues.items()})
 
 
-def trained(name):
+WITH_ENTROPY = [name for name in METHODS if name not in ("er", "mae")]
+VARIANTS = {
+    **{name: (name, SMALL[name]) for name in METHODS},
+    **{
+        f"{name} with entropy": (name, SMALL[name] | {"entropy_weight": 0.5})
+        for name in WITH_ENTROPY
+    },
+    "er on prototypes": ("er", SMALL["er"] | {"space": "prototypes", "prototypes": 12}),
+    "er plug-in": ("er", SMALL["er"] | {"estimator": "plug-in"}),
+}
+"""What is trained -> method and settings."""
+
+
+def trained(variant):
     """Three optimiser steps of two micro-batches of a whole method; its state and losses."""
+    name, settings = VARIANTS[variant]
     torch.manual_seed(0)
     encoder = TinyViT() if name == "mae" else TinyConv()
-    method = build(METHODS[name].config(**SMALL[name]), encoder).double().train()
+    method = build(METHODS[name].config(**settings), encoder).double().train()
     ranks = comm.world_size()
     run = DistributedDataParallel(method, broadcast_buffers=False) if ranks > 1 else method
     optimizer = torch.optim.SGD([p for g in method.param_groups() for p in g.params], lr=0.05)
@@ -150,7 +180,7 @@ def everything():
     return {
         "others": others(),
         **{f"loss {name}": gradient(name) for name in LOSSES},
-        **{f"method {name}": trained(name) for name in METHODS},
+        **{f"method {name}": trained(name) for name in VARIANTS},
     }
 
 
@@ -190,7 +220,7 @@ def test_a_loss_has_the_gradient_of_the_whole_batch(runs, name):
     assert_same(runs, f"loss {name}")
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_a_method_reaches_the_weights_and_buffers_of_one_process(runs, name):
     assert_same(runs, f"method {name}")
 

@@ -3,23 +3,27 @@
 I(Z1; Z2) >= H(Z2) + E[ln q(Z2 | Z1)], Rodriguez-Galvez et al. 2023 (arXiv:2307.10907), section 2.
 On the unit sphere q and the kernels of the density estimate are von Mises-Fisher distributions,
 vMF(x; m, kappa) = C_D(kappa) exp(kappa x.m); on clusters they are categorical. All in nats; both
-terms are to be made large. kappa > 0 everywhere.
+terms are to be made large.
 """
 
 import math
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from manyviews import comm
+from manyviews.core import UsageError
 from manyviews.losses.precision import full_precision
 
 Estimator = Literal["joe", "plug-in"]
 
 
 def log_bessel(nu: float, kappa: float) -> float:
-    """Logarithm of I_nu(kappa), the modified Bessel function of the first kind; nu >= 0.
+    """Logarithm of I_nu(kappa), the modified Bessel function of the first kind.
+
+    Defined here for nu >= 0 and 0 < kappa <= 100,000; takes kappa + 40 terms.
 
     Neither under- nor overflows, and is right to about 1e-10, which I_nu itself is not: for
     D = 1000 dimensions and kappa = 10 its value is about 1e-783.
@@ -42,7 +46,15 @@ def log_vmf_normaliser(dim: int, kappa: float) -> float:
     Source: Banerjee et al. 2005 (JMLR 6), section 2: C = kappa^nu / ((2 pi)^(D/2) I_nu(kappa))
     with nu = D/2 - 1. apple/ml-entropy-reconstruction adds 1e-7 to I_nu, so that its entropies and
     reconstructions are off by a constant that is large where I_nu is small.
+
+    Raises:
+        UsageError: kappa is not above 0, or above 100,000.
     """
+    if not 0 < kappa <= 100_000:
+        raise UsageError(
+            f"No von Mises-Fisher kernel has the concentration {kappa:g}; wanted a number above 0 "
+            "and up to 100000. Set --method.concentration (er) or --method.entropy-concentration."
+        )
     nu = dim / 2 - 1
     return nu * math.log(kappa) - dim / 2 * math.log(2 * math.pi) - log_bessel(nu, kappa)
 
@@ -64,10 +76,18 @@ def vmf_entropy(z: Tensor, *, kappa: float, estimator: Estimator = "joe") -> Ten
         Scalar: with "joe" the mean over this rank's rows, with "plug-in" the global batch's.
         Under autocast float32.
 
+    Raises:
+        UsageError: N is 1, or no kernel has that kappa.
+
     Source: Rodriguez-Galvez et al. 2023, section 4.1; apple/ml-entropy-reconstruction, where
     "joe" (`average`) keeps its own kernel.
     """
     others = comm.gather(z)
+    if len(others) < 2:
+        raise UsageError(
+            "The entropy of a batch compares its images; wanted 2 or more, got 1. "
+            "Raise --data.batch-size."
+        )
     logits = kappa * z @ others.T
     if estimator == "joe":
         itself = comm.share(torch.arange(len(others), device=z.device))
@@ -130,3 +150,41 @@ def discrete_reconstruction(a: Tensor, b: Tensor) -> Tensor:
     Source: apple/ml-entropy-reconstruction; Rodriguez-Galvez et al. 2023, section 4.1.
     """
     return ((a.exp() * b).sum(dim=1) + (b.exp() * a).sum(dim=1)).mean() / 2
+
+
+@full_precision
+def entropy_term(z: Tensor, *, weight: float, kappa: float) -> dict[str, Tensor]:
+    """What a method adds to its losses so that its projections stay spread out.
+
+    Args:
+        z: [B, V, D] of any length; each view's entropy is estimated by itself (`vmf_entropy`,
+            "joe") and the mean taken.
+        weight: of the entropy; 0 adds nothing and computes nothing.
+        kappa: concentration of the kernels.
+
+    Returns:
+        {"entropy": -weight * entropy}, or {}.
+    """
+    if weight == 0:
+        return {}
+    views = F.normalize(z, dim=-1).unbind(dim=1)
+    entropy = torch.stack([vmf_entropy(view, kappa=kappa) for view in views]).mean()
+    return {"entropy": -weight * entropy}
+
+
+@full_precision
+def cluster_entropy_term(logits: Tensor, *, weight: float) -> dict[str, Tensor]:
+    """What a method with prototypes adds to its losses so that all of them stay in use.
+
+    Args:
+        logits: [B, V, K] of the predictions; each view's entropy (`discrete_entropy`) is taken by
+            itself, and their mean.
+        weight: of the entropy; 0 adds nothing and computes nothing.
+
+    Returns:
+        {"entropy": -weight * entropy}, or {}.
+    """
+    if weight == 0:
+        return {}
+    views = logits.softmax(dim=-1).unbind(dim=1)
+    return {"entropy": -weight * torch.stack([discrete_entropy(p) for p in views]).mean()}

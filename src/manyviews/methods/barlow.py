@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from manyviews.core import Batch, Clock, Encoder, Method, Step
+from manyviews.losses.entropy import entropy_term
 from manyviews.losses.redundancy import barlow_twins
 from manyviews.parts.branch import Branch
 from manyviews.parts.heads import mlp
@@ -18,11 +19,15 @@ class BarlowTwinsConfig:
         off_diagonal: lambda, weight of the off-diagonal terms.
         hidden: width of the projector's two hidden layers.
         out: width of its output.
+        entropy_weight: of the projections' entropy (docs/methods/er.md); 0 leaves it out.
+        entropy_concentration: of the kernels of its estimate.
     """
 
     off_diagonal: float = 0.0051
     hidden: int = 8192
     out: int = 8192
+    entropy_weight: float = 0.0
+    entropy_concentration: float = 10.0
 
 
 class BarlowTwins(Method):
@@ -32,7 +37,7 @@ class BarlowTwins(Method):
         super().__init__()
         widths = [encoder.dim, config.hidden, config.hidden, config.out]
         self.online = Branch(encoder, mlp(widths, bias=False, bias_last=False))
-        self.off_diagonal = config.off_diagonal
+        self.config = config
 
     @property
     def encoder(self) -> Encoder:
@@ -43,8 +48,11 @@ class BarlowTwins(Method):
         """The loss of equation 1; each view has batch statistics of its own."""
         a, b = batch.views["global"].unbind(1)[:2]
         (features_a, z_a), (features_b, z_b) = self.online(a), self.online(b)
+        z = torch.stack([z_a, z_b], dim=1)
+        config = self.config
+        entropy = entropy_term(z, weight=config.entropy_weight, kappa=config.entropy_concentration)
         return Step(
-            {"barlow_twins": barlow_twins(z_a, z_b, off_diagonal=self.off_diagonal)},
+            {"barlow_twins": barlow_twins(z_a, z_b, off_diagonal=config.off_diagonal)} | entropy,
             embedding=torch.stack([features_a.pooled, features_b.pooled], dim=1).detach(),
-            projection=torch.stack([z_a, z_b], dim=1).detach(),
+            projection=z.detach(),
         )

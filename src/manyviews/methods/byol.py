@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from manyviews.core import Batch, Clock, Encoder, Method, Step
+from manyviews.losses.entropy import entropy_term
 from manyviews.losses.regression import normalised_mse
 from manyviews.parts.branch import Branch
 from manyviews.parts.heads import mlp
@@ -20,11 +21,15 @@ class BYOLConfig:
         momentum: of the target; 0.99 at the start for 300 epochs.
         hidden: width of the projector's and the predictor's hidden layer.
         out: width of their outputs.
+        entropy_weight: of the online projections' entropy (docs/methods/er.md); 0 leaves it out.
+        entropy_concentration: of the kernels of its estimate.
     """
 
     momentum: Cosine = Cosine(0.996, 1.0)
     hidden: int = 4096
     out: int = 256
+    entropy_weight: float = 0.0
+    entropy_concentration: float = 10.0
 
 
 class BYOL(Method):
@@ -32,6 +37,7 @@ class BYOL(Method):
 
     def __init__(self, encoder: Encoder, config: BYOLConfig) -> None:
         super().__init__()
+        self.config = config
         projector = mlp([encoder.dim, config.hidden, config.out], bias_last=False)
         self.online = Branch(encoder, projector)
         self.predictor = mlp([config.out, config.hidden, config.out], bias_last=False)
@@ -49,10 +55,13 @@ class BYOL(Method):
         (_, target_a), (_, target_b) = self.target(a), self.target(b)
         loss = normalised_mse(self.predictor(z_a), target_b)
         loss = loss + normalised_mse(self.predictor(z_b), target_a)
+        z = torch.stack([z_a, z_b], dim=1)
+        config = self.config
+        entropy = entropy_term(z, weight=config.entropy_weight, kappa=config.entropy_concentration)
         return Step(
-            {"regression": loss},
+            {"regression": loss} | entropy,
             embedding=torch.stack([features_a.pooled, features_b.pooled], dim=1).detach(),
-            projection=torch.stack([z_a, z_b], dim=1).detach(),
+            projection=z.detach(),
         )
 
     def after_step(self, clock: Clock) -> None:

@@ -8,6 +8,7 @@ from manyviews.core import Encoder, Method, UsageError
 from manyviews.methods.barlow import BarlowTwins, BarlowTwinsConfig
 from manyviews.methods.byol import BYOL, BYOLConfig
 from manyviews.methods.dino import DINO, DINOConfig
+from manyviews.methods.er import ER, ERConfig
 from manyviews.methods.mae import MAE, MAEConfig
 from manyviews.methods.moco import MoCo, MoCoConfig
 from manyviews.methods.simclr import SimCLR, SimCLRConfig
@@ -37,6 +38,7 @@ METHODS: dict[str, Entry] = {
     "dino": Entry(DINO, DINOConfig),
     "barlow": Entry(BarlowTwins, BarlowTwinsConfig),
     "vicreg": Entry(VICReg, VICRegConfig),
+    "er": Entry(ER, ERConfig),
     "mae": Entry(MAE, MAEConfig),
 }
 

@@ -6,6 +6,7 @@ from typing import cast
 
 from manyviews.core import Batch, Clock, Encoder, Group, Method, Step, flat, wide
 from manyviews.losses.clustering import swapped_cross_entropy
+from manyviews.losses.entropy import cluster_entropy_term
 from manyviews.parts.assign import Center, entropies
 from manyviews.parts.branch import Branch
 from manyviews.parts.crops import encode_crops
@@ -30,6 +31,8 @@ class DINOConfig:
         center_momentum: share of the old centre that an update keeps.
         momentum: share of the old teacher that an update keeps.
         frozen_until: share of training with fixed prototypes (the authors: the first epoch).
+        entropy_weight: of the entropy of the predictions' mean (docs/methods/er.md); 0 leaves it
+            out.
     """
 
     hidden: int = 2048
@@ -42,6 +45,7 @@ class DINOConfig:
     center_momentum: float = 0.9
     momentum: Cosine = Cosine(0.996, 1.0)
     frozen_until: float = 0.01
+    entropy_weight: float = 0.0
 
 
 class DINO(Method):
@@ -84,8 +88,10 @@ class DINO(Method):
         logits = wide(logits).unflatten(0, views.shape[:2])
         target = self.center(logits, temperature=self.config.teacher_temperature.at(clock))
         loss = swapped_cross_entropy(scores, target, temperature=self.config.temperature)
+        predicted = scores[:, : views.shape[1]] / self.config.temperature
+        entropy = cluster_entropy_term(predicted, weight=self.config.entropy_weight)
         return Step(
-            {"distillation": loss},
+            {"distillation": loss} | entropy,
             h[:, : views.shape[1]].detach(),
             z[:, : views.shape[1]].detach(),
             fresh={"logits": logits.mean(dim=(0, 1))},

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from manyviews.core import Batch, Clock, Encoder, Method, Step
 from manyviews.losses.contrastive import info_nce, unit
+from manyviews.losses.entropy import entropy_term
 from manyviews.parts.branch import Branch
 from manyviews.parts.heads import mlp
 from manyviews.parts.memory import Queue
@@ -32,6 +33,8 @@ class MoCoConfig:
             in shuffled order, as on the authors' 8 GPUs; 0 leaves the encoder's norms alone and
             does not shuffle.
         symmetric: add the loss with the views exchanged, as the authors' CIFAR notebook does.
+        entropy_weight: of the queries' entropy (docs/methods/er.md); 0 leaves it out.
+        entropy_concentration: of the kernels of its estimate.
     """
 
     temperature: float = 0.2
@@ -42,6 +45,8 @@ class MoCoConfig:
     layers: Literal[1, 2] = 2
     norm_groups: int = 8
     symmetric: bool = False
+    entropy_weight: float = 0.0
+    entropy_concentration: float = 10.0
 
 
 class MoCo(Method):
@@ -81,10 +86,13 @@ class MoCo(Method):
         ]
         loss = torch.stack(losses).sum()
         floor = loss.detach() / len(pairs) / math.log(1 + self.config.queue)
+        z = torch.stack(queries, dim=1)
+        config = self.config
+        entropy = entropy_term(z, weight=config.entropy_weight, kappa=config.entropy_concentration)
         return Step(
-            {"info_nce": loss},
+            {"info_nce": loss} | entropy,
             embedding=torch.stack([features.pooled for features, _ in online], dim=1).detach(),
-            projection=torch.stack(queries, dim=1).detach(),
+            projection=z.detach(),
             fresh={"keys": torch.stack(keys)},
             watch={"contrastive_floor": floor},
         )

@@ -7,6 +7,7 @@ from typing import Literal
 from manyviews import comm
 from manyviews.core import Batch, Clock, Encoder, Method, Step, flat
 from manyviews.losses.contrastive import nt_xent, unit
+from manyviews.losses.entropy import entropy_term
 from manyviews.parts.heads import mlp
 
 
@@ -21,6 +22,8 @@ class SimCLRConfig:
         layers: of the projector, 2 (v1) or 3 (v2).
         sum_of_views: add the means of the two views, as the authors' code does, rather than
             average over all 2N embeddings: twice the loss.
+        entropy_weight: of the projections' entropy (docs/methods/er.md); 0 leaves it out.
+        entropy_concentration: of the kernels of its estimate.
     """
 
     temperature: float = 0.1
@@ -28,6 +31,8 @@ class SimCLRConfig:
     out: int = 128
     layers: Literal[2, 3] = 2
     sum_of_views: bool = False
+    entropy_weight: float = 0.0
+    entropy_concentration: float = 10.0
 
 
 class SimCLR(Method):
@@ -51,9 +56,11 @@ class SimCLR(Method):
         embedding = flat(lambda x: self.backbone(x).pooled, batch.views["global"][:, :2])
         z = unit(flat(self.projector, embedding))
         loss = nt_xent(z, temperature=self.config.temperature)
+        config = self.config
+        entropy = entropy_term(z, weight=config.entropy_weight, kappa=config.entropy_concentration)
         candidates = len(comm.gather(batch.index)) * 2 - 1
         return Step(
-            {"nt_xent": loss * (2 if self.config.sum_of_views else 1)},
+            {"nt_xent": loss * (2 if config.sum_of_views else 1)} | entropy,
             embedding=embedding.detach(),
             projection=z.detach(),
             watch={"contrastive_floor": loss.detach() / math.log(candidates)},

@@ -10,6 +10,7 @@ from torch import Tensor
 from manyviews import comm
 from manyviews.core import Batch, Clock, Encoder, Group, Method, Step, flat, wide
 from manyviews.losses.clustering import swapped_cross_entropy
+from manyviews.losses.entropy import cluster_entropy_term
 from manyviews.parts.assign import entropies, sinkhorn
 from manyviews.parts.branch import Branch
 from manyviews.parts.crops import encode_crops
@@ -33,6 +34,8 @@ class SwAVConfig:
             together; 0 for none. For batches smaller than about ten times `prototypes`.
         queue_from: share of training after which the queue starts to fill.
         frozen_until: share of training with fixed prototypes (the authors: the first epoch).
+        entropy_weight: of the entropy of the predictions' mean (docs/methods/er.md); 0 leaves it
+            out.
     """
 
     hidden: int = 2048
@@ -44,6 +47,7 @@ class SwAVConfig:
     queue: int = 3840
     queue_from: float = 0.075
     frozen_until: float = 0.005
+    entropy_weight: float = 0.0
 
 
 class SwAV(Method):
@@ -72,8 +76,10 @@ class SwAV(Method):
         target = self._assign(z[:, :2].detach(), scores[:, :2].detach())
         loss = swapped_cross_entropy(scores, target, temperature=self.config.temperature)
         count = batch.views["global"].shape[1]
+        predicted = scores[:, :count] / self.config.temperature
+        entropy = cluster_entropy_term(predicted, weight=self.config.entropy_weight)
         return Step(
-            {"swap": loss},
+            {"swap": loss} | entropy,
             h[:, :count].detach(),
             z[:, :count].detach(),
             fresh={"keys": z[:, :2].detach().flatten(1)},

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from manyviews.core import Batch, Clock, Encoder, Method, Step
+from manyviews.losses.entropy import entropy_term
 from manyviews.losses.redundancy import covariance, invariance, variance
 from manyviews.parts.branch import Branch
 from manyviews.parts.heads import mlp
@@ -20,6 +21,8 @@ class VICRegConfig:
         covariance: weight of the squared covariances, summed over the two views.
         hidden: width of the expander's two hidden layers.
         out: width of its output.
+        entropy_weight: of the expanded features' entropy (docs/methods/er.md); 0 leaves it out.
+        entropy_concentration: of the kernels of its estimate.
     """
 
     invariance: float = 25.0
@@ -27,6 +30,8 @@ class VICRegConfig:
     covariance: float = 1.0
     hidden: int = 8192
     out: int = 8192
+    entropy_weight: float = 0.0
+    entropy_concentration: float = 10.0
 
 
 class VICReg(Method):
@@ -47,6 +52,9 @@ class VICReg(Method):
         """The three terms of equation 6; each view has batch statistics of its own."""
         a, b = batch.views["global"].unbind(1)[:2]
         (features_a, z_a), (features_b, z_b) = self.online(a), self.online(b)
+        z = torch.stack([z_a, z_b], dim=1)
+        config = self.config
+        entropy = entropy_term(z, weight=config.entropy_weight, kappa=config.entropy_concentration)
         # The authors halve the variance term and not the covariance term (main_vicreg.py).
         spread = (variance(z_a) + variance(z_b)) / 2
         correlated = covariance(z_a) + covariance(z_b)
@@ -55,7 +63,8 @@ class VICReg(Method):
                 "invariance": self.config.invariance * invariance(z_a, z_b),
                 "variance": self.config.variance * spread,
                 "covariance": self.config.covariance * correlated,
-            },
+            }
+            | entropy,
             embedding=torch.stack([features_a.pooled, features_b.pooled], dim=1).detach(),
-            projection=torch.stack([z_a, z_b], dim=1).detach(),
+            projection=z.detach(),
         )

@@ -8,7 +8,7 @@ import math
 from dataclasses import replace
 
 from manyviews.core import UsageError
-from manyviews.recipes import barlow, byol, dino, mae, moco, simclr, swav, vicreg
+from manyviews.recipes import barlow, byol, dino, er, mae, moco, simclr, swav, vicreg
 from manyviews.recipes.run import AnyRun, Recipe
 
 RECIPES: dict[str, Recipe] = {
@@ -19,6 +19,7 @@ RECIPES: dict[str, Recipe] = {
     "dino": dino.small,
     "barlow": barlow.small,
     "vicreg": vicreg.small,
+    "er": er.small,
     "mae": mae.small,
     "simclr-imagenet": simclr.imagenet,
     "moco-imagenet": moco.imagenet,

@@ -1,0 +1,88 @@
+"""ER: entropy and reconstruction. Rodriguez-Galvez et al. 2023, arXiv:2307.10907."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from manyviews.core import Batch, Clock, Encoder, Method, Step, flat
+from manyviews.losses.contrastive import unit
+from manyviews.losses.entropy import (
+    Estimator,
+    discrete_entropy,
+    discrete_reconstruction,
+    vmf_entropy,
+    vmf_reconstruction,
+)
+from manyviews.parts.assign import entropies
+from manyviews.parts.heads import mlp
+from manyviews.parts.prototypes import Prototypes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ERConfig:
+    """Settings of ER; concentration and estimators: apple/ml-entropy-reconstruction.
+
+    Attributes:
+        space: where views meet, the unit "sphere" or a distribution over "prototypes".
+        concentration: kappa of the kernels and of the reconstruction on the sphere.
+        estimator: of the entropy on the sphere; see `losses.entropy.vmf_entropy`.
+        temperature: of the distribution over prototypes.
+        prototypes: K.
+        entropy: weight of the entropy; 1 makes the sum of both terms a bound on the information.
+        hidden: width of the projector's hidden layer.
+        out: width of its output.
+    """
+
+    space: Literal["sphere", "prototypes"] = "sphere"
+    concentration: float = 10.0
+    estimator: Estimator = "joe"
+    temperature: float = 0.1
+    prototypes: int = 300
+    entropy: float = 1.0
+    hidden: int = 2048
+    out: int = 128
+
+
+class ER(Method):
+    """Let each view tell the other, and let views of different images differ; one network."""
+
+    def __init__(self, encoder: Encoder, config: ERConfig) -> None:
+        super().__init__()
+        self.config, self.backbone = config, encoder
+        self.projector = mlp([encoder.dim, config.hidden, config.out])
+        discrete = config.space == "prototypes"
+        self.prototypes = Prototypes(config.out, config.prototypes) if discrete else None
+
+    @property
+    def encoder(self) -> Encoder:
+        """The trained encoder."""
+        return self.backbone
+
+    def forward(self, batch: Batch, clock: Clock) -> Step:
+        """Minus both terms of the bound; batch norms see both views at once."""
+        h = flat(lambda x: self.backbone(x).pooled, batch.views["global"][:, :2])
+        z = unit(flat(self.projector, h))
+        watch: dict[str, Tensor] = {}
+        if self.prototypes is None:
+            entropy, reconstruction = self._on_sphere(z)
+        else:
+            log_p = (self.prototypes(z) / self.config.temperature).log_softmax(dim=-1)
+            entropy = torch.stack([discrete_entropy(p) for p in log_p.exp().unbind(1)]).mean()
+            reconstruction = discrete_reconstruction(log_p[:, 0], log_p[:, 1])
+            watch = entropies(log_p.detach().exp())
+        losses = {"reconstruction": -reconstruction, "entropy": -self.config.entropy * entropy}
+        return Step(losses, h.detach(), z.detach(), watch=watch)
+
+    def _on_sphere(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        kappa = self.config.concentration
+        estimates = [
+            vmf_entropy(view, kappa=kappa, estimator=self.config.estimator) for view in z.unbind(1)
+        ]
+        return torch.stack(estimates).mean(), vmf_reconstruction(z[:, 0], z[:, 1], kappa=kappa)
+
+    def after_step(self, clock: Clock) -> None:
+        """Put the prototypes back on the sphere."""
+        if self.prototypes is not None:
+            self.prototypes.normalise_()
