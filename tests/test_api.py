@@ -12,7 +12,7 @@ from PIL import Image
 
 import manyviews
 from forks import fork, wait
-from manyviews import api, cli, results, running
+from manyviews import api, cli, probing, results, running
 from manyviews.core import Failure, UsageError
 from manyviews.recipes import saved
 from manyviews.training import launch
@@ -130,6 +130,10 @@ def test_an_interrupted_demo_can_be_resumed_and_says_so(monkeypatch, tmp_path, c
     )
 
     class Probe:
+        def split(self, embed):
+            x, y = torch.eye(2).repeat(4, 1), torch.tensor([0, 1]).repeat(4)
+            return probing.Split(x, y, x, y)
+
         def measure(self, embed, names):
             return [type("Result", (), {"value": 0.5})]
 
@@ -195,7 +199,8 @@ def test_an_evaluation_that_cannot_be_kept_is_still_given(pictures, tmp_path, ca
         (folder / path.name).write_bytes(path.read_bytes())
     manyviews.train("simclr", data=str(pictures), out=out, overrides=TINY)
     (out / "evaluation").write_text("in the way")
-    assert "knn" in manyviews.evaluate(out, data=str(labelled)).values
+    [found] = manyviews.evaluate(out, data=str(labelled)).found
+    assert found.result.protocol == "knn"
     assert "Cannot write" in caplog.text
 
 

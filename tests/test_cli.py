@@ -155,14 +155,17 @@ def test_patches_are_embedded_too(photos, trained, tmp_path):
     assert np.load(out).ndim == 3
 
 
-@pytest.mark.parametrize("protocol", ["knn", "linear"])
-def test_evaluate_prints_one_json_document(capsys, photos, trained, protocol):
+def test_evaluate_prints_one_json_document(capsys, photos, trained):
     capsys.readouterr()
-    assert run("evaluate", trained, "--data", photos, "--protocol", protocol, "--json") == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["values"][protocol] > 0.9
-    assert f"{protocol} of raw pixels" in result["values"]
-    assert (trained / "evaluation" / f"{protocol}.json").is_file()
+    arguments = ["--data", photos, "--protocol", "knn", "linear", "--json"]
+    assert run("evaluate", trained, *arguments) == 0
+    found = json.loads(capsys.readouterr().out)["results"]
+    assert list(found) == ["knn", "linear"]
+    for protocol, result in found.items():
+        assert result["value"] == result["measures"]["accuracy"]["value"] > 0.9
+        assert set(result["beside"]) == {"raw pixels", "centred pixels", "untrained encoder"}
+        [kept] = (trained / "evaluation").glob(f"{protocol}--*.json")
+        assert json.loads(kept.read_text())["data"] == str(photos)
 
 
 def test_load_gives_a_frozen_module_with_its_transform(photos, trained):

@@ -8,22 +8,20 @@ import inspect
 import json
 import logging
 import shlex
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-from rich.progress import Progress
-
 from manyviews import encoders, exporting, probing, reporting, results
 from manyviews.assemble import assemble, cores, embedder, readers, resolve
+from manyviews.bars import bar
 from manyviews.config import nearest, override
-from manyviews.core import Failure, UsageError
+from manyviews.core import UsageError
 from manyviews.data import doctor as doctoring
 from manyviews.data.sources import open_source
 from manyviews.data.survey import survey
+from manyviews.evaluating import MAX_PIXELS, evaluate
 from manyviews.evaluation import baselines, features
 from manyviews.evaluation import embed as embedding
 from manyviews.evaluation.protocols import PROTOCOLS
@@ -37,12 +35,28 @@ from manyviews.running import (
     saved_run,
     write_json,
 )
+from manyviews.subjects import encoder_file, open_subject
 from manyviews.training import checkpoint, launch
+
+__all__ = [
+    "demo",
+    "doctor",
+    "embed",
+    "evaluate",
+    "execute",
+    "export",
+    "facts",
+    "listing",
+    "load",
+    "report",
+    "resume",
+    "train",
+    "typical_facts",
+]
 
 log = logging.getLogger("manyviews")
 
 BUILTIN = "builtin:fashion"
-MAX_PIXELS = 200_000_000
 
 
 def facts(data: str, *, channels: int = 0, max_pixels: int = MAX_PIXELS) -> Facts:
@@ -158,42 +172,37 @@ def load(run: str | Path) -> exporting.Embedder:
     return exporting.load_encoder(encoder_file(run))
 
 
-def encoder_file(run: str | Path) -> Path:
-    """The encoder.safetensors that a RUN argument names.
-
-    Raises:
-        UsageError: there is none.
-    """
-    path = Path(run)
-    found = path / "encoder.safetensors" if path.is_dir() else path
-    if not found.is_file():
-        unfinished = path.is_dir() and (path / "checkpoints").is_dir()
-        advice = (
-            f"It is not finished: `manyviews resume {path}` goes on."
-            if unfinished
-            else "Give a run directory or an encoder.safetensors."
-        )
-        raise UsageError(f"{path} has no encoder. {advice}")
-    return found
-
-
 def embed(
     run: str | Path,
     *,
     data: str,
     out: str | Path,
     level: Literal["image", "patch"] = "image",
+    encoder: str = "",
+    image_size: int = 0,
     batch_size: int = 256,
     max_pixels: int = MAX_PIXELS,
 ) -> results.Written:
-    """Write the features of every image, with its name, to .parquet or .npy."""
+    """Write the features of every image, with its name, to .parquet or .npy.
+
+    Args:
+        run: a run directory, an encoder.safetensors, `timm:NAME`, or with `encoder` the checkpoint
+            of another project.
+        data: as for `train`.
+        out: ends in .parquet or .npy.
+        level: one vector an image, or one a patch.
+        encoder: timm's name of the architecture of a checkpoint.
+        image_size: side in pixels for timm models and checkpoints; 0 takes their own.
+        batch_size: images at a time.
+        max_pixels: larger images are unreadable.
+    """
     if Path(out).suffix not in (".parquet", ".npy"):
         raise UsageError(f"--out {out} should end in .parquet or .npy.")
     _one_of("level", level, ["image", "patch"])
     device = launch.device()
-    network = load(run).to(device)
+    network = open_subject(run, encoder=encoder, image_size=image_size).to(device)
     source = open_source(data, channels=network.config.channels, max_pixels=max_pixels)
-    with _bar("embedding") as progress:
+    with bar("embedding") as progress:
         found = features.extract(
             network if level == "image" else network.tokens,
             source,
@@ -210,38 +219,6 @@ def embed(
     if found.bad:
         notes.append(f"{len(found.bad)} unreadable images are left out")
     return results.Written(path=paths[0], notes=notes)
-
-
-def evaluate(
-    run: str | Path,
-    *,
-    data: str,
-    protocol: Literal["knn", "linear"] = "knn",
-    batch_size: int = 256,
-    max_pixels: int = MAX_PIXELS,
-) -> results.Evaluated:
-    """Measure a run's features with labels, beside raw pixels on the same images.
-
-    The result is also written to RUN/evaluation/PROTOCOL.json, if that can be written.
-    """
-    _one_of("protocol", protocol, list(PROTOCOLS))
-    network = load(run)
-    device = launch.device()
-    network = network.to(device)
-    probe = probing.open_probe(data, network.plain, max_pixels=max_pixels, device=device)
-    [result] = probe.measure(network, [protocol], batch_size=batch_size)
-    [pixels] = probe.measure(baselines.pixels(network.plain.mean, network.plain.std), [protocol])
-    path = Path(run)
-    if path.is_dir():
-        try:
-            write_json(path / "evaluation" / f"{protocol}.json", result.to_json() | {"data": data})
-        except Failure as failure:
-            log.warning("%s", failure)
-    return results.Evaluated(
-        protocol=f"{result.protocol} v{result.version}",
-        values={protocol: result.value, f"{protocol} of raw pixels": pixels.value},
-        details=result.to_json() | {"data": data},
-    )
 
 
 def doctor(
@@ -312,9 +289,13 @@ def export(
     return results.Written(path=out, notes=[f"read it with manyviews.load({str(out)!r})"])
 
 
-def listing(what: Literal["recipes", "methods", "encoders"]) -> results.Listed:
+def listing(
+    what: Literal["recipes", "methods", "encoders", "protocols"],
+) -> results.Listed:
     """Names, each with a line about it."""
-    _one_of("what", what, ["recipes", "methods", "encoders"])
+    _one_of("what", what, ["recipes", "methods", "encoders", "protocols"])
+    if what == "protocols":
+        return results.Listed(items={n: _first_line(p) for n, p in PROTOCOLS.items()})
     if what == "encoders":
         return results.Listed(items=dict.fromkeys(encoders.names(), ""))
     if what == "methods":
@@ -338,9 +319,15 @@ def demo(
     if begun and saved_run(directory) != before.run:
         refuse_second(directory)
     probe = probing.open_probe(BUILTIN, before.plain, max_pixels=MAX_PIXELS, device=before.device)
-    [pixels] = probe.measure(baselines.pixels(before.run.data.mean, before.run.data.std), ["knn"])
+    raw = probe.split(baselines.pixels(before.run.data.mean, before.run.data.std))
+    pixels = PROTOCOLS["knn"](*raw)
+    train_x, test_x = baselines.centred(raw.train_x, raw.test_x)
+    centred = PROTOCOLS["knn"](train_x, raw.train_y, test_x, raw.test_y)
     [untrained] = probe.measure(embedder(before.method.encoder, before.device), ["knn"])
-    log.info("raw pixels %.3f, untrained encoder %.3f", pixels.value, untrained.value)
+    log.info(
+        "raw pixels %.3f, centred pixels %.3f, untrained encoder %.3f",
+        *(pixels.value, centred.value, untrained.value),
+    )
     trained = resume(directory) if begun else execute(run, out=directory)
     if trained.status != "done":
         return trained
@@ -348,22 +335,17 @@ def demo(
     [result] = probe.measure(network, ["knn"])
     numbers = {
         "raw_pixels": pixels.value,
+        "centred_pixels": centred.value,
         "untrained": untrained.value,
         "trained": result.value,
     }
-    write_json(directory / "evaluation" / "knn.json", result.to_json() | {"data": BUILTIN})
+    write_json(
+        directory / "evaluation" / "knn--builtin-fashion.json",
+        result.to_json() | {"data": BUILTIN},
+    )
     write_json(directory / "evaluation" / "demo.json", numbers)
     report(directory)
     return results.Demo(**numbers, run=directory, seconds=trained.seconds)
-
-
-@contextmanager
-def _bar(what: str) -> Generator[Callable[[int, int], None]]:
-    """A progress bar on standard error; call it with (done, in all)."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        bar = bars.add_task(what)
-        yield lambda done, total: bars.update(bar, completed=done, total=total)
 
 
 def _one_of(name: str, value: str, known: list[str]) -> None:

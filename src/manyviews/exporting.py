@@ -110,7 +110,7 @@ def save_encoder(
         std: likewise.
         info: strings to keep with it, for instance the method.
     """
-    resize = _resize_rule(config.image_size)
+    resize = resize_rule(config.image_size)
     about = About(encoder=config, mean=mean, std=std, resize=resize, info=info)
     file.write(Path(path), encoder, about)
 
@@ -124,7 +124,7 @@ def load_encoder(path: str | Path) -> Embedder:
     """
     path = Path(path)
     about, state = file.read(path)
-    if about.resize != _resize_rule(about.encoder.image_size):
+    if about.resize != resize_rule(about.encoder.image_size):
         raise UsageError(
             f"{path} was trained for another way of resizing images ({about.resize}). "
             "Use the version of manyviews that wrote it."
@@ -193,7 +193,7 @@ def export_timm(path_in: str | Path, path_out: str | Path) -> str:
         "model.eval()",
         f"# Input [B, {config.channels}, {side}, {side}]: pixels in [0, 1], minus "
         f"{list(embedder.about.mean)}, divided by {list(embedder.about.std)}.",
-        f"# Resize: {_resize_rule(side)}.",
+        f"# Resize: {resize_rule(side)}.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -229,7 +229,7 @@ def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
         _trace(embedder, partial)
         model = onnx.load(partial)
         words = {"mean": json.dumps(embedder.about.mean), "std": json.dumps(embedder.about.std)}
-        words |= {"resize": _resize_rule(embedder.config.image_size)}
+        words |= {"resize": resize_rule(embedder.config.image_size)}
         onnx.helper.set_model_props(model, embedder.info | words)
         onnx.save(model, partial)
         difference = _difference(embedder, partial)
@@ -292,7 +292,7 @@ def _difference(embedder: Embedder, path: Path) -> float | None:
     return worst
 
 
-def _resize_rule(side: int) -> str:
+def resize_rule(side: int) -> str:
     """What `Plain` does, in words; saved, so that a later change of it is noticed."""
     if side >= 96:
         return f"shorter side to {side * 256 // 224}, bilinear, antialiased; then centre crop"

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from manyviews.evaluation.result import Result
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
@@ -85,6 +87,7 @@ class Demo:
     """kNN top-1 on the built-in test images, and where the run lies."""
 
     raw_pixels: float
+    centred_pixels: float
     untrained: float
     trained: float
     run: Path
@@ -95,6 +98,7 @@ class Demo:
         return [
             "kNN top-1 on the 2,000 built-in test images (cosine, k=20, T=0.07):",
             f"  raw pixels         {self.raw_pixels:.3f}",
+            f"  centred pixels     {self.centred_pixels:.3f}   (less the mean image)",
             f"  untrained encoder  {self.untrained:.3f}",
             f"  trained encoder    {self.trained:.3f}   after {self.seconds:.0f} s, without labels",
             f"encoder: {self.run / 'encoder.safetensors'}",
@@ -103,22 +107,51 @@ class Demo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluated:
-    """A protocol's outcome on features, beside its baselines.
+class Beside:
+    """A protocol's result, and the same protocol on what no training has touched.
 
     Attributes:
-        protocol: name and version.
-        values: name -> value, the protocol's own first.
-        details: sample counts, intervals, hyper-parameters.
+        result: of the features in question.
+        beside: name of a baseline -> its result.
     """
 
-    protocol: str
-    values: dict[str, float]
-    details: dict[str, Any]
+    result: Result
+    beside: dict[str, Result]
 
     def lines(self) -> list[str]:
         """For people."""
-        return [f"{name}: {value:.4f}" for name, value in self.values.items()]
+        metric = self.result.metric
+        others = ", ".join(f"{name} {found.value:.4f}" for name, found in self.beside.items())
+        return [*self.result.lines(), *([f"  {metric} of {others}"] if others else [])]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and text."""
+        beside = {name: found.to_json() for name, found in self.beside.items()}
+        return self.result.to_json() | {"beside": beside}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """What protocols found.
+
+    Attributes:
+        run: whose features.
+        data: whose labels.
+        found: a result a protocol, in the order asked for.
+    """
+
+    run: str
+    data: str
+    found: list[Beside]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [line for one in self.found for line in one.lines()]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and text."""
+        results = {one.result.protocol: one.to_json() for one in self.found}
+        return {"run": self.run, "data": self.data, "results": results}
 
 
 @dataclass(frozen=True, kw_only=True)
