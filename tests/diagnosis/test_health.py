@@ -8,6 +8,7 @@ from torch import nn
 from manyviews.core import Clock, Method, Step
 from manyviews.diagnosis.alarms import RULES, Alarm
 from manyviews.diagnosis.collapse import Health
+from manyviews.losses.entropy import vmf_entropy, vmf_reconstruction
 
 CHECKS = 40
 
@@ -126,11 +127,22 @@ def test_a_healthy_training_raises_nothing():
     expected = {
         *("rank_embedding", "rank_projection", "std_embedding", "std_projection"),
         *("cosine_embedding", "cosine_projection", "alignment", "uniformity", "health"),
+        *("entropy", "reconstruction"),
         *(f"watch/{name}" for name in [*watch, "prediction_std"]),
     }
     assert set(said) == expected
     assert 25 < said["rank_embedding"] <= 32
     assert said["std_projection"] == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("projection", [True, False])
+def test_entropy_and_reconstruction_are_those_of_the_losses(projection):
+    step = healthy(0, **({} if projection else {"projection": None}))
+    z = F.normalize(step.embedding if step.projection is None else step.projection, dim=-1)
+    said = Health()(Method(), step, Clock(0, 100), {})
+    assert said["entropy"] == pytest.approx(float(vmf_entropy(z[:, 0], kappa=10.0)), rel=1e-5)
+    expected = float(vmf_reconstruction(z[:, 0], z[:, 1], kappa=10.0))
+    assert said["reconstruction"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_an_outlier_or_two_are_no_alarm():

@@ -8,6 +8,10 @@ from torch import Tensor
 
 from manyviews.diagnosis.rank import entropy_rank
 from manyviews.diagnosis.spectrum import from_gram
+from manyviews.losses.entropy import log_vmf_normaliser
+
+CONCENTRATION = 10.0
+"""Of the kernels of entropy and reconstruction: that of the authors' code."""
 
 
 def spread(views: Tensor) -> dict[str, Tensor]:
@@ -18,6 +22,8 @@ def spread(views: Tensor) -> dict[str, Tensor]:
 
     Returns:
         Scalars: "std" and, from two views on, "alignment" as in `uniformity`; "uniformity";
+        "entropy" (nats, leave-one-out estimate with von Mises-Fisher kernels on this process's
+        rows) and, from two views on, "reconstruction", as in `losses.entropy`;
         "cosine" (mean over different images); "sameness" (mean squared distance of an image's
         first two views over that of different images); "raw" (mean standard deviation before
         normalising).
@@ -26,8 +32,12 @@ def spread(views: Tensor) -> dict[str, Tensor]:
     first = z[:, 0]
     n, d = first.shape
     cosines = first @ first.T
-    others = cosines.flatten()[1:].view(n - 1, n + 1)[:, :-1]  # all but the diagonal
+    # All but the diagonal, image by image.
+    others = cosines.flatten()[1:].view(n - 1, n + 1)[:, :-1].reshape(n, n - 1)
+    log_c = log_vmf_normaliser(d, CONCENTRATION)
+    log_p = (CONCENTRATION * others).logsumexp(dim=1) + (log_c - math.log(n - 1))
     found = {
+        "entropy": -log_p.mean(),
         "std": first.std(dim=0, correction=0).mean() * math.sqrt(d),
         "uniformity": (4 * (others - 1)).exp().mean().clamp_min(1e-30).log(),
         "cosine": others.mean(),
@@ -35,6 +45,7 @@ def spread(views: Tensor) -> dict[str, Tensor]:
     }
     if views.shape[1] > 1:
         found["alignment"] = (first - z[:, 1]).square().sum(dim=1).mean()
+        found["reconstruction"] = CONCENTRATION * (1 - found["alignment"] / 2) + log_c
         apart = (first - first.mean(dim=0)).square().sum(dim=1).mean() * 2 * n / (n - 1)
         found["sameness"] = found["alignment"] / apart.clamp_min(1e-12)
     return found

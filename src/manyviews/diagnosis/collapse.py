@@ -17,6 +17,7 @@ log = logging.getLogger("manyviews")
 
 _ROWS = 512  # of a batch that are looked at
 _LOGGED = ("rank", "std", "cosine")
+_PROJECTED = ("alignment", "uniformity", "entropy", "reconstruction")
 
 
 class Health:
@@ -31,7 +32,8 @@ class Health:
             and at most 16 checks.
         std_embedding, std_projection: as `uniformity.feature_std`.
         cosine_embedding, cosine_projection: mean cosine between different images.
-        alignment, uniformity: of the projection, or of the embedding where there is none.
+        alignment, uniformity, entropy, reconstruction: of the projection, or of the embedding
+            where there is none; see `checkup.spread`.
         watch/NAME: what the method says of itself.
         health: 0 ok, 1 warn, 2 bad.
 
@@ -93,7 +95,7 @@ class Health:
             for name, value in numbers.items()
             if name.startswith(_LOGGED) and name != "rank_peak"
         }
-        for name in ("alignment", "uniformity"):
+        for name in _PROJECTED:
             value = numbers[f"{name}_projection"]
             said[name] = numbers[f"{name}_embedding"] if math.isnan(value) else value
         said |= {f"watch/{name}": numbers[name] for name in step.watch}

@@ -23,6 +23,8 @@ HEALTH = {
     "spread": ("standard deviation, 1 = isotropic", ("std_embedding", "std_projection")),
     "alignment": ("alignment, 0 = views agree", ("alignment",)),
     "uniformity": ("uniformity, lower = more spread", ("uniformity",)),
+    "entropy": ("entropy in nats, higher = more spread", ("entropy",)),
+    "reconstruction": ("reconstruction in nats, higher = views agree", ("reconstruction",)),
 }
 CURVES = {"loss", "lr", "weight_decay", "grad_norm"}
 CLOCKS = {"step", "epoch", "seconds", "images_per_second", "data_wait", "progress"}
