@@ -37,9 +37,9 @@ _SPECTRUM = {
         cannot="It does not tell useful directions from noise, and does not compare methods, "
         "architectures or widths. A large common mean lowers it. With fewer than 10 rows a "
         "dimension it grows with the number of rows.",
-        evidence="Garrido et al. 2023 (arXiv:2210.02885): hyper-parameters chosen by it come within "
-        "about half a point of those chosen with labels, by linear probes on ImageNet. Reported "
-        "to be weak for I-JEPA-like methods and on imbalanced data.",
+        evidence="Garrido et al. 2023 (arXiv:2210.02885): hyper-parameters chosen by it come "
+        "within about half a point of those chosen with labels, by linear probes on ImageNet. "
+        "Reported to be weak for I-JEPA-like methods and on imbalanced data.",
         better=_SWEEP,
         unit="directions, 1 to min(N, D)",
     ),
@@ -126,10 +126,10 @@ _DIMENSION = {
     "twonn": Measure(
         title="intrinsic dimension, TwoNN",
         says="In how many ways features vary locally.",
-        cannot="Noise raises it, duplicates and few rows mislead it, and collapse lowers it. Common "
-        "estimators are disputed to find the true dimension of features (arXiv:2604.20276).",
-        evidence="Facco et al. 2017 define it. As a part of CLID more was found better (one paper), "
-        "of another estimator of dimension less was found better (one paper).",
+        cannot="Noise raises it, duplicates and few rows mislead it, and collapse lowers it. "
+        "Common estimators are disputed to find the true dimension of features (arXiv:2604.20276).",
+        evidence="Facco et al. 2017 define it. As a part of CLID more was found better (one "
+        "paper), of another estimator of dimension less was found better (one paper).",
         better="contested",
         unit="dimensions, above 0",
     ),
@@ -137,8 +137,8 @@ _DIMENSION = {
         title="intrinsic dimension, spanning tree (IdEst)",
         says="In how many ways features vary, from how the length of a spanning tree grows with "
         "the number of images.",
-        cannot="Collapse lowers it as well: never judge by it alone. Common estimators are disputed "
-        "to find the true dimension of features (arXiv:2604.20276).",
+        cannot="Collapse lowers it as well: never judge by it alone. Common estimators are "
+        "disputed to find the true dimension of features (arXiv:2604.20276).",
         evidence="IdEst (arXiv:2606.03338), one paper: rank correlation of about -0.8 with linear "
         "probes over 33 public models on four data sets.",
         better="lower across models, where none has collapsed",
@@ -324,7 +324,7 @@ _PROTOTYPES = {
         title="information in prototypes",
         says="How much its prototype tells of an image: about 0 is a collapse, whichever kind.",
         cannot="Random but decided assignments carry as much as useful ones.",
-        evidence="none for quality; it is the discrete entropy-reconstruction bound of equal views.",
+        evidence="none for quality; it is the entropy-reconstruction bound of equal views.",
         better=_ALARM,
         unit="nats, 0 to ln K",
     ),

@@ -100,9 +100,11 @@ def _directions(features: Tensor, mean: Tensor) -> Tensor:
 
 def _between(z: Tensor, chunk: int) -> Tensor:
     """[N] float64: the mean distance of each row to all others."""
+    square = z.square().sum(dim=1)  # 1, or 0 where an image is at the mean
     found: list[Tensor] = []
     for start in range(0, len(z), chunk):
-        distance = (2 - 2 * z[start : start + chunk] @ z.T).clamp_min(0).sqrt()
+        rows = slice(start, start + chunk)
+        distance = (square[rows, None] + square - 2 * z[rows] @ z.T).clamp_min(0).sqrt()
         distance.diagonal(offset=start).zero_()
         found.append(distance.sum(dim=1) / (len(z) - 1))
     return torch.cat(found)

@@ -197,11 +197,12 @@ def trend(history: Sequence[tuple[int, Mapping[str, float]]]) -> Trend:
 def choose(checkpoints: Mapping[int, Mapping[str, float]]) -> int:
     """The step of the checkpoint to keep, without labels, among those of one run.
 
-    Collapsed ones are left out: a mean cosine above 0.9999, fewer than 1.5 directions
-    (or 2 % of "width"), or the prototypes' collapses of `verdict`. Of the others the highest LiDAR wins; where not all have
-    it, the highest view consistency, then RankMe. Within 1 % of the highest LiDAR or RankMe the
-    higher view consistency decides, then the earlier step. LiDAR and RankMe were published for
-    choosing among runs of one method (arXiv:2312.04000, arXiv:2210.02885); this rule is our own.
+    Collapsed ones are left out: a mean cosine above 0.9999, fewer than 1.5 directions (or 2 % of
+    "width"), or the prototypes' collapses of `verdict`. Of the others the highest LiDAR wins;
+    where not all have it, the highest view consistency, then RankMe. Within 1 % of the highest
+    LiDAR or RankMe the higher view consistency decides, then the earlier step. LiDAR and RankMe
+    were published for choosing among runs of one method (arXiv:2312.04000, arXiv:2210.02885);
+    this rule is our own.
 
     Args:
         checkpoints: step -> name -> value, measured the same way; names as in `trend`, and
