@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from manyviews.api import (
         demo,
+        diagnose,
         doctor,
         embed,
         evaluate,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "demo",
+    "diagnose",
     "doctor",
     "embed",
     "evaluate",

@@ -21,6 +21,7 @@ from manyviews.core import UsageError
 from manyviews.data import doctor as doctoring
 from manyviews.data.sources import open_source
 from manyviews.data.survey import survey
+from manyviews.diagnosing import diagnose
 from manyviews.evaluating import MAX_PIXELS, evaluate
 from manyviews.evaluation import baselines, features
 from manyviews.evaluation import embed as embedding
@@ -40,6 +41,7 @@ from manyviews.training import checkpoint, launch
 
 __all__ = [
     "demo",
+    "diagnose",
     "doctor",
     "embed",
     "evaluate",

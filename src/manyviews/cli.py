@@ -22,6 +22,7 @@ VERBS = {
     "resume": "RUN: go on where an interrupted run stopped",
     "embed": "RUN --data DATA --out FILE (.parquet or .npy)",
     "evaluate": "RUN --data LABELLED --protocol knn|linear|lowshot|finetune|...",
+    "diagnose": "RUN: what can be said without labels, and a verdict",
     "report": "RUN: write RUN/report.html, one offline page",
     "export": "RUN --format timm|safetensors|onnx --out FILE",
     "list": "recipes|methods|encoders|protocols",

@@ -208,6 +208,48 @@ def _evaluate(args: list[str]) -> int:
     return verb(evaluate, args, prog="manyviews evaluate [--json]")
 
 
+def _diagnose(args: list[str]) -> int:
+    import tyro
+
+    def diagnose(
+        run: tyro.conf.Positional[str],
+        data: str = "",
+        labels: str = "",
+        encoder: str = "",
+        image_size: int = 0,
+        sample: int = 1000,
+        views: int = 10,
+        clusters: int = 20,
+    ) -> Any:
+        """Measure features without labels: rank, dimension, entropy, invariance, grouping.
+
+        Args:
+            run: a run directory, an encoder.safetensors, timm:NAME, or with --encoder the
+                checkpoint of another project.
+            data: unlabelled images; a run's own if not given.
+            labels: labelled data to hold the clusters against; its images are then looked at.
+            encoder: timm's name of the architecture of a checkpoint.
+            image_size: side in pixels for timm models and checkpoints; 0 takes their own.
+            sample: images looked at.
+            views: random views of each image.
+            clusters: of k-means; about as many as there may be classes.
+        """
+        from manyviews import api
+
+        return lambda: api.diagnose(
+            run,
+            data=data,
+            labels=labels,
+            encoder=encoder,
+            image_size=image_size,
+            sample=sample,
+            views=views,
+            clusters=clusters,
+        )
+
+    return verb(diagnose, args, prog="manyviews diagnose [--json]")
+
+
 def _report(args: list[str]) -> int:
     import tyro
 
@@ -271,6 +313,7 @@ HANDLERS: dict[str, Callable[[list[str]], int]] = {
     "resume": _resume,
     "embed": _embed,
     "evaluate": _evaluate,
+    "diagnose": _diagnose,
     "report": _report,
     "export": _export,
     "list": _list,

@@ -1,10 +1,12 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and records a line each."""
 
+import json
 import os
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from manyviews.core import Failure
 
@@ -33,3 +35,16 @@ def atomic(path: Path) -> Generator[Path]:
             f"Cannot write {path}: {error.strerror or error}. Free some space or choose another "
             "place."
         ) from error
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a JSON-lines file; a half line at the end of a killed run is left out."""
+    if not path.exists():
+        return []
+    records: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records

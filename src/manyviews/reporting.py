@@ -18,7 +18,7 @@ from manyviews.data.loader import Raw
 from manyviews.diagnosis import spectrum
 from manyviews.diagnosis.verdict import Verdict, verdict
 from manyviews.encoders.vit import ViT, attention
-from manyviews.files import atomic
+from manyviews.files import atomic, read_lines
 from manyviews.reports.content import Content, Embedded, Strip
 from manyviews.reports.page import render
 from manyviews.reports.pictures import Pixels, heat, principal_colours
@@ -74,19 +74,6 @@ def gather(assembly: Assembly, directory: Path) -> Content:
         versions={p: importlib.metadata.version(p) for p in PACKAGES}
         | {"Python": platform.python_version()},
     )
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSON-lines file; a half line at the end of a killed run is left out."""
-    if not path.exists():
-        return []
-    records: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
 
 
 def _embed(assembly: Assembly) -> Embedded:

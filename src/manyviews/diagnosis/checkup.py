@@ -25,8 +25,8 @@ def spread(views: Tensor) -> dict[str, Tensor]:
         "entropy" (nats, leave-one-out estimate with von Mises-Fisher kernels on this process's
         rows) and, from two views on, "reconstruction", as in `losses.entropy`;
         "cosine" (mean over different images); "sameness" (mean squared distance of an image's
-        first two views over that of different images); "raw" (mean standard deviation before
-        normalising).
+        first two views over that of different images); "consistency" (share of images whose
+        nearest second view is their own); "raw" (mean standard deviation before normalising).
     """
     z = F.normalize(views, dim=-1)
     first = z[:, 0]
@@ -44,6 +44,8 @@ def spread(views: Tensor) -> dict[str, Tensor]:
         "raw": views[:, 0].std(dim=0, correction=0).mean(),
     }
     if views.shape[1] > 1:
+        nearest = (first @ z[:, 1].T).argmax(dim=1)
+        found["consistency"] = (nearest == torch.arange(n, device=z.device)).float().mean()
         found["alignment"] = (first - z[:, 1]).square().sum(dim=1).mean()
         found["reconstruction"] = CONCENTRATION * (1 - found["alignment"] / 2) + log_c
         apart = (first - first.mean(dim=0)).square().sum(dim=1).mean() * 2 * n / (n - 1)

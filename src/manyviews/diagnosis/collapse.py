@@ -17,7 +17,7 @@ log = logging.getLogger("manyviews")
 
 _ROWS = 512  # of a batch that are looked at
 _LOGGED = ("rank", "std", "cosine")
-_PROJECTED = ("alignment", "uniformity", "entropy", "reconstruction")
+_PROJECTED = ("consistency", "alignment", "uniformity", "entropy", "reconstruction")
 
 
 class Health:
@@ -32,7 +32,7 @@ class Health:
             and at most 16 checks.
         std_embedding, std_projection: as `uniformity.feature_std`.
         cosine_embedding, cosine_projection: mean cosine between different images.
-        alignment, uniformity, entropy, reconstruction: of the projection, or of the embedding
+        consistency, alignment, uniformity, entropy, reconstruction: of the projection, or of the embedding
             where there is none; see `checkup.spread`.
         watch/NAME: what the method says of itself.
         health: 0 ok, 1 warn, 2 bad.

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from torch import Tensor
+
 from manyviews.core import Batch, Clock, Encoder, Group, Method, Step, flat, wide
 from manyviews.losses.clustering import swapped_cross_entropy
 from manyviews.losses.entropy import cluster_entropy_term
@@ -97,6 +99,11 @@ class DINO(Method):
             fresh={"logits": logits.mean(dim=(0, 1))},
             watch=entropies(target),
         )
+
+    def assign(self, images: Tensor) -> Tensor:
+        """The finished teacher's share [B, K] of each prototype in images [B, C, H, W]."""
+        temperature = self.config.teacher_temperature.at(Clock(1, 1))
+        return self.center(wide(self.target(images)[1]), temperature=temperature)
 
     def after_backward(self, step: Step, clock: Clock) -> None:
         """Move the centre."""

@@ -82,6 +82,13 @@ class ER(Method):
         ]
         return torch.stack(estimates).mean(), vmf_reconstruction(z[:, 0], z[:, 1], kappa=kappa)
 
+    def assign(self, images: Tensor) -> Tensor:
+        """Share [B, K] of each prototype in images [B, C, H, W]; K = 0 on the sphere."""
+        if self.prototypes is None:
+            return images.new_zeros(len(images), 0)
+        z = unit(self.projector(self.backbone(images).pooled))
+        return (self.prototypes(z) / self.config.temperature).softmax(dim=-1)
+
     def after_step(self, clock: Clock) -> None:
         """Put the prototypes back on the sphere."""
         if self.prototypes is not None:

@@ -86,6 +86,11 @@ class SwAV(Method):
             watch=entropies(target),
         )
 
+    def assign(self, images: Tensor) -> Tensor:
+        """Share [B, K] of each prototype in images [B, C, H, W], before Sinkhorn evens them out."""
+        z = F.normalize(wide(self.online(images)[1]), dim=-1)
+        return (self.prototypes(z) / self.config.temperature).softmax(dim=-1)
+
     def _assign(self, z: Tensor, scores: Tensor) -> Tensor:
         """[B, 2, P] embeddings and [B, 2, K] scores -> [B, 2, K] assignments."""
         past = scores[:0]
