@@ -127,7 +127,7 @@ def test_a_healthy_training_raises_nothing():
     expected = {
         *("rank_embedding", "rank_projection", "std_embedding", "std_projection"),
         *("cosine_embedding", "cosine_projection", "alignment", "uniformity", "health"),
-        *("entropy", "reconstruction"),
+        *("entropy", "reconstruction", "consistency"),
         *(f"watch/{name}" for name in [*watch, "prediction_std"]),
     }
     assert set(said) == expected

@@ -21,6 +21,7 @@ QUERIES = 8
 HEALTH = {
     "rank": ("effective rank", ("rank_embedding", "rank_projection")),
     "spread": ("standard deviation, 1 = isotropic", ("std_embedding", "std_projection")),
+    "consistency": ("views found in the batch, 1 = all", ("consistency",)),
     "alignment": ("alignment, 0 = views agree", ("alignment",)),
     "uniformity": ("uniformity, lower = more spread", ("uniformity",)),
     "entropy": ("entropy in nats, higher = more spread", ("entropy",)),
