@@ -53,6 +53,7 @@ def constant(i, d=32):
 
 FAULTS = {
     "complete_collapse": lambda i: healthy(i, projection=constant(i)),
+    "nearly_constant": lambda i: healthy(i, projection=1 + 0.12 * views(100 + i)),
     "constant_embedding": lambda i: healthy(i, embedding=constant(i) + 1e-4, projection=None),
     "uniform_assignments": lambda i: healthy(i, target_entropy=0.99, usage_entropy=1.0),
     "one_prototype": lambda i: healthy(i, target_entropy=0.01, usage_entropy=0.02),
