@@ -226,11 +226,21 @@ _VIEWS = {
     ),
     "nmi": Measure(
         title="agreement of two groupings (NMI)",
-        says="How much one grouping of the images tells of another.",
+        says="How much one grouping of the images tells of another: clusters of other clusters, "
+        "or of labels where those were given.",
         cannot="It is not corrected for chance: many small clusters agree by accident.",
-        evidence="none",
-        better="higher at equal numbers of clusters",
+        evidence="none for accuracy; with labels it is a measure of its own.",
+        better="higher at an equal number of clusters",
         unit="share of information, 0 to 1",
+    ),
+    "purity": Measure(
+        title="purity of clusters",
+        says="With labels: how many images have the commonest label of their cluster.",
+        cannot="It rises with the number of clusters, and is never below the share of the "
+        "commonest label.",
+        evidence="none for accuracy; with labels it is a measure of its own.",
+        better="higher at an equal number of clusters",
+        unit="share of images, above 0 to 1",
     ),
 }
 
