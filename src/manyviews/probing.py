@@ -168,4 +168,9 @@ def _renumbered(test: Labelled, train: Labelled, *, spec: str, train_spec: str) 
             f"{train_spec} (first: {unknown[0]!r}). Name them alike, or leave out --train-data."
         )
     number = torch.tensor([train.classes.index(name) for name in test.classes])
-    return replace(test, labels=number[test.labels], classes=train.classes)
+    if test.several:
+        labels = test.labels.new_zeros(len(test), len(train.classes))
+        labels[:, number] = test.labels
+    else:
+        labels = number[test.labels]
+    return replace(test, labels=labels, classes=train.classes)

@@ -106,7 +106,7 @@ def mae_protocol(
     the batch. On a few thousand that hardly moves the first weights; the result then says so.
     """
     result = _fitted("linear-mae", sgd_probe.mae, (train_x, train_y, test_x, test_y), seed)
-    if len(train_x) >= 16384:
+    if len(train_x) >= sgd_probe.MAE_BATCH:
         return result
     note = (
         f"MAE's batch is 16,384; with {len(train_x)} training examples this protocol takes 90 "

@@ -138,11 +138,11 @@ def _rank(similar: Tensor, relevant: Tensor, *, own: bool) -> tuple[Tensor, Tens
     gallery, relevant = _sorted(similar), _sorted(relevant)
     if own:  # the query itself, at minus infinity
         relevant = relevant[:, 1:].contiguous()
+    if relevant.shape[1] == 0:
+        nothing = torch.zeros(len(relevant), dtype=torch.int64)
+        return nothing.double(), nothing
     at_least = gallery.shape[1] - torch.searchsorted(gallery, relevant)
     good = relevant.shape[1] - torch.searchsorted(relevant, relevant)
-    if relevant.shape[1] == 0:
-        nothing = relevant.new_zeros(len(relevant))
-        return nothing, nothing.long()
     return (good.double() / at_least).mean(dim=1), (at_least - good)[:, -1] + 1
 
 

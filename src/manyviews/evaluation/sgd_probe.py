@@ -15,6 +15,9 @@ from manyviews.evaluation.solver import CELLS
 DINOV2_RATES = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1)
 """Learning rates for 256 images a step: facebookresearch/dinov2 dinov2/eval/linear.py."""
 
+MAE_BATCH = 16384
+"""512 on each of 32 GPUs: facebookresearch/mae FINETUNE.md."""
+
 Batches = Iterable[tuple[Tensor, float]]
 """Rows [B] int64 of each step, and the factor on the learning rate."""
 
@@ -175,7 +178,7 @@ def mae(x: Tensor, y: Tensor, *, classes: int, seed: int = 0, epochs: int = 90) 
     start = torch.nn.init.trunc_normal_(
         torch.empty(classes, x.shape[1]), std=0.01, generator=generator
     )
-    batch, warm = min(16384, len(x)), min(10, epochs // 2)
+    batch, warm = min(MAE_BATCH, len(x)), min(10, epochs // 2)
     steps = passes(len(x), batch=batch, epochs=epochs, whole=True, generator=generator)
     batches = (
         (rows, epoch / warm if epoch < warm else _cosine((epoch - warm) / (epochs - warm)))
