@@ -72,6 +72,7 @@ def test_equal_features_have_no_dimension():
 def test_scale_and_place_do_not_matter():
     x = randn(256, 6).double()
     assert mst_dimension(1e-3 * x + 7) == pytest.approx(mst_dimension(x), rel=1e-6)
+    assert mst_dimension(x + 1e7) == pytest.approx(mst_dimension(x), rel=1e-4)
 
 
 @pytest.mark.parametrize(
