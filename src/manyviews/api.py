@@ -16,6 +16,7 @@ from typing import Any, Literal
 from manyviews import encoders, exporting, probing, reporting, results
 from manyviews.assemble import assemble, cores, embedder, readers, resolve
 from manyviews.bars import bar
+from manyviews.comparing import compare
 from manyviews.config import nearest, override
 from manyviews.core import UsageError
 from manyviews.data import doctor as doctoring
@@ -27,6 +28,7 @@ from manyviews.evaluation import baselines, features
 from manyviews.evaluation import embed as embedding
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.methods import catalog
+from manyviews.packing import pack
 from manyviews.recipes import RECIPES, one_duration
 from manyviews.recipes.run import AnyRun, Facts
 from manyviews.running import (
@@ -40,6 +42,7 @@ from manyviews.subjects import encoder_file, open_subject
 from manyviews.training import checkpoint, launch
 
 __all__ = [
+    "compare",
     "demo",
     "diagnose",
     "doctor",
@@ -50,6 +53,7 @@ __all__ = [
     "facts",
     "listing",
     "load",
+    "pack",
     "report",
     "resume",
     "train",

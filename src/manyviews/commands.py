@@ -103,6 +103,49 @@ def _doctor(args: list[str]) -> int:
     return verb(doctor, args, prog="manyviews doctor [--json]")
 
 
+def _pack(args: list[str]) -> int:
+    import tyro
+
+    def pack(
+        data: tyro.conf.Positional[str],
+        out: tyro.conf.Positional[Path],
+        size: int = 256,
+        format: Literal["jpeg", "uint8"] = "jpeg",  # noqa: A002, RUF100
+        quality: int = 90,
+        channels: int = 0,
+        max_pixels: int = 200_000_000,
+        workers: int = -1,
+    ) -> Any:
+        """Copy DATA once, resized, into few large files with checksums; OUT is then a DATA.
+
+        Interrupted, the same command goes on where it stopped.
+
+        Args:
+            data: a folder, a text file of paths, fashion-mnist:DIR or builtin:fashion.
+            out: the folder to make.
+            size: the shorter side of larger images becomes so many pixels; none is enlarged.
+            format: JPEG files, or uint8 pixels, larger and with nothing to decode.
+            quality: of JPEG, 1 to 100.
+            channels: bring images to this many; 0 takes what most have.
+            max_pixels: larger images are refused from their header.
+            workers: decoding processes; -1 takes a core each.
+        """
+        from manyviews import api
+
+        return lambda: api.pack(
+            data,
+            out,
+            size=size,
+            format=format,
+            quality=quality,
+            channels=channels,
+            max_pixels=max_pixels,
+            workers=workers,
+        )
+
+    return verb(pack, args, prog="manyviews pack [--json]")
+
+
 def _resume(args: list[str]) -> int:
     import tyro
 
@@ -250,6 +293,30 @@ def _diagnose(args: list[str]) -> int:
     return verb(diagnose, args, prog="manyviews diagnose [--json]")
 
 
+def _compare(args: list[str]) -> int:
+    import tyro
+
+    def compare(
+        runs: tyro.conf.Positional[tuple[str, ...]],
+        data: str = "",
+        out: str = "",
+        anyway: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,  # noqa: FBT002
+    ) -> Any:
+        """Put runs side by side: invariance, grouping, entropy, rank, accuracy, cost.
+
+        Args:
+            runs: run directories.
+            data: labelled data; protocols that a run lacks on it are measured.
+            out: a directory for compare.md, compare.json and compare.html, or one such file.
+            anyway: compare although data or budget differ, and say what does.
+        """
+        from manyviews import api
+
+        return lambda: api.compare(runs, data=data, out=out, anyway=anyway)
+
+    return verb(compare, args, prog="manyviews compare [--json]")
+
+
 def _report(args: list[str]) -> int:
     import tyro
 
@@ -309,11 +376,13 @@ def _list(args: list[str]) -> int:
 HANDLERS: dict[str, Callable[[list[str]], int]] = {
     "demo": _demo,
     "doctor": _doctor,
+    "pack": _pack,
     "train": _train,
     "resume": _resume,
     "embed": _embed,
     "evaluate": _evaluate,
     "diagnose": _diagnose,
+    "compare": _compare,
     "report": _report,
     "export": _export,
     "list": _list,
