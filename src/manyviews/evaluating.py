@@ -87,6 +87,7 @@ def evaluate(
     sides: dict[str, Callable[[], Split]] = {}
     if baselines:
         sides = _baselines(probe, subject, cache=cache, batch_size=batch_size)
+    mark = fingerprint(subject)
     told = {"data": data} | ({"train_data": train_data} if train_data else {})
     features = {"": _split(probe, subject, cache=cache, batch_size=batch_size)}
     found: list[results.Beside] = []
@@ -98,7 +99,7 @@ def evaluate(
                 features[side] = compute()
             beside[side] = PROTOCOLS[name](*features[side])
         found.append(results.Beside(result=result, beside=beside))
-        _keep(run, found[-1], told)
+        _keep(run, found[-1], told, encoder=mark)
     return results.Evaluated(run=str(run), data=data, found=found)
 
 
@@ -152,14 +153,14 @@ def _baselines(
     return {"raw pixels": raw, "centred pixels": centred, "untrained encoder": random}
 
 
-def _keep(run: str | Path, found: results.Beside, told: Mapping[str, Any]) -> None:
+def _keep(run: str | Path, found: results.Beside, told: Mapping[str, Any], *, encoder: str) -> None:
     """Write a result to RUN/evaluation, where `compare` and the report find it."""
     if not Path(run).is_dir():
         return
     slug = "--".join(re.sub(r"[^A-Za-z0-9]+", "-", str(v)).strip("-")[-60:] for v in told.values())
     path = Path(run) / "evaluation" / f"{found.result.protocol}--{slug}.json"
     try:
-        write_json(path, found.to_json() | dict(told))
+        write_json(path, found.to_json() | dict(told) | {"encoder": encoder})
     except Failure as failure:
         log.warning("%s", failure)
 
