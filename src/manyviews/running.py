@@ -40,6 +40,7 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> results.Trai
         opened = stack.enter_context(RunDirectory(directory))
         if not resume:
             refuse_second(directory)
+            opened.cut_metrics(0)  # of a start that did not come to its first checkpoint
         assembly = assemble(run)
         quarantine = Quarantine(directory / "quarantine.jsonl")
         if not resume:

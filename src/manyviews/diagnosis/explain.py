@@ -217,12 +217,11 @@ _VIEWS = {
     ),
     "cluster_consistency": Measure(
         title="consistency of clusters",
-        says="How often two views of an image fall in the same cluster.",
-        cannot="Compare it with chance: where one cluster holds everything, views always agree. "
-        "It is easy where views hardly differ.",
+        says="How often two views of an image fall in the same cluster, beyond what chance gives.",
+        cannot="It is easy where views hardly differ.",
         evidence="none",
-        better="higher above chance, at an equal number of clusters and equal augmentations",
-        unit="share of images, 0 to 1",
+        better="higher, at an equal number of clusters and equal augmentations",
+        unit="0 as by chance, 1 all images",
     ),
     "nmi": Measure(
         title="agreement of two groupings (NMI)",
