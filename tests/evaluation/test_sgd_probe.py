@@ -141,15 +141,16 @@ def test_the_published_settings_are_the_defaults():
 
 
 def test_the_rate_is_chosen_on_held_out_training_labels():
-    # all that the features know of a training label is noise of its own: small rates forget less
     x, y = data(400, d=40, classes=2, seed=4)
     rate, tried = choose_rate(x, y, classes=2, steps=300)
-    assert tried[rate] == max(tried.values())
+    assert tried[rate] == max(tried.values()) > 0.8
     assert set(tried) == set(sgd_probe.DINOV2_RATES)
-    held_out_wrong = dict(tried)
-    y = torch.randint(0, 2, y.shape, generator=torch.Generator().manual_seed(0))
-    _, tried = choose_rate(x, y, classes=2, steps=300)
-    assert max(tried.values()) < 0.8 < max(held_out_wrong.values())
+    # labels that are noise can be learnt by heart, and not be told for examples never seen
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(1000, 1200, generator=g), torch.randint(0, 2, (1000,), generator=g)
+    [known] = sgd_probe.dinov2(x, y, classes=2, rates=(0.1,), steps=300).predict(x)
+    assert torch.equal(known, y)
+    assert max(choose_rate(x, y, classes=2, steps=300)[1].values()) < 0.7
 
 
 def test_a_rate_that_diverges_is_not_chosen():
