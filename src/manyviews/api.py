@@ -23,7 +23,7 @@ from manyviews.data import doctor as doctoring
 from manyviews.data.sources import open_source
 from manyviews.data.survey import survey
 from manyviews.diagnosing import diagnose
-from manyviews.evaluating import MAX_PIXELS, evaluate
+from manyviews.evaluating import IMAGE_PROTOCOLS, MAX_PIXELS, evaluate
 from manyviews.evaluation import baselines, features
 from manyviews.evaluation import embed as embedding
 from manyviews.evaluation.protocols import PROTOCOLS
@@ -301,7 +301,8 @@ def listing(
     """Names, each with a line about it."""
     _one_of("what", what, ["recipes", "methods", "encoders", "protocols"])
     if what == "protocols":
-        return results.Listed(items={n: _first_line(p) for n, p in PROTOCOLS.items()})
+        items = {n: _first_line(p) for n, p in PROTOCOLS.items()}
+        return results.Listed(items=items | IMAGE_PROTOCOLS)
     if what == "encoders":
         return results.Listed(items=dict.fromkeys(encoders.names(), ""))
     if what == "methods":

@@ -208,6 +208,11 @@ def _embed(args: list[str]) -> int:
 def _evaluate(args: list[str]) -> int:
     import tyro
 
+    from manyviews.evaluating import Robustness
+    from manyviews.evaluation.recipe import FineTune
+
+    finetune_, robustness_ = FineTune(), Robustness()
+
     def evaluate(
         run: tyro.conf.Positional[str],
         data: str,
@@ -218,6 +223,8 @@ def _evaluate(args: list[str]) -> int:
         test_features: str = "",
         batch_size: int = 256,
         baselines: bool = True,  # noqa: FBT001, FBT002, RUF100 - becomes a flag
+        finetune: FineTune = finetune_,
+        robustness: Robustness = robustness_,
     ) -> Any:
         """Measure features with labels, which training never saw, beside raw pixels.
 
@@ -233,6 +240,8 @@ def _evaluate(args: list[str]) -> int:
             test_features: where RUN is a .npy of the training part: the .npy of the test part.
             batch_size: images at a time.
             baselines: also measure raw pixels, centred pixels and the untrained encoder.
+            finetune: how the protocol finetune trains.
+            robustness: what the protocol robustness tries.
         """
         from manyviews import api
 
@@ -246,6 +255,8 @@ def _evaluate(args: list[str]) -> int:
             test_features=test_features or None,
             batch_size=batch_size,
             baselines=baselines,
+            finetune=finetune,
+            robustness=robustness,
         )
 
     return verb(evaluate, args, prog="manyviews evaluate [--json]")
