@@ -65,6 +65,7 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> results.Trai
                 probe=probe,
                 probe_every=run.probe.every,
                 embed_all=assembly.embed_all,
+                why_waiting=assembly.why_waiting,
                 resume=resume,
             )
         )
