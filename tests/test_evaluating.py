@@ -112,6 +112,14 @@ def test_transfer_learns_on_one_data_set_and_is_tested_on_another(checkpoint, la
         other(checkpoint, turned, train_data=str(labelled))
 
 
+def test_a_class_that_is_only_tested_is_named(checkpoint, labelled, tmp_path):
+    rows = [f"{labelled}/{name}/{i}.png,{name},train" for name in ("dark", "light") for i in (0, 1)]
+    rows.append(f"{labelled}/dark/5.png,dusk,test")
+    (tmp_path / "l.csv").write_text("\n".join(["path,label,split", *rows]))
+    with pytest.raises(UsageError, match=r"tests 1 classes that no training image has .*'dusk'"):
+        other(checkpoint, tmp_path / "l.csv")
+
+
 def test_timms_own_weights_are_taken_by_name(labelled, monkeypatch):
     made = timm.create_model("resnet10t", num_classes=0)
     real = timm.create_model
