@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from manyviews import encoders, exporting, probing, reporting, results
+from manyviews import benching, encoders, exporting, probing, reporting, results
 from manyviews.assemble import assemble, cores, embedder, readers, resolve
 from manyviews.bars import bar
 from manyviews.comparing import compare
@@ -228,8 +228,14 @@ def embed(
 
 
 def doctor(
-    data: str, *, channels: int = 0, max_pixels: int = MAX_PIXELS, sample: int = 0
-) -> results.Diagnosis:
+    data: str,
+    recipe: str = "simclr",
+    *,
+    channels: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    sample: int = 0,
+    bench: bool = False,
+) -> results.Diagnosis | benching.Bench:
     """Look at DATA before training: what is unreadable, how large, how alike; what to train.
 
     Args:
@@ -245,13 +251,21 @@ def doctor(
         # No image of a sample can be read. The report says why, unless there are no files at all.
         found = examine(channels=channels or 3)
         return results.Diagnosis(report=found, advice=["too few readable images to train on"])
+        recipe: what to measure or to recommend.
     found = examine(channels=seen.channels)
-    run = RECIPES["simclr"](seen)
+    run = RECIPES[recipe](seen)
     flag = f" --data.channels {channels}" if channels else ""
+        bench: instead measure, in less than a minute, what bounds training here.
     return results.Diagnosis(
+    if recipe not in RECIPES:
+        raise UsageError(f"no recipe '{recipe}'. {nearest(recipe, list(RECIPES))}")
+    if bench:
+        seen = facts(data, channels=channels, max_pixels=max_pixels)
+        run = override(RECIPES[recipe](seen), {"data.max_pixels": max_pixels})
+        return benching.bench(run)
         report=found,
         advice=[
-            f"train: manyviews train simclr --data {shlex.quote(data)}{flag}",
+            f"train: manyviews train {recipe} --data {shlex.quote(data)}{flag}",
             f"that takes {run.encoder.name} at {run.views.global_.size} px, batch "
             f"{run.data.batch_size}, on {seen.device}",
         ],

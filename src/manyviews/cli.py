@@ -17,7 +17,7 @@ from manyviews import __version__
 
 VERBS = {
     "demo": "built-in images: train, evaluate, report; minutes on a laptop",
-    "doctor": "what is in DATA, what is wrong with it, what to train on it",
+    "doctor": "DATA: what is in it and wrong with it; --bench: what bounds this machine",
     "pack": "DATA OUT: copy DATA once, resized, into few large files that read faster",
     "train": "RECIPE --data DATA --out RUN [--dotted.override value ...]",
     "resume": "RUN: go on where an interrupted run stopped",

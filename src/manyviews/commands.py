@@ -84,21 +84,29 @@ def _doctor(args: list[str]) -> int:
 
     def doctor(
         data: tyro.conf.Positional[str],
+        recipe: tyro.conf.Positional[str] = "simclr",
+        bench: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,  # noqa: FBT002, RUF100
         channels: int = 0,
         max_pixels: int = 200_000_000,
         sample: int = 0,
     ) -> Any:
         """Look at DATA: unreadable files, sizes, channels, duplicates, mean and std.
 
+        With --bench: what bounds training on this machine, and what to change.
+
         Args:
             data: a folder, a text file of paths, fashion-mnist:DIR or builtin:fashion.
+            recipe: what to recommend, or to measure.
+            bench: measure decoding, views, copies and steps, in less than a minute.
             channels: bring images to this many; 0 takes what most have.
             max_pixels: larger images are refused from their header.
             sample: examine only this many images, evenly spread; 0 examines all.
         """
         from manyviews import api
 
-        return lambda: api.doctor(data, channels=channels, max_pixels=max_pixels, sample=sample)
+        return lambda: api.doctor(
+            data, recipe, channels=channels, max_pixels=max_pixels, sample=sample, bench=bench
+        )
 
     return verb(doctor, args, prog="manyviews doctor [--json]")
 
