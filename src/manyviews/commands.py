@@ -185,6 +185,8 @@ def _embed(args: list[str]) -> int:
         encoder: str = "",
         image_size: int = 0,
         batch_size: int = 256,
+        map: Literal["pca", "umap", "pacmap"] = "pca",  # noqa: A002, RUF100
+        thumbnails: int = 0,
     ) -> Any:
         """Write the features of every image, with its name.
 
@@ -197,6 +199,8 @@ def _embed(args: list[str]) -> int:
             encoder: timm's name of the architecture of a checkpoint.
             image_size: side in pixels for timm models and checkpoints; 0 takes their own.
             batch_size: images at a time.
+            map: of the columns x and y; umap and pacmap come with manyviews[maps].
+            thumbnails: longer side in pixels of the column image; 0 for none.
         """
         from manyviews import api
 
@@ -208,6 +212,8 @@ def _embed(args: list[str]) -> int:
             encoder=encoder,
             image_size=image_size,
             batch_size=batch_size,
+            map=map,
+            thumbnails=thumbnails,
         )
 
     return verb(embed, args, prog="manyviews embed [--json]")
@@ -339,15 +345,19 @@ def _compare(args: list[str]) -> int:
 def _report(args: list[str]) -> int:
     import tyro
 
-    def report(run: tyro.conf.Positional[Path]) -> Any:
+    def report(
+        run: tyro.conf.Positional[Path],
+        map: Literal["pca", "umap", "pacmap"] = "pca",  # noqa: A002, RUF100
+    ) -> Any:
         """Write RUN/report.html, one page that works offline.
 
         Args:
             run: the run directory.
+            map: how features become points; umap and pacmap come with manyviews[maps].
         """
         from manyviews import api
 
-        return lambda: api.report(run)
+        return lambda: api.report(run, map=map)
 
     return verb(report, args, prog="manyviews report [--json]")
 
