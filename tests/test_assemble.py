@@ -79,9 +79,6 @@ def test_a_training_step_runs_on_views_made_on_the_device(photos):
     assert torch.isfinite(step.total)
 
 
-def test_without_a_gpu_auto_is_the_processor(photos):
-    auto = assembled(photos, "auto")
+def test_the_workers_make_what_the_device_does_not(photos):
     kinds = {where: type(assembled(photos, where).maker) for where in ("cpu", "device")}
     assert kinds == {"cpu": Engine, "device": Stage}
-    assert type(auto.maker) is Engine
-    assert type(replace(auto, device=torch.device("cuda")).maker) is Stage

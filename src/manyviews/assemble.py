@@ -53,8 +53,8 @@ class Assembly:
     @property
     def maker(self) -> Engine | Stage:
         """What the workers run: they make views, or leave that to the device."""
-        run, where = self.run, self.run.data.views_on
-        if where == "device" or (where == "auto" and self.device.type == "cuda"):
+        run = self.run
+        if run.data.views_on == "device":
             return Stage(run.views, channels=run.data.channels, seed=run.seed)
         return self.engine
 

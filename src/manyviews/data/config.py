@@ -19,8 +19,8 @@ class Data:
         max_pixels: larger images are refused from their header, before decoding.
         workers: decoding processes per rank; -1 chooses.
         views_on: where views are made: by the workers ("cpu"), or in batch on the device that
-            trains; "auto" is the device where that is a GPU. The same views, but for a level or
-            two of 255; resume with the same setting for the same bits.
+            trains, which has been tried on CPUs only. The same views, but for a level or two of
+            255; resume with the same setting for the same bits.
     """
 
     source: str
@@ -31,4 +31,4 @@ class Data:
     max_bad: float = 0.01
     max_pixels: int = 200_000_000
     workers: int = -1
-    views_on: Literal["auto", "cpu", "device"] = "auto"
+    views_on: Literal["cpu", "device"] = "cpu"
