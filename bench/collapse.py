@@ -51,8 +51,8 @@ class Constant(nn.Module):
         super().__init__()
         self.inner = inner
 
-    def forward(self, *given):
-        out = self.inner(*given)
+    def forward(self, *given, **named):
+        out = self.inner(*given, **named)
         fixed = torch.linspace(-1, 1, out.shape[-1], device=out.device).to(out.dtype)
         return out * 1e-8 + fixed
 
