@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from manyviews.views.large import resize
+from torch.nn import functional as F
 
 Bytes = NDArray[np.uint8]
 
@@ -65,6 +64,19 @@ class Plain:
         image = resize(image, height=height, width=width, interpolation="bilinear")
         top, left = round((height - size) / 2), round((width - size) / 2)
         return image[top : top + size, left : left + size]
+
+
+def resize(image: Bytes, *, height: int, width: int, interpolation: str) -> Bytes:
+    """[height, width, C] uint8: an image [H, W, C] uint8 resized with antialiasing.
+
+    Pillow's filters in torch's integer arithmetic: within one level of Pillow.
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    # Copied where read-only, as Pillow's arrays can be: torch warns of memory it must not write to.
+    planes = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)[None]
+    out = F.interpolate(planes, size=(height, width), mode=interpolation, antialias=True)
+    return np.ascontiguousarray(out[0].permute(1, 2, 0).numpy())
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
