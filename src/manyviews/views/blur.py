@@ -40,9 +40,7 @@ def taps(sigma: float, reach: int, out: Pixels) -> None:
 
 
 @compiled
-def blur(
-    plane: Pixels, size: int, weights: Pixels, reach: int, wide: Pixels, tall: Pixels
-) -> None:
+def blur(plane: Pixels, size: int, weights: Pixels, reach: int, wide: Pixels, tall: Pixels) -> None:
     """Blur plane [S * S] in place, mirrored at its borders; reach < S.
 
     Args:

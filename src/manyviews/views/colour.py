@@ -8,7 +8,6 @@ blue; saturation and hue leave any other number as it is.
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.views.columns import Bytes
 from manyviews.views.compiled import compiled
 from manyviews.views.draw import BRIGHTNESS, CONTRAST, HUE, SATURATION
 
@@ -86,9 +85,7 @@ def _saturate(
 
 
 @compiled
-def _turn(
-    red: Pixels, green: Pixels, blue: Pixels, low: int, high: int, turns: np.float32
-) -> None:
+def _turn(red: Pixels, green: Pixels, blue: Pixels, low: int, high: int, turns: np.float32) -> None:
     """Turn the hue of HSV, keeping S and V.
 
     Without a division: with M and m the largest and smallest of r, g, b and C = M - m, the hue in
@@ -130,14 +127,14 @@ def _grey_total(x: Pixels, low: int, high: int) -> int:
         red, green, blue = x[0], x[1], x[2]
         for i in range(np.uint64(low), np.uint64(high)):
             grey = red[i] * _RED + green[i] * _GREEN + blue[i] * _BLUE
-            total += np.int32(grey + _HALF)
+            total += int(np.int32(grey + _HALF))
         return total
     share = _ONE / np.float32(len(x))
     for i in range(np.uint64(low), np.uint64(high)):
         grey = _NONE
         for c in range(len(x)):
             grey += x[c, i] * share
-        total += np.int32(grey + _HALF)
+        total += int(np.int32(grey + _HALF))
     return total
 
 

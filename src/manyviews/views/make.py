@@ -117,7 +117,7 @@ def _make(planes: Bytes, every: Parameters, scratch: Scratch, out: Bytes, cubic:
                 if grey:
                     colour.to_grey(scratch.x)
                 if blurred:
-                    _blur(every.sigmas[n], 1 if grey else channels, size, scratch)
+                    _blur(float(every.sigmas[n]), 1 if grey else channels, size, scratch)
                 _store(scratch.x, scratch.rows, size, grey)
             _interleave(scratch.rows, every.flags[n, _SOLARIZE], out[b, v])
 

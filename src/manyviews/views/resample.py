@@ -63,7 +63,7 @@ def _cubic(t: float) -> float:
 
 
 @compiled
-def blend(  # noqa: C901, PLR0912, PLR0913, PLR0915
+def blend(  # noqa: C901
     source: Bytes,
     first: NDArray[np.int64],
     weights: Weights,
