@@ -118,7 +118,7 @@ def cases() -> dict[str, Case]:
             plan=Views(global_=large),
             torchvision=[torchvision_view(large)] * 2,
             lightly=lambda: lightly_simclr(224, 1.0, 0.5),
-            images=8,
+            images=32,
             jpeg=True,
         ),
         "dino": Case(
@@ -126,7 +126,7 @@ def cases() -> dict[str, Case]:
             torchvision=[torchvision_view(globals_, view) for view in range(2)]
             + [torchvision_view(locals_)] * 8,
             lightly=lightly_dino,
-            images=6,
+            images=32,
             jpeg=True,
         ),
     }

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from manyviews.views.columns import PAD, columns, columns_size, transpose
+from manyviews.views.columns import PAD, SHORT, columns, columns_size, transpose
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
@@ -15,7 +15,7 @@ def test_columns_hold_every_pixel(height, width, channels):
     for made in (columns(images), columns(images, used), columns(images[:, :, ::-1][:, :, ::-1])):
         assert np.array_equal(made[:, :width, :, :height], images.transpose(0, 2, 3, 1))
         assert made.shape[3] % PAD == 0
-        assert made.shape[3] >= height + PAD
+        assert height <= SHORT or made.shape[3] >= height + PAD
     assert (used[-3:] == 99).all()
 
 

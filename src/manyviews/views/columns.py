@@ -13,6 +13,9 @@ Words = NDArray[np.uint64]
 PAD = 32
 """Rows are padded to multiples of this, so that loops over them need no remainder."""
 
+SHORT = 64
+"""Columns of up to so many pixels have no padding but to whole vectors."""
+
 _32, _16, _8 = np.uint64(32), np.uint64(16), np.uint64(8)
 _LOW_32, _HIGH_32 = np.uint64(0x00000000FFFFFFFF), np.uint64(0xFFFFFFFF00000000)
 _LOW_16, _HIGH_16 = np.uint64(0x0000FFFF0000FFFF), np.uint64(0xFFFF0000FFFF0000)
@@ -27,8 +30,8 @@ def padded(length: int) -> int:
 def columns(images: Bytes, room: Bytes | None = None) -> Bytes:
     """[B, W', C, H'] uint8 of images [B, H, W, C] uint8; what is beyond W and H is arbitrary.
 
-    W' is a multiple of 8. H' is a multiple of `PAD` and more than H + `PAD`, so that from any pixel
-    one may read on to the next multiple of `PAD`.
+    W' is a multiple of 8 and H' of `PAD`. Above `SHORT`, H' is H + `PAD` or more, so that from any
+    pixel one may read on in whole vectors; shorter columns are read as a whole.
 
     Args:
         images: of one size.
@@ -42,6 +45,11 @@ def columns(images: Bytes, room: Bytes | None = None) -> Bytes:
     return out
 
 
+def column_size(height: int) -> int:
+    """H' of `columns`."""
+    return padded(height) + (PAD if height > SHORT else 0)
+
+
 def columns_size(shape: tuple[int, ...]) -> int:
     """How many bytes `columns` needs for images [B, H, W, C]."""
     return math.prod(_shape(shape))
@@ -49,7 +57,7 @@ def columns_size(shape: tuple[int, ...]) -> int:
 
 def _shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     batch, height, width, channels = shape
-    return batch, (width + 7) // 8 * 8, channels, padded(height) + PAD
+    return batch, (width + 7) // 8 * 8, channels, column_size(height)
 
 
 @compiled

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from manyviews.views import blur, colour
 from manyviews.views.colour import Pixels
-from manyviews.views.columns import PAD, Bytes, columns, padded, transpose
+from manyviews.views.columns import SHORT, Bytes, column_size, columns, padded, transpose
 from manyviews.views.compiled import compiled
 from manyviews.views.draw import BRIGHTNESS, CONTRAST, HUE, ORDERS, SATURATION, Draws
 from manyviews.views.plan import Crops
@@ -85,7 +85,7 @@ class Maker:
     def scratch(self, height: int, width: int) -> Scratch:
         """Memory for views of images of up to so many pixels; fresh memory costs a page fault."""
         size, channels = self.crops.size, self.channels
-        wide, tall = padded(size), padded(height) + PAD
+        wide, tall = padded(size), column_size(height)
         reach = min(int(np.ceil(3 * self.crops.sigma[1])), size - 1)
         most = most_taps(max(height, width), size, cubic=self.crops.interpolation == "bicubic")
         return Scratch(
@@ -135,14 +135,16 @@ def _resize(
     top, left, height, width = box
     first, weights = scratch.first, scratch.weights
     across = taps(width, size, cubic, first[0], weights[0])
-    # On to whole vectors: what comes behind the crop is not used.
-    source = planes[left : left + width, :, top : top + (height + 31) // 32 * 32]
+    # In whole vectors: what is beyond the crop is not used.
+    low, count = (0, planes.shape[2]) if planes.shape[2] <= SHORT else (top, -(-height // 32) * 32)
+    source = planes[left : left + width, :, low : low + count]
     blend(source, first[0], weights[0], across, scratch.tall, scratch.sums, flip)
     words, turned = scratch.tall.view(np.uint64), scratch.wide.view(np.uint64)
     for c in range(planes.shape[1]):
-        transpose(words[: (size + 7) // 8 * 8, c, : (height + 7) // 8], turned[:, c])
+        transpose(words[: (size + 7) // 8 * 8, c, : (top - low + height + 7) // 8], turned[:, c])
     down = taps(height, size, cubic, first[1], weights[1])
-    blend(scratch.wide[:height], first[1], weights[1], down, scratch.rows, scratch.sums, False)  # noqa: FBT003
+    crop = scratch.wide[top - low : top - low + height]
+    blend(crop, first[1], weights[1], down, scratch.rows, scratch.sums, False)  # noqa: FBT003
 
 
 @compiled
