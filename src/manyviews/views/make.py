@@ -17,6 +17,9 @@ from manyviews.views.plan import Crops
 from manyviews.views.resample import Weights, blend, most_taps, taps
 
 _FLIP, _GREY, _BLUR, _SOLARIZE = range(4)
+_KNOWN = 96
+"""Weights of resizing from every length up to this are looked up, for images that are no larger."""
+
 _SPARE = 8
 """Weights of zero behind those of a blur, which reads them in groups."""
 
@@ -42,6 +45,9 @@ class Scratch(NamedTuple):
     after: Pixels
     first: NDArray[np.int64]
     weights: Weights
+    known: NDArray[np.int64]
+    known_first: NDArray[np.int64]
+    known_weights: Weights
     sums: Weights
     gauss: Pixels
 
@@ -87,7 +93,15 @@ class Maker:
         size, channels = self.crops.size, self.channels
         wide, tall = padded(size), column_size(height)
         reach = min(int(np.ceil(3 * self.crops.sigma[1])), size - 1)
-        most = most_taps(max(height, width), size, cubic=self.crops.interpolation == "bicubic")
+        cubic = self.crops.interpolation == "bicubic"
+        most = most_taps(max(height, width), size, cubic=cubic)
+        known = max(height, width) if max(height, width) <= _KNOWN else 0
+        table = np.empty(known + 1, dtype=np.int64)
+        table_first = np.empty((known + 1, size), dtype=np.int64)
+        table_weights = np.empty((known + 1, size, most), dtype=np.int32)
+        for length in range(1, known + 1):
+            first, weights = table_first[length], table_weights[length]
+            table[length] = taps(length, size, cubic, first, weights)
         return Scratch(
             tall=np.empty((wide, channels, tall), dtype=np.uint8),
             wide=np.empty((tall, channels, wide), dtype=np.uint8),
@@ -95,8 +109,11 @@ class Maker:
             x=np.empty((channels, size * size), dtype=np.float32),
             before=np.empty(size * (size + 2 * reach) + 1, dtype=np.float32),
             after=np.empty(size * (size + 2 * reach) + 1, dtype=np.float32),
-            first=np.empty((2, size), dtype=np.int64),
-            weights=np.empty((2, size, most), dtype=np.int32),
+            first=np.empty(size, dtype=np.int64),
+            weights=np.empty((size, most), dtype=np.int32),
+            known=table,
+            known_first=table_first,
+            known_weights=table_weights,
             sums=np.empty((channels, max(wide, tall)), dtype=np.int32),
             gauss=np.zeros(reach + _SPARE, dtype=np.float32),
         )
@@ -133,18 +150,30 @@ def _resize(
 ) -> None:
     """Make scratch.rows [S, C, S'] of a box of planes [W, C, H']: across, then down, as Pillow."""
     top, left, height, width = box
-    first, weights = scratch.first, scratch.weights
-    across = taps(width, size, cubic, first[0], weights[0])
+    across, first, weights = _taps(width, size, cubic, scratch)
     # In whole vectors: what is beyond the crop is not used.
     low, count = (0, planes.shape[2]) if planes.shape[2] <= SHORT else (top, -(-height // 32) * 32)
     source = planes[left : left + width, :, low : low + count]
-    blend(source, first[0], weights[0], across, scratch.tall, scratch.sums, flip)
+    blend(source, first, weights, across, scratch.tall, scratch.sums, flip)
     words, turned = scratch.tall.view(np.uint64), scratch.wide.view(np.uint64)
     for c in range(planes.shape[1]):
         transpose(words[: (size + 7) // 8 * 8, c, : (top - low + height + 7) // 8], turned[:, c])
-    down = taps(height, size, cubic, first[1], weights[1])
+    down, first, weights = _taps(height, size, cubic, scratch)
     crop = scratch.wide[top - low : top - low + height]
-    blend(crop, first[1], weights[1], down, scratch.rows, scratch.sums, False)  # noqa: FBT003
+    blend(crop, first, weights, down, scratch.rows, scratch.sums, False)  # noqa: FBT003
+
+
+@compiled
+def _taps(
+    length: int,
+    size: int,
+    cubic: bool,  # noqa: FBT001
+    scratch: Scratch,
+) -> tuple[int, NDArray[np.int64], Weights]:
+    if length < len(scratch.known):
+        return scratch.known[length], scratch.known_first[length], scratch.known_weights[length]
+    most = taps(length, size, cubic, scratch.first, scratch.weights)
+    return most, scratch.first, scratch.weights
 
 
 @compiled
