@@ -34,8 +34,7 @@ def jitter(x: Pixels, order: NDArray[np.int8], factors: Pixels) -> None:
     at = 0
     while at < 4 and order[at] != CONTRAST:
         at += 1
-    pixels = x.shape[1]
-    total = 0
+    pixels, total = x.shape[1], 0
     for low in range(0, pixels, _CHUNK):
         high = min(low + _CHUNK, pixels)
         for part in order[:at]:

@@ -121,63 +121,58 @@ class Maker:
 
 @compiled
 def _make(planes: Bytes, every: Parameters, scratch: Scratch, out: Bytes, cubic: bool) -> None:  # noqa: FBT001 (compiled functions take no keywords)
+    # Arrays are handed on one by one: a tuple of them costs a count of references each time.
+    tall, wide, rows, x = scratch.tall, scratch.wide, scratch.rows, scratch.x
+    before, after, gauss, sums = scratch.before, scratch.after, scratch.gauss, scratch.sums
+    known, firsts, tables = scratch.known, scratch.known_first, scratch.known_weights
+    first, weights = scratch.first, scratch.weights
+    words, turned = tall.view(np.uint64), wide.view(np.uint64)
     batch, count, size, _, channels = out.shape
     for b in range(batch):
         for v in range(count):
             n = b * count + v
-            _resize(planes[b], every.boxes[n], every.flags[n, _FLIP], cubic, size, scratch)
+            top, left, height, width = every.boxes[n]
+            # In whole vectors: what is beyond the crop is not used.
+            low, most = (0, planes.shape[3]) if planes.shape[3] <= SHORT else (top, _up(height, 32))
+            source = planes[b, left : left + width, :, low : low + most]
+            if width < len(known):
+                used, first, weights = known[width], firsts[width], tables[width]
+            else:
+                used = taps(width, size, cubic, first, weights)
+            blend(source, first, weights, used, tall, sums, every.flags[n, _FLIP])
+            for c in range(channels):
+                transpose(words[: _up(size, 8), c, : _up(top - low + height, 8) // 8], turned[:, c])
+            crop = wide[top - low : top - low + height]
+            if height < len(known):
+                used, first, weights = known[height], firsts[height], tables[height]
+            else:
+                used = taps(height, size, cubic, first, weights)
+            blend(crop, first, weights, used, rows, sums, False)  # noqa: FBT003
             grey = channels == 3 and every.flags[n, _GREY]
             blurred = every.flags[n, _BLUR]
             if every.orders[n].max() >= 0 or grey or blurred:
-                _load(scratch.rows, scratch.x, size)
-                colour.jitter(scratch.x, every.orders[n], every.factors[n])
+                _load(rows, x, size)
+                colour.jitter(x, every.orders[n], every.factors[n])
                 if grey:
-                    colour.to_grey(scratch.x)
+                    colour.to_grey(x)
                 if blurred:
-                    _blur(float(every.sigmas[n]), 1 if grey else channels, size, scratch)
-                _store(scratch.x, scratch.rows, size, grey)
-            _interleave(scratch.rows, every.flags[n, _SOLARIZE], out[b, v])
+                    sigma = float(every.sigmas[n])
+                    reach = min(blur.radius(sigma), size - 1)
+                    blur.taps(sigma, reach, gauss)
+                    for c in range(1 if grey else channels):
+                        blur.blur(x[c], size, gauss, reach, before, after)
+                _store(x, rows, size, grey)
+            _interleave(rows, every.flags[n, _SOLARIZE], out[b, v])
 
 
 @compiled
-def _resize(
-    planes: Bytes,
-    box: NDArray[np.int64],
-    flip: bool,  # noqa: FBT001
-    cubic: bool,  # noqa: FBT001
-    size: int,
-    scratch: Scratch,
-) -> None:
-    """Make scratch.rows [S, C, S'] of a box of planes [W, C, H']: across, then down, as Pillow."""
-    top, left, height, width = box
-    across, first, weights = _taps(width, size, cubic, scratch)
-    # In whole vectors: what is beyond the crop is not used.
-    low, count = (0, planes.shape[2]) if planes.shape[2] <= SHORT else (top, -(-height // 32) * 32)
-    source = planes[left : left + width, :, low : low + count]
-    blend(source, first, weights, across, scratch.tall, scratch.sums, flip)
-    words, turned = scratch.tall.view(np.uint64), scratch.wide.view(np.uint64)
-    for c in range(planes.shape[1]):
-        transpose(words[: (size + 7) // 8 * 8, c, : (top - low + height + 7) // 8], turned[:, c])
-    down, first, weights = _taps(height, size, cubic, scratch)
-    crop = scratch.wide[top - low : top - low + height]
-    blend(crop, first, weights, down, scratch.rows, scratch.sums, False)  # noqa: FBT003
-
-
-@compiled
-def _taps(
-    length: int,
-    size: int,
-    cubic: bool,  # noqa: FBT001
-    scratch: Scratch,
-) -> tuple[int, NDArray[np.int64], Weights]:
-    if length < len(scratch.known):
-        return scratch.known[length], scratch.known_first[length], scratch.known_weights[length]
-    most = taps(length, size, cubic, scratch.first, scratch.weights)
-    return most, scratch.first, scratch.weights
+def _up(length: int, step: int) -> int:
+    return -(-length // step) * step
 
 
 @compiled
 def _load(rows: Bytes, x: Pixels, size: int) -> None:
+    """Rows [S, C, S'] to planes x [C, S * S]."""
     n = np.uint64(size)
     for c in range(rows.shape[1]):
         for y in range(size):
@@ -188,6 +183,7 @@ def _load(rows: Bytes, x: Pixels, size: int) -> None:
 
 @compiled
 def _store(x: Pixels, rows: Bytes, size: int, grey: bool) -> None:  # noqa: FBT001
+    """The nearest levels of planes x [C, S * S], or of the first, in rows [S, C, S']."""
     n = np.uint64(size)
     for c in range(rows.shape[1]):
         source = 0 if grey else c
@@ -195,15 +191,6 @@ def _store(x: Pixels, rows: Bytes, size: int, grey: bool) -> None:  # noqa: FBT0
             at = np.uint64(y * size)
             for i in range(n):
                 rows[y, c, i] = np.uint8(np.int32(x[source, at + i] + np.float32(0.5)))
-
-
-@compiled
-def _blur(sigma: float, count: int, size: int, scratch: Scratch) -> None:
-    reach = min(blur.radius(sigma), size - 1)
-    blur.taps(sigma, reach, scratch.gauss)
-    for c in range(count):
-        plane = scratch.x[c]
-        blur.blur(plane, size, scratch.gauss, reach, scratch.before, scratch.after)
 
 
 @compiled
