@@ -16,7 +16,8 @@ Only torchvision is a dependency of manyviews; `pip install lightly albumentatio
 the other rows. solo-learn's pipeline is torchvision's with other defaults, and its package does
 not install beside a current torch (it pins 1.9.1), so it has no row.
 
-`--workers` times manyviews alone through its loader, with one worker process and with two.
+`--workers` times manyviews alone with one worker process and with two, and beside it a loop of
+additions with one and with two: what the machine grants to a second process at that moment.
 """
 
 import argparse
@@ -46,11 +47,13 @@ from torchvision.io import decode_jpeg
 from torchvision.transforms import InterpolationMode, v2
 
 from manyviews.data.decode import read
+from manyviews.data.workers import each
 from manyviews.views import normalise
 from manyviews.views.engine import Engine
 from manyviews.views.plan import Crops, Views
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_BATCHES = 24
 Stored = np.ndarray | Path
 Make = Callable[[Sequence[Stored]], object]
 
@@ -136,7 +139,9 @@ def stored_images(case: Case, folder: Path, jpegs: Path | None) -> list[Stored]:
     if not case.jpeg:
         return list(np.stack(pictures(case.images, 32, 32)))
     if jpegs:
-        found = sorted(path for path in jpegs.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+        found = sorted(
+            path for path in jpegs.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")
+        )
         return [found[i * len(found) // case.images] for i in range(case.images)]
     paths = [folder / f"{number}.jpg" for number in range(case.images)]
     for path, picture in zip(paths, pictures(case.images, 375, 500), strict=True):
@@ -199,9 +204,7 @@ def torchvision(case: Case) -> Make:
         return v2.Compose(steps)
 
     views = [view(*one) for one in case.views()]
-    return lambda images: [
-        [make(image) for make in views] for image in map(as_pillow, images)
-    ]
+    return lambda images: [[make(image) for make in views] for image in map(as_pillow, images)]
 
 
 def albumentations(case: Case) -> Make:
@@ -235,10 +238,7 @@ def albumentations(case: Case) -> Make:
     views = [view(*one) for one in case.views()]
 
     def make(images: Sequence[Stored]) -> object:
-        return [
-            [one(image=image)["image"] for one in views]
-            for image in map(pixels, images)
-        ]
+        return [[one(image=image)["image"] for one in views] for image in map(pixels, images)]
 
     return make
 
@@ -288,7 +288,9 @@ LIBRARIES: dict[str, Callable[[Case], Make]] = {
 }
 
 
-def measure(case: Case, names: Sequence[str], rounds: int, images: list[Stored]) -> dict[str, list[float]]:
+def measure(
+    case: Case, names: Sequence[str], rounds: int, images: list[Stored]
+) -> dict[str, list[float]]:
     """Library -> views per second in each round."""
     every = {name: LIBRARIES[name](case) for name in names if name != "decode" or case.jpeg}
     speeds: dict[str, list[float]] = {name: [] for name in every}
@@ -320,6 +322,50 @@ def rows(name: str, speeds: dict[str, list[float]]) -> list[dict[str, object]]:
     ]
 
 
+def spin(_: int) -> int:
+    """Work that needs a core and nothing else."""
+    return sum(range(10_000_000))
+
+
+def pulled(work: Callable[[int], object], count: int) -> float:
+    """Results per second of worker processes, once every worker runs."""
+    made = each(work, range(_BATCHES), workers=count)
+    for _ in range(2 * count):
+        next(made)
+    began = time.perf_counter()
+    left = sum(1 for _ in made)
+    return left / (time.perf_counter() - began)
+
+
+def workers(name: str, case: Case, rounds: int, images: list[Stored]) -> list[dict[str, object]]:
+    """Views of manyviews, uint8, from one and from two worker processes."""
+    engine = Engine(case.plan, channels=3, seed=0)
+
+    def batch(number: int) -> dict[str, torch.Tensor]:
+        pixels = [own_reader(stored) for stored in images]
+        views, _ = engine(pixels, np.arange(len(images)), number)
+        return {name: torch.from_numpy(view) for name, view in views.items()}
+
+    gains: dict[str, list[float]] = {"views": [], "spin": []}
+    speeds: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(rounds):
+        gains["spin"].append(pulled(spin, 2) / pulled(spin, 1))
+        for count in speeds:
+            speeds[count].append(len(case.views()) * len(images) * pulled(batch, count))
+        gains["views"].append(speeds[2][-1] / speeds[1][-1])
+    gain, most = (statistics.median(gains[kind]) for kind in ("views", "spin"))
+    print(f"{name:10} two workers make {gain:.2f}x the views of one (and add {most:.2f}x as fast)")
+    return [
+        {
+            "case": f"{name}-workers",
+            "library": f"manyviews, {count} worker{'s' if count > 1 else ''}",
+            "views_per_second": round(statistics.median(values), 1),
+            "ratio_to_lightly": None,
+        }
+        for count, values in speeds.items()
+    ]
+
+
 def main() -> None:
     warnings.filterwarnings("ignore")
     known = cases()
@@ -331,6 +377,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=list(known), default=list(known))
     parser.add_argument("--libraries", nargs="+", choices=installed, default=installed)
     parser.add_argument("--jpegs", type=Path, help="use the JPEG files of this folder")
+    parser.add_argument("--workers", action="store_true", help="time one and two workers instead")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -339,6 +386,9 @@ def main() -> None:
     for name in arguments.cases:
         with tempfile.TemporaryDirectory() as folder:
             images = stored_images(known[name], Path(folder), arguments.jpegs)
+            if arguments.workers:
+                found += workers(name, known[name], arguments.rounds, images)
+                continue
             speeds = measure(known[name], arguments.libraries, arguments.rounds, images)
         for row in rows(name, speeds):
             found.append(row)

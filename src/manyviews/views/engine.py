@@ -36,7 +36,9 @@ class Engine:
     """
 
     def __init__(self, views: Views, *, channels: int, seed: int) -> None:
-        """Check the plan.
+        """Check the plan, and have the machine code ready.
+
+        On a machine that has never made views that takes about 12 seconds, else less than one.
 
         Raises:
             UsageError: a number of the plan is out of its range, or there are no channels.
@@ -54,6 +56,8 @@ class Engine:
             for name, (family, crops) in plans.items()
             if crops.count
         }
+        # Compiled, or loaded, once here, before worker processes would each do it.
+        self(np.zeros((1, 1, 1, channels), dtype=np.uint8), np.zeros(1, dtype=np.int64), 0)
 
     def __call__(
         self, images: Images, index: Ints, epoch: int
