@@ -14,6 +14,8 @@ import manyviews
 from forks import fork, wait
 from manyviews import api, cli, probing, results, running
 from manyviews.core import Failure, UsageError
+from manyviews.diagnosis.alarms import Alarm
+from manyviews.files import read_lines
 from manyviews.recipes import saved
 from manyviews.training import launch
 
@@ -80,6 +82,18 @@ def test_only_rank_0_asks_whether_there_is_a_run_already(monkeypatch, tmp_path):
         running.refuse_second(tmp_path)
     monkeypatch.setattr(running.comm, "rank", lambda: 1)
     running.refuse_second(tmp_path)
+
+
+def test_alarms_from_before_the_training_stay_in_its_log(monkeypatch, pictures, tmp_path):
+    alarm = Alarm("shared_target", "a cause", "--advice", message="seen", light="bad")
+    monkeypatch.setattr(running.wiring, "check", lambda *_: [alarm])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"kind": "alarm", "of": "an earlier start"}\n')
+    trained = manyviews.train("simclr", data=str(pictures), out=tmp_path / "run", overrides=TINY)
+    assert trained.status == "done"
+    records = read_lines(tmp_path / "run" / "metrics.jsonl")
+    assert [r.get("name") for r in records if r["kind"] == "alarm"] == ["shared_target"]
+    assert "seen" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_ranks_agree_on_the_name_of_a_new_run(monkeypatch, tmp_path):

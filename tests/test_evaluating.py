@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 
 import manyviews
-from manyviews import evaluating, subjects
+from manyviews import probing, subjects
 from manyviews.core import Failure, UsageError
+from manyviews.evaluating import Robustness
+from manyviews.evaluation.recipe import FineTune
 
 torch.set_num_threads(1)
 
@@ -59,7 +61,7 @@ def test_another_projects_checkpoint_goes_through_the_same_protocol(checkpoint, 
 
 def test_features_are_computed_once(checkpoint, labelled, monkeypatch):
     first = other(checkpoint, labelled).to_json()
-    monkeypatch.setattr(evaluating.probing, "extract", None)
+    monkeypatch.setattr(probing, "extract", None)
     second = other(checkpoint, labelled).to_json()
     for said in (first, second):
         for result in (said["results"]["knn"], *said["results"]["knn"].pop("beside").values()):
@@ -110,6 +112,14 @@ def test_transfer_learns_on_one_data_set_and_is_tested_on_another(checkpoint, la
         other(checkpoint, turned, train_data=str(labelled))
 
 
+def test_a_class_that_is_only_tested_is_named(checkpoint, labelled, tmp_path):
+    rows = [f"{labelled}/{name}/{i}.png,{name},train" for name in ("dark", "light") for i in (0, 1)]
+    rows.append(f"{labelled}/dark/5.png,dusk,test")
+    (tmp_path / "l.csv").write_text("\n".join(["path,label,split", *rows]))
+    with pytest.raises(UsageError, match=r"tests 1 classes that no training image has .*'dusk'"):
+        other(checkpoint, tmp_path / "l.csv")
+
+
 def test_timms_own_weights_are_taken_by_name(labelled, monkeypatch):
     made = timm.create_model("resnet10t", num_classes=0)
     real = timm.create_model
@@ -135,6 +145,23 @@ def test_weights_that_cannot_be_had_are_one_line(monkeypatch):
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(Failure, match=r"cannot get the weights of resnet10t \(no network\)\. Give"):
         subjects.open_subject("timm:resnet10t")
+
+
+def test_protocols_that_need_images_go_through_the_same_verb(checkpoint, labelled):
+    found = other(
+        checkpoint,
+        labelled,
+        protocol=["knn", "robustness", "finetune"],
+        robustness=Robustness(corruptions=("brightness",), severities=(1,)),
+        finetune=FineTune(epochs=1, batch_size=8, blocks=1),
+    ).found
+    knn, spoilt, tuned = found
+    assert spoilt.result.protocol == "robustness"
+    assert set(spoilt.beside) == {"raw pixels", "centred pixels", "untrained encoder"}
+    for title, result in spoilt.beside.items():
+        assert result.measures["clean_accuracy"] == knn.beside[title].measures["accuracy"]
+    assert tuned.result.protocol == "finetune"
+    assert set(tuned.beside) == {"untrained encoder"}  # pixels have no weights to tune
 
 
 @pytest.mark.parametrize(
@@ -184,3 +211,5 @@ def test_rows_that_are_not_the_datas_are_refused(tmp_path):
         )
     with pytest.raises(UsageError, match="--image-size 3 is for encoders"):
         manyviews.evaluate(tmp_path / "f.npy", data="builtin:fashion", image_size=3)
+    with pytest.raises(UsageError, match="--protocol finetune is for encoders"):
+        manyviews.evaluate(tmp_path / "f.npy", data="builtin:fashion", protocol="finetune")

@@ -32,7 +32,12 @@ MAY_IMPORT = {
 """Other rooms than itself. A file beside them (cli, api, ...) puts all together: it may import
 anything, and since no set here names it, no room may import it."""
 ONLY = {
-    ("evaluation", "views"): {"manyviews.views", "manyviews.views.plain"},
+    ("evaluation", "views"): {
+        "manyviews.views",
+        "manyviews.views.plain",
+        "manyviews.views.engine",  # crops of labelled images, for fine-tuning
+        "manyviews.views.plan",
+    },
     ("recipes", "evaluation"): {"manyviews.evaluation.config"},
 }
 """Where a room may look at a part of another only. Labels are read in `evaluation` alone."""
@@ -124,7 +129,9 @@ def test_methods_do_not_wait_for_slow_imports():
     [
         ("training.loop", "from manyviews.methods.mae import MAE", 1),
         ("training.loop", "def f():\n    from manyviews import methods", 1),
-        ("evaluation.knn", "from manyviews.views.engine import Engine", 1),
+        ("evaluation.knn", "from manyviews.views.draw import draw", 1),
+        ("evaluation.finetune", "from manyviews.training.optim import build", 1),
+        ("evaluation.finetune", "from manyviews.encoders import build", 1),
         ("evaluation.knn", "from manyviews.views.plain import Plain", 0),
         ("data.loader", "from manyviews.evaluation.labelled import open_labelled", 1),
         ("encoders.vit", "from manyviews.parts.heads import mlp", 1),

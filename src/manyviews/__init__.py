@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from manyviews.api import (
+        compare,
         demo,
         diagnose,
         doctor,
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
         export,
         listing,
         load,
+        pack,
         report,
         resume,
         train,
     )
 
 __all__ = [
+    "compare",
     "demo",
     "diagnose",
     "doctor",
@@ -32,6 +35,7 @@ __all__ = [
     "export",
     "listing",
     "load",
+    "pack",
     "report",
     "resume",
     "train",

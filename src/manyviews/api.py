@@ -13,22 +13,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from manyviews import encoders, exporting, probing, reporting, results
+from manyviews import benching, encoders, exporting, handover, probing, reporting, results
 from manyviews.assemble import assemble, cores, embedder, readers, resolve
 from manyviews.bars import bar
+from manyviews.comparing import compare
 from manyviews.config import nearest, override
 from manyviews.core import UsageError
 from manyviews.data import doctor as doctoring
 from manyviews.data.sources import open_source
 from manyviews.data.survey import survey
 from manyviews.diagnosing import diagnose
-from manyviews.evaluating import MAX_PIXELS, evaluate
+from manyviews.evaluating import IMAGE_PROTOCOLS, MAX_PIXELS, evaluate
 from manyviews.evaluation import baselines, features
 from manyviews.evaluation import embed as embedding
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.methods import catalog
+from manyviews.packing import pack
 from manyviews.recipes import RECIPES, one_duration
 from manyviews.recipes.run import AnyRun, Facts
+from manyviews.reports import maps
 from manyviews.running import (
     refuse_second,
     run_in,
@@ -40,6 +43,7 @@ from manyviews.subjects import encoder_file, open_subject
 from manyviews.training import checkpoint, launch
 
 __all__ = [
+    "compare",
     "demo",
     "diagnose",
     "doctor",
@@ -50,6 +54,7 @@ __all__ = [
     "facts",
     "listing",
     "load",
+    "pack",
     "report",
     "resume",
     "train",
@@ -183,9 +188,13 @@ def embed(
     encoder: str = "",
     image_size: int = 0,
     batch_size: int = 256,
+    map: maps.Kind = "pca",  # noqa: A002, RUF100
+    thumbnails: int = 0,
     max_pixels: int = MAX_PIXELS,
 ) -> results.Written:
     """Write the features of every image, with its name, to .parquet or .npy.
+
+    A .parquet also has each image's place on a map (x, y) and its absolute path (file).
 
     Args:
         run: a run directory, an encoder.safetensors, `timm:NAME`, or with `encoder` the checkpoint
@@ -196,8 +205,11 @@ def embed(
         encoder: timm's name of the architecture of a checkpoint.
         image_size: side in pixels for timm models and checkpoints; 0 takes their own.
         batch_size: images at a time.
+        map: of x and y: pca; umap or pacmap where `manyviews[maps]` is installed.
+        thumbnails: also write pictures of this longer side in pixels (image); 0 for none.
         max_pixels: larger images are unreadable.
     """
+    _one_of("map", map, ["pca", "umap", "pacmap"])
     if Path(out).suffix not in (".parquet", ".npy"):
         raise UsageError(f"--out {out} should end in .parquet or .npy.")
     _one_of("level", level, ["image", "patch"])
@@ -215,8 +227,11 @@ def embed(
             workers=readers(source),
         )
     names = [source.name(i) for i in found.index.tolist()]
-    paths = embedding.write(Path(out), names, found.features, index=found.index)
-    shape = " x ".join(map(str, found.features.shape))
+    more = {}
+    if Path(out).suffix == ".parquet":
+        more = handover.columns(found, source, how=map, thumbnails=thumbnails)
+    paths = embedding.write(Path(out), names, found.features, index=found.index, columns=more)
+    shape = " x ".join(str(n) for n in found.features.shape)
     notes = [f"{shape} float32"] + [f"beside it: {p}" for p in paths[1:]]
     if found.bad:
         notes.append(f"{len(found.bad)} unreadable images are left out")
@@ -224,16 +239,30 @@ def embed(
 
 
 def doctor(
-    data: str, *, channels: int = 0, max_pixels: int = MAX_PIXELS, sample: int = 0
-) -> results.Diagnosis:
+    data: str,
+    recipe: str = "simclr",
+    *,
+    channels: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    sample: int = 0,
+    bench: bool = False,
+) -> results.Diagnosis | benching.Bench:
     """Look at DATA before training: what is unreadable, how large, how alike; what to train.
 
     Args:
         data: as for `train`.
+        recipe: what to measure or to recommend.
         channels: as for `facts`.
         max_pixels: as for `facts`.
         sample: examine only this many images, evenly spread; 0 examines all.
+        bench: instead measure, in less than a minute, what bounds training here.
     """
+    if recipe not in RECIPES:
+        raise UsageError(f"no recipe '{recipe}'. {nearest(recipe, list(RECIPES))}")
+    if bench:
+        seen = facts(data, channels=channels, max_pixels=max_pixels)
+        run = override(RECIPES[recipe](seen), {"data.max_pixels": max_pixels})
+        return benching.bench(run)
     examine = partial(doctoring.doctor, data, max_pixels=max_pixels, sample=sample)
     try:
         seen = facts(data, channels=channels, max_pixels=max_pixels)
@@ -242,20 +271,30 @@ def doctor(
         found = examine(channels=channels or 3)
         return results.Diagnosis(report=found, advice=["too few readable images to train on"])
     found = examine(channels=seen.channels)
-    run = RECIPES["simclr"](seen)
+    run = RECIPES[recipe](seen)
     flag = f" --data.channels {channels}" if channels else ""
     return results.Diagnosis(
         report=found,
         advice=[
-            f"train: manyviews train simclr --data {shlex.quote(data)}{flag}",
+            f"train: manyviews train {recipe} --data {shlex.quote(data)}{flag}",
             f"that takes {run.encoder.name} at {run.views.global_.size} px, batch "
             f"{run.data.batch_size}, on {seen.device}",
         ],
     )
 
 
-def report(run: str | Path) -> results.Written:
-    """Write RUN/report.html again, from the run's newest checkpoint."""
+def report(
+    run: str | Path,
+    *,
+    map: maps.Kind = "pca",  # noqa: A002, RUF100
+) -> results.Written:
+    """Write RUN/report.html again, from the run's newest checkpoint.
+
+    Args:
+        run: the run directory.
+        map: pca; umap or pacmap where `manyviews[maps]` is installed.
+    """
+    _one_of("map", map, ["pca", "umap", "pacmap"])
     directory = Path(run)
     settings = saved_run(directory)
     run_text(directory / "began.json", directory)
@@ -264,7 +303,7 @@ def report(run: str | Path) -> results.Written:
     if newest is None:
         raise UsageError(f"{directory} has no checkpoint yet. Train it first.")
     checkpoint.load(newest, method=assembly.method)
-    page = reporting.write(assembly, directory)
+    page = reporting.write(assembly, directory, how=map)
     return results.Written(path=page)
 
 
@@ -297,7 +336,8 @@ def listing(
     """Names, each with a line about it."""
     _one_of("what", what, ["recipes", "methods", "encoders", "protocols"])
     if what == "protocols":
-        return results.Listed(items={n: _first_line(p) for n, p in PROTOCOLS.items()})
+        items = {n: _first_line(p) for n, p in PROTOCOLS.items()}
+        return results.Listed(items=items | IMAGE_PROTOCOLS)
     if what == "encoders":
         return results.Listed(items=dict.fromkeys(encoders.names(), ""))
     if what == "methods":

@@ -3,14 +3,15 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from manyviews import comm, encoders
 from manyviews.core import Batch, Encoder, Method, UsageError
-from manyviews.data import loader, workers
+from manyviews.data import loader, waiting, workers
+from manyviews.data.ahead import ahead
 from manyviews.data.decode import Pixels, Unreadable
 from manyviews.data.order import Order
 from manyviews.data.quarantine import Quarantine
@@ -35,6 +36,7 @@ class Assembly:
         method: on `device`, in train mode.
         steps_per_epoch: optimiser steps.
         device: where the method lives.
+        spent: what making batches took so far.
     """
 
     run: AnyRun
@@ -44,6 +46,7 @@ class Assembly:
     method: Method
     steps_per_epoch: int
     device: torch.device
+    spent: loader.Spent = field(default_factory=loader.Spent)
 
     def batches(
         self, quarantine: Quarantine | None = None, *, processes: int | None = None
@@ -70,11 +73,21 @@ class Assembly:
                 on_bad=(lambda _: None) if quarantine is None else quarantine.add,
                 rank=comm.rank(),
                 world=comm.world_size(),
+                spent=self.spent,
             )
-            for step in raws:
-                yield [self.to_batch(raw) for raw in step]
+            yield from ahead(
+                raws,
+                lambda step: [self.to_batch(raw) for raw in step],
+                tensors=_tensors,
+                device=self.device,
+            )
 
         return between
+
+    def why_waiting(self) -> str:
+        """What to do where training waits for data."""
+        number = workers.count(self.run.data.workers, in_memory=self.source.array is not None)
+        return waiting.why(self.source, self.spent, workers=number)
 
     def to_batch(self, raw: loader.Raw) -> Batch:
         """Move a raw micro-batch to the device and normalise its pixels there."""
@@ -85,7 +98,7 @@ class Assembly:
             for name, pixels in raw.views.items()
         }
         cues = {name: cue.to(self.device, non_blocking=True) for name, cue in raw.cues.items()}
-        return Batch(views, raw.index.to(self.device), cues)
+        return Batch(views, raw.index.to(self.device, non_blocking=True), cues)
 
     def embed_all(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass over the data without gradient: (index [B], embedding [B, D])."""
@@ -97,6 +110,14 @@ class Assembly:
             if read:
                 where, images = zip(*read, strict=True)
                 yield torch.tensor(where), embed(self.plain(images).to(self.device))
+
+
+def _tensors(step: Sequence[Batch]) -> list[Tensor]:
+    return [
+        tensor
+        for batch in step
+        for tensor in (*batch.views.values(), *batch.cues.values(), batch.index)
+    ]
 
 
 def assemble(run: AnyRun) -> Assembly:

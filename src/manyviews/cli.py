@@ -17,12 +17,14 @@ from manyviews import __version__
 
 VERBS = {
     "demo": "built-in images: train, evaluate, report; minutes on a laptop",
-    "doctor": "what is in DATA, what is wrong with it, what to train on it",
+    "doctor": "DATA: what is in it and wrong with it; --bench: what bounds this machine",
+    "pack": "DATA OUT: copy DATA once, resized, into few large files that read faster",
     "train": "RECIPE --data DATA --out RUN [--dotted.override value ...]",
     "resume": "RUN: go on where an interrupted run stopped",
     "embed": "RUN --data DATA --out FILE (.parquet or .npy)",
     "evaluate": "RUN --data LABELLED --protocol knn|linear|lowshot|finetune|...",
     "diagnose": "RUN: what can be said without labels, and a verdict",
+    "compare": "RUN RUN ...: measures side by side, with intervals; --data LABELLED",
     "report": "RUN: write RUN/report.html, one offline page",
     "export": "RUN --format timm|safetensors|onnx --out FILE",
     "list": "recipes|methods|encoders|protocols",
@@ -53,7 +55,8 @@ def _overview() -> str:
         "Learn features from unlabelled images, see whether it worked, keep the encoder.\n\n"
         f"{verbs}\n\n"
         "DATA: a folder (searched recursively), a text file of paths, fashion-mnist:DIR,\n"
-        "builtin:fashion. LABELLED: a folder of class folders or a CSV of path,label.\n"
+        "builtin:fashion, or what `pack` wrote. LABELLED: a folder of class folders or a CSV of\n"
+        "path,label.\n"
         "`manyviews VERB --help` shows a verb's options. Results take --json."
     )
 

@@ -84,23 +84,74 @@ def _doctor(args: list[str]) -> int:
 
     def doctor(
         data: tyro.conf.Positional[str],
+        recipe: tyro.conf.Positional[str] = "simclr",
+        bench: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,  # noqa: FBT002, RUF100
         channels: int = 0,
         max_pixels: int = 200_000_000,
         sample: int = 0,
     ) -> Any:
         """Look at DATA: unreadable files, sizes, channels, duplicates, mean and std.
 
+        With --bench: what bounds training on this machine, and what to change.
+
         Args:
             data: a folder, a text file of paths, fashion-mnist:DIR or builtin:fashion.
+            recipe: what to recommend, or to measure.
+            bench: measure decoding, views, copies and steps, in less than a minute.
             channels: bring images to this many; 0 takes what most have.
             max_pixels: larger images are refused from their header.
             sample: examine only this many images, evenly spread; 0 examines all.
         """
         from manyviews import api
 
-        return lambda: api.doctor(data, channels=channels, max_pixels=max_pixels, sample=sample)
+        return lambda: api.doctor(
+            data, recipe, channels=channels, max_pixels=max_pixels, sample=sample, bench=bench
+        )
 
     return verb(doctor, args, prog="manyviews doctor [--json]")
+
+
+def _pack(args: list[str]) -> int:
+    import tyro
+
+    def pack(
+        data: tyro.conf.Positional[str],
+        out: tyro.conf.Positional[Path],
+        size: int = 256,
+        format: Literal["jpeg", "uint8"] = "jpeg",  # noqa: A002, RUF100
+        quality: int = 90,
+        channels: int = 0,
+        max_pixels: int = 200_000_000,
+        workers: int = -1,
+    ) -> Any:
+        """Copy DATA once, resized, into few large files with checksums; OUT is then a DATA.
+
+        Interrupted, the same command goes on where it stopped.
+
+        Args:
+            data: a folder, a text file of paths, fashion-mnist:DIR or builtin:fashion.
+            out: the folder to make.
+            size: the shorter side of larger images becomes so many pixels; none is enlarged.
+            format: JPEG files, or uint8 pixels, larger and with nothing to decode.
+            quality: of JPEG, 1 to 100.
+            channels: bring images to this many; 0 takes what most have.
+            max_pixels: larger images are refused from their header.
+            workers: decoding processes; -1 takes a core each.
+        """
+        from manyviews import api
+
+        return lambda: api.pack(
+            data,
+            out,
+            size=size,
+            format=format,
+            quality=quality,
+            channels=channels,
+            max_pixels=max_pixels,
+            workers=workers,
+        )
+
+    return verb(pack, args, prog="manyviews pack [--json]")
 
 
 def _resume(args: list[str]) -> int:
@@ -134,6 +185,8 @@ def _embed(args: list[str]) -> int:
         encoder: str = "",
         image_size: int = 0,
         batch_size: int = 256,
+        map: Literal["pca", "umap", "pacmap"] = "pca",  # noqa: A002, RUF100
+        thumbnails: int = 0,
     ) -> Any:
         """Write the features of every image, with its name.
 
@@ -146,6 +199,8 @@ def _embed(args: list[str]) -> int:
             encoder: timm's name of the architecture of a checkpoint.
             image_size: side in pixels for timm models and checkpoints; 0 takes their own.
             batch_size: images at a time.
+            map: of the columns x and y; umap and pacmap come with manyviews[maps].
+            thumbnails: longer side in pixels of the column image; 0 for none.
         """
         from manyviews import api
 
@@ -157,6 +212,8 @@ def _embed(args: list[str]) -> int:
             encoder=encoder,
             image_size=image_size,
             batch_size=batch_size,
+            map=map,
+            thumbnails=thumbnails,
         )
 
     return verb(embed, args, prog="manyviews embed [--json]")
@@ -164,6 +221,11 @@ def _embed(args: list[str]) -> int:
 
 def _evaluate(args: list[str]) -> int:
     import tyro
+
+    from manyviews.evaluating import Robustness
+    from manyviews.evaluation.recipe import FineTune
+
+    finetune_, robustness_ = FineTune(), Robustness()
 
     def evaluate(
         run: tyro.conf.Positional[str],
@@ -175,6 +237,8 @@ def _evaluate(args: list[str]) -> int:
         test_features: str = "",
         batch_size: int = 256,
         baselines: bool = True,  # noqa: FBT001, FBT002, RUF100 - becomes a flag
+        finetune: FineTune = finetune_,
+        robustness: Robustness = robustness_,
     ) -> Any:
         """Measure features with labels, which training never saw, beside raw pixels.
 
@@ -190,6 +254,8 @@ def _evaluate(args: list[str]) -> int:
             test_features: where RUN is a .npy of the training part: the .npy of the test part.
             batch_size: images at a time.
             baselines: also measure raw pixels, centred pixels and the untrained encoder.
+            finetune: how the protocol finetune trains.
+            robustness: what the protocol robustness tries.
         """
         from manyviews import api
 
@@ -203,6 +269,8 @@ def _evaluate(args: list[str]) -> int:
             test_features=test_features or None,
             batch_size=batch_size,
             baselines=baselines,
+            finetune=finetune,
+            robustness=robustness,
         )
 
     return verb(evaluate, args, prog="manyviews evaluate [--json]")
@@ -250,18 +318,46 @@ def _diagnose(args: list[str]) -> int:
     return verb(diagnose, args, prog="manyviews diagnose [--json]")
 
 
+def _compare(args: list[str]) -> int:
+    import tyro
+
+    def compare(
+        runs: tyro.conf.Positional[tuple[str, ...]],
+        data: str = "",
+        out: str = "",
+        anyway: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,  # noqa: FBT002
+    ) -> Any:
+        """Put runs side by side: invariance, grouping, entropy, rank, accuracy, cost.
+
+        Args:
+            runs: run directories.
+            data: labelled data; protocols that a run lacks on it are measured.
+            out: a directory for compare.md, compare.json and compare.html, or one such file.
+            anyway: compare although data or budget differ, and say what does.
+        """
+        from manyviews import api
+
+        return lambda: api.compare(runs, data=data, out=out, anyway=anyway)
+
+    return verb(compare, args, prog="manyviews compare [--json]")
+
+
 def _report(args: list[str]) -> int:
     import tyro
 
-    def report(run: tyro.conf.Positional[Path]) -> Any:
+    def report(
+        run: tyro.conf.Positional[Path],
+        map: Literal["pca", "umap", "pacmap"] = "pca",  # noqa: A002, RUF100
+    ) -> Any:
         """Write RUN/report.html, one page that works offline.
 
         Args:
             run: the run directory.
+            map: how features become points; umap and pacmap come with manyviews[maps].
         """
         from manyviews import api
 
-        return lambda: api.report(run)
+        return lambda: api.report(run, map=map)
 
     return verb(report, args, prog="manyviews report [--json]")
 
@@ -309,11 +405,13 @@ def _list(args: list[str]) -> int:
 HANDLERS: dict[str, Callable[[list[str]], int]] = {
     "demo": _demo,
     "doctor": _doctor,
+    "pack": _pack,
     "train": _train,
     "resume": _resume,
     "embed": _embed,
     "evaluate": _evaluate,
     "diagnose": _diagnose,
+    "compare": _compare,
     "report": _report,
     "export": _export,
     "list": _list,

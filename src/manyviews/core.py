@@ -3,7 +3,7 @@
 This file imports nothing of ours, so any room may import it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -124,6 +124,14 @@ class Encoder(nn.Module):
 
     dim: int
     num_tokens: int
+
+    def many(self, images: Sequence[Tensor]) -> list[Features]:
+        """What the encoder makes of images of several sizes, [B_i, C, H_i, W_i] each.
+
+        The same numbers as one call for each; an encoder that can do it with less work overrides
+        this.
+        """
+        return [self(x) for x in images]
 
     if TYPE_CHECKING:
 

@@ -374,7 +374,7 @@ def _measure(plain: Tensor, views: Tensor, *, clusters: int) -> dict[str, float]
         "reconstruction": lambda: er.reconstruction,
         "er_bound": lambda: er.bound,
         "cluster_stability": lambda: grouping.stability(plain, clusters=clusters),
-        "cluster_consistency": lambda: grouping.consistency(a, b, clusters=clusters).share,
+        "cluster_consistency": lambda: grouping.consistency(a, b, clusters=clusters).above_chance,
     }
     found: dict[str, float] = {}
     for name, compute in tried.items():
@@ -466,6 +466,7 @@ def _checkpoints(
             "alignment": uniformity.alignment(views[:, 0], views[:, 1]),
             "uniformity": uniformity.uniformity(plain),
             "cosine": uniformity.mean_cosine(plain),
+            "width": float(plain.shape[1]),
         }
         if before is not None:
             numbers["graph_stability"] = graph_stability(before, plain, k=min(20, len(plain) - 1))

@@ -151,8 +151,22 @@ def open_probe(
     train, test = part(train_spec or spec, "train"), part(spec, "test")
     if train_spec:
         test = _renumbered(test, train, spec=spec, train_spec=train_spec)
+    _check_classes(train, test, spec)
     protocols = ("knn", "linear") if linear else ("knn",)
     return LabelledProbe(train, test, plain, device=device, protocols=protocols)
+
+
+def _check_classes(train: Labelled, test: Labelled, spec: str) -> None:
+    """Refuse a test class without training examples, by its name."""
+    if train.several:
+        return
+    unseen = sorted(set(test.labels.tolist()) - set(train.labels.tolist()))
+    if unseen:
+        raise UsageError(
+            f"{spec} tests {len(unseen)} classes that no training image has (first: "
+            f"{test.classes[unseen[0]]!r}). Move images of them to the training part, or leave "
+            "them out."
+        )
 
 
 def _renumbered(test: Labelled, train: Labelled, *, spec: str, train_spec: str) -> Labelled:
@@ -168,4 +182,9 @@ def _renumbered(test: Labelled, train: Labelled, *, spec: str, train_spec: str) 
             f"{train_spec} (first: {unknown[0]!r}). Name them alike, or leave out --train-data."
         )
     number = torch.tensor([train.classes.index(name) for name in test.classes])
-    return replace(test, labels=number[test.labels], classes=train.classes)
+    if test.several:
+        labels = test.labels.new_zeros(len(test), len(train.classes))
+        labels[:, number] = test.labels
+    else:
+        labels = number[test.labels]
+    return replace(test, labels=labels, classes=train.classes)

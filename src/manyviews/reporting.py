@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyviews.assemble import Assembly, embedder, read_many
-from manyviews.core import Batch, Encoder
+from manyviews.core import Batch, Encoder, Unsupported
 from manyviews.data.loader import Raw
 from manyviews.diagnosis import spectrum
 from manyviews.diagnosis.verdict import Verdict, verdict
 from manyviews.encoders.vit import ViT, attention
 from manyviews.files import atomic, read_lines
 from manyviews.reports.content import Content, Embedded, Strip
+from manyviews.reports.figures import attention_heads
+from manyviews.reports.maps import Kind
 from manyviews.reports.page import render
-from manyviews.reports.pictures import Pixels, heat, principal_colours
+from manyviews.reports.pictures import Pixels, principal_colours
+from manyviews.training import checkpoint
 
 SAMPLE = 1000
 """Images that are embedded for the spectrum, the map and the gallery."""
@@ -39,17 +42,24 @@ class Reconstructs(Protocol):
         ...
 
 
-def write(assembly: Assembly, directory: Path) -> Path:
-    """Write `report.html` of a run whose method is at its last checkpoint."""
+def write(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Path:
+    """Write `report.html` of a run whose method is at its last checkpoint.
+
+    Args:
+        assembly: the run.
+        directory: where it lies.
+        how: features become points of the map.
+    """
     page = directory / "report.html"
-    text = render(gather(assembly, directory))
+    text = render(gather(assembly, directory, how=how))
     with atomic(page) as draft:
         draft.write_text(text, encoding="utf-8")
     return page
 
 
-def gather(assembly: Assembly, directory: Path) -> Content:
+def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content:
     """Everything that the page shows."""
+    diagnosis, diagnosed = _diagnosis(directory)
     records = read_lines(directory / "metrics.jsonl")
     embedded = _embed(assembly)
     values = spectrum.singular_values(torch.from_numpy(embedded.features))
@@ -67,6 +77,9 @@ def gather(assembly: Assembly, directory: Path) -> Content:
         spectrum=values.tolist(),
         views=_views(assembly),
         insight=_insight(assembly),
+        diagnosis=diagnosis,
+        diagnosed=diagnosed,
+        map=how,
         alarms=alarms,
         quarantine=read_lines(directory / "quarantine.jsonl"),
         command=json.loads((directory / "began.json").read_text(encoding="utf-8"))["command"],
@@ -74,6 +87,18 @@ def gather(assembly: Assembly, directory: Path) -> Content:
         versions={p: importlib.metadata.version(p) for p in PACKAGES}
         | {"Python": platform.python_version()},
     )
+
+
+def _diagnosis(directory: Path) -> tuple[dict[str, Any], int]:
+    """diagnosis.json, and the step that it saw where that is not the newest."""
+    try:
+        found = json.loads((directory / "diagnosis.json").read_text(encoding="utf-8"))
+        seen = max((int(step) for step in found["checkpoints"]), default=0)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}, 0
+    newest = checkpoint.latest(directory / "checkpoints")
+    old = newest is not None and seen and seen != checkpoint.step_of(newest)
+    return found, seen if old else 0
 
 
 def _embed(assembly: Assembly) -> Embedded:
@@ -115,7 +140,8 @@ def _figures(
         if "metric" in result:
             figures[f"{result['protocol']}, {result['metric']}"] = f"{result['value']:.3f}"
     if train:
-        figures["loss, at last"] = f"{train[-1]['loss']:.4f}"
+        if train[-1].get("loss") is not None:  # null where it was not finite
+            figures["loss, at last"] = f"{train[-1]['loss']:.4f}"
         figures["steps"] = f"{train[-1]['step']:,}"
         if train[-1].get("images_per_second"):
             figures["images/s"] = f"{train[-1]['images_per_second']:,.0f}"
@@ -174,8 +200,8 @@ def _insight(assembly: Assembly) -> dict[str, Sequence[Strip]]:
         if isinstance(method, Reconstructs):
             found["Reconstructions"] = _reconstructions(assembly, method)
         if isinstance(method.encoder, ViT):
-            found["What patches have in common, and where the class token looks"] = _patches(
-                assembly, method.encoder
+            found["What patches have in common, and where each head of the class token looks"] = (
+                _patches(assembly, method.encoder)
             )
     method.train(was_training)
     return found
@@ -206,13 +232,16 @@ def _patches(assembly: Assembly, encoder: ViT) -> list[Strip]:
     tokens = encoder(images).tokens.float().cpu().numpy()
     side = int(tokens.shape[1] ** 0.5)
     colours = principal_colours(tokens.reshape(len(tokens), side, side, -1))
-    looks = attention(cast("Encoder", encoder), images).float().mean(1).cpu().numpy()
+    try:
+        looks = attention(cast("Encoder", encoder), images).float().cpu().numpy()
+    except Unsupported:  # no class token
+        looks = np.zeros((len(seen), 0, tokens.shape[1]))
     return [
         Strip(
-            pictures=[image, _enlarge(colour, image), heat(image, look.reshape(side, side))],
-            captions=["image", "patches", "attention"],
+            pictures=[image, _enlarge(colour, image), *attention_heads(image, heads)],
+            captions=["image", "patches", *(f"head {i + 1}" for i in range(len(heads)))],
         )
-        for image, colour, look in zip(seen, colours, looks, strict=True)
+        for image, colour, heads in zip(seen, colours, looks, strict=True)
     ]
 
 

@@ -28,6 +28,8 @@ class Trained:
         unreadable: files that could not be read (see quarantine.jsonl).
         evaluation: name -> value of the last labelled probe, if there was one.
         alarms: one line for each alarm that was raised.
+        peak_memory: bytes of the first training process, on its GPU where it had one; data workers
+            are not in it.
     """
 
     status: Literal["done", "interrupted", "collapsed"]
@@ -40,6 +42,7 @@ class Trained:
     unreadable: int
     evaluation: dict[str, float] = field(default_factory=dict[str, float])
     alarms: list[str] = field(default_factory=list[str])
+    peak_memory: int | None = None
 
     def lines(self) -> list[str]:
         """For people."""

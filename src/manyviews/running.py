@@ -3,11 +3,12 @@
 import datetime
 import json
 import logging
+import resource
 import shlex
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> results.Trai
         opened = stack.enter_context(RunDirectory(directory))
         if not resume:
             refuse_second(directory)
+            opened.cut_metrics(0)  # of a start that did not come to its first checkpoint
         assembly = assemble(run)
         quarantine = Quarantine(directory / "quarantine.jsonl")
         if not resume:
@@ -63,6 +65,7 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> results.Trai
                 probe=probe,
                 probe_every=run.probe.every,
                 embed_all=assembly.embed_all,
+                why_waiting=assembly.why_waiting,
                 resume=resume,
             )
         )
@@ -76,7 +79,10 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> results.Trai
             skipped=outcome.skipped,
             unreadable=len(quarantine),
             alarms=watch.said,
+            peak_memory=_peak_memory(assembly.device),
         )
+        if comm.rank() == 0:
+            _note_outcome(result, directory)
         if outcome.status == "interrupted" or comm.rank() > 0:
             return result
         return replace(result, evaluation=_leave_behind(assembly, probe, directory))
@@ -107,6 +113,22 @@ def _leave_behind(
             f"is mended, `manyviews resume {shlex.quote(str(directory))}` does the rest."
         ) from error
     return evaluation
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: of this process, on its GPU where it trains on one."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _note_outcome(result: results.Trained, directory: Path) -> None:
+    """Write RUN/outcome.json, which `compare` reads; it is no reason to fail."""
+    try:
+        write_json(directory / "outcome.json", asdict(result) | {"run": str(directory)})
+    except Failure as failure:
+        log.warning("%s", failure)
 
 
 def _begin(assembly: Assembly, directory: Path) -> None:

@@ -294,14 +294,91 @@ def test_small_shared_memory_is_not_used(tmp_path: Path, monkeypatch: pytest.Mon
     packet = make(0)
     assert isinstance(packet.views["global"], torch.Tensor)
     size = sum(v.nbytes for v in (packet.views["global"], packet.cues["place"]))
-    for free, shared in ((4 * size, False), (4 * size + 1, True)):
+    for free, shared in ((8 * size, False), (8 * size + 1, True)):
         usage.free = free
         monkeypatch.setattr(loader.shutil, "disk_usage", lambda path: usage)
         packet = make(0)
         assert isinstance(packet.views["global"], torch.Tensor) == shared
         assert isinstance(packet.index, torch.Tensor) == shared
-    usage.free = 0
-    assert same(list(stream(source, 0, 3, workers=1)), list(stream(source, 0, 3)))
+
+
+def test_where_shared_memory_is_small_batches_go_through_a_pipe_and_that_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = folder(tmp_path)
+    monkeypatch.setattr(loader.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 0}))
+    piped = list(stream(source, 0, 3, workers=1))
+    [said] = [record.getMessage() for record in caplog.records]
+    assert "has no room for the batches of 1 workers" in said
+    assert "--shm-size" in said
+    monkeypatch.undo()
+    caplog.clear()
+    assert same(piped, list(stream(source, 0, 3)))
+    assert same(piped, list(stream(source, 0, 3, workers=1)))
+    assert not caplog.records
+
+
+def test_the_time_of_reading_and_of_making_views_is_told_apart(tmp_path: Path) -> None:
+    source, slow = folder(tmp_path), loader.Spent()
+    real = source.read
+
+    def read(index: int) -> np.ndarray:
+        time.sleep(0.01)
+        return real(index)
+
+    source.read = read  # type: ignore[method-assign]
+    list(stream(source, 0, 1, spent=slow))
+    assert slow.reading > 0.12 > slow.making > 0
+
+    def engine_slow(*arguments: Any) -> tuple[dict, dict]:
+        time.sleep(0.1)
+        return engine(*arguments)
+
+    source.read, slow = real, loader.Spent()  # type: ignore[method-assign]
+    list(stream(source, 0, 1, spent=slow, engine=engine_slow))
+    assert slow.making > 0.2 > slow.reading > 0
+
+
+def test_memory_is_pinned_where_there_is_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    real = workers.DataLoader
+
+    def recording(*arguments: Any, **options: Any) -> Any:
+        asked.append(options["pin_memory"])
+        return real(*arguments, **options | {"pin_memory": False})
+
+    monkeypatch.setattr(workers, "DataLoader", recording)
+    source = folder(tmp_path)
+    for there in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        list(stream(source, 0, 1))
+    assert asked == [False, True]
+
+    pinned = []
+
+    def pin(self: torch.Tensor) -> torch.Tensor:
+        pinned.append(self.shape)
+        return self.clone()
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    make = loader._Make(
+        source, engine, Order(count=40, batch=12, accumulate=2, seed=1), most_bad=0, senders=0
+    )
+    packet = make(0)
+    assert same([[packet.pin_memory().raw()]], [[packet.raw()]])
+    assert sorted(pinned) == [(6,), (6, 1), (6, 2, 1, 1, 4)]
+
+
+def test_four_batches_a_worker_are_made_ahead(tmp_path: Path) -> None:
+    running = workers.each(lambda item: (tmp_path / str(item)).touch(), range(50), workers=1)
+    next(running)
+    deadline = time.monotonic() + 10
+    while len(list(tmp_path.iterdir())) < 5 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.1)
+    assert len(list(tmp_path.iterdir())) == 1 + workers.AHEAD == 5
 
 
 def test_auto_leaves_a_core_to_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,8 @@ def test_the_tree_of_a_line_is_its_span_and_duplicates_add_nothing():
     x = torch.tensor([[3.0], [0.0], [10.0], [4.0]])
     assert mst_length(x) == pytest.approx(10)
     assert mst_length(torch.cat([x, x, x])) == pytest.approx(10)
+    wide = randn(100, 30)
+    assert mst_length(torch.cat([wide, wide])) == pytest.approx(mst_length(wide), rel=1e-12)
     assert mst_length(torch.ones(5, 2)) == 0.0
     assert mst_length(torch.ones(1, 2)) == 0.0
 
@@ -70,6 +72,7 @@ def test_equal_features_have_no_dimension():
 def test_scale_and_place_do_not_matter():
     x = randn(256, 6).double()
     assert mst_dimension(1e-3 * x + 7) == pytest.approx(mst_dimension(x), rel=1e-6)
+    assert mst_dimension(x + 1e7) == pytest.approx(mst_dimension(x), rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ FUNCTIONS = {
     *("rankme", "effective_rank", "participation_ratio", "alpha_req", "collapse_level"),
     *("std", "cosine", "alignment", "uniformity", "twonn", "view_consistency", "lidar"),
     *("mst_dimension", "clid", "cluster_learnability", "graph_stability", "invariance"),
-    *("cluster_stability", "cluster_consistency", "nmi", "infonce_bound"),
+    *("cluster_stability", "cluster_consistency", "nmi", "purity", "infonce_bound"),
     *("entropy_joe", "entropy_plugin", "reconstruction", "er_bound"),
 }
 

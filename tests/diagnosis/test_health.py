@@ -53,6 +53,7 @@ def constant(i, d=32):
 
 FAULTS = {
     "complete_collapse": lambda i: healthy(i, projection=constant(i)),
+    "nearly_constant": lambda i: healthy(i, projection=1 + 0.12 * views(100 + i)),
     "constant_embedding": lambda i: healthy(i, embedding=constant(i) + 1e-4, projection=None),
     "uniform_assignments": lambda i: healthy(i, target_entropy=0.99, usage_entropy=1.0),
     "one_prototype": lambda i: healthy(i, target_entropy=0.01, usage_entropy=0.02),
@@ -127,7 +128,7 @@ def test_a_healthy_training_raises_nothing():
     expected = {
         *("rank_embedding", "rank_projection", "std_embedding", "std_projection"),
         *("cosine_embedding", "cosine_projection", "alignment", "uniformity", "health"),
-        *("entropy", "reconstruction"),
+        *("entropy", "reconstruction", "consistency"),
         *(f"watch/{name}" for name in [*watch, "prediction_std"]),
     }
     assert set(said) == expected

@@ -50,11 +50,24 @@ def test_a_mean_that_all_images_share_hides_nothing():
     assert far == pytest.approx(near, rel=1e-3)
 
 
-def test_the_interval_is_as_wide_as_a_bootstraps():
+def uneven():
+    """Images and changed ones: distances to oneself differ, those to others hardly."""
     plain = randn(120, 5) * torch.linspace(0.3, 2, 120)[:, None]
-    changed = plain + torch.rand(120, 1, generator=torch.Generator().manual_seed(2)) * randn(
-        120, 5, seed=1
-    )
+    width = torch.rand(120, 1, generator=torch.Generator().manual_seed(2))
+    return plain, plain + width * randn(120, 5, seed=1)
+
+
+def crowded():
+    """The reverse: most images in one place, all turned by the same angle."""
+    plain = torch.cat([0.05 * randn(90, 2) + 1, 3 * randn(30, 2, seed=1)])
+    centred = plain - plain.mean(dim=0)
+    turn = torch.tensor([[math.cos(0.3), math.sin(0.3)], [-math.sin(0.3), math.cos(0.3)]])
+    return plain, centred @ turn + plain.mean(dim=0)
+
+
+@pytest.mark.parametrize("make", [uneven, crowded])
+def test_the_interval_is_as_wide_as_a_bootstraps(make):
+    plain, changed = make()
     bar = invariance(plain, {"a": changed})["a"]
     mean = plain.double().mean(dim=0)
     x, y = (F.normalize(z.double() - mean) for z in (plain, changed))
@@ -84,7 +97,7 @@ def test_chunks_change_nothing(chunk):
     [
         (torch.ones(1, 3), torch.ones(1, 3), "2 or more"),
         (torch.ones(5, 3), torch.ones(5, 3), "collapsed"),
-        (0.1 * torch.ones(7, 3), torch.ones(7, 3), "collapsed"),
+        (3 + 1e-7 * randn(7, 3).double(), torch.ones(7, 3), "collapsed"),
         (torch.eye(3), torch.eye(4), "'flip'"),
         (torch.eye(3), torch.full((3, 3), math.nan), "diverged"),
         (torch.ones(0, 3), torch.ones(0, 3), "non-empty"),

@@ -31,6 +31,13 @@ def test_information_of_decided_assignments_is_that_of_image_and_prototype():
     assert found.target_entropy == 0
 
 
+def test_a_prototype_that_is_always_second_is_dead():
+    p = torch.tensor([[0.5, 0.4, 0.1], [0.1, 0.4, 0.5]])
+    found = prototype_usage(p)
+    assert found.dead == 1
+    assert found.perplexity > 0.9
+
+
 def named(found):
     """The alarms that these numbers would raise."""
     numbers = Numbers(target_entropy=found.target_entropy, usage_entropy=found.usage_entropy)

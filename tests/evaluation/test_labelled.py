@@ -138,9 +138,39 @@ def test_a_missing_file_of_a_csv_is_found_out_when_it_is_read(tmp_path):
     assert len(opened(path)) + len(opened(path, "test")) == 11
 
 
+@pytest.mark.parametrize("header", ["", "path,label\n", "path,labels\n"])
+def test_labels_that_are_joined_make_sets(tmp_path, header):
+    sets = ["a | b", "b", "a", "c|a|c", "c", "b|c", "a|b|c", "a", "b", "c"]
+    lines = [f"images/{i}.png,{labels}" for i, labels in enumerate(sets)]
+    path = table(tmp_path, header + "\n".join(lines))
+    train, test = opened(path), opened(path, "test")
+    assert (len(train), len(test)) == (8, 2)
+    assert train.several
+    assert train.classes == test.classes == ("a", "b", "c")
+    for part in (train, test):
+        assert part.labels.dtype == torch.bool
+        for i, row in enumerate(part.labels):
+            has = {name for name, yes in zip(part.classes, row.tolist(), strict=True) if yes}
+            assert has == {s.strip() for s in sets[part.source.read(i)[0, 0, 0]].split("|")}
+
+
+def test_a_header_of_labels_makes_sets_and_lets_a_row_have_none(tmp_path):
+    lines = [
+        f"images/{i}.png,{'x' if i % 2 else ''},{'test' if i < 4 else 'train'}" for i in range(10)
+    ]
+    path = table(tmp_path, "path,labels,split\n" + "\n".join(lines))
+    assert opened(path, "test").labels.tolist() == [[False], [True], [False], [True]]
+    assert opened(path).split == "given"
+
+
+def test_one_label_an_image_makes_no_sets(tmp_path):
+    assert not opened(table(tmp_path, ROWS)).several
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
+        ("path,labels\nimages/0.png,\n", "has no labels"),
         ("", "no rows"),
         ("path,label\n", "no rows"),
         (ROWS + "images/0.png\n", "Line 11"),

@@ -86,7 +86,7 @@ def test_constant_and_single_features_are_no_trouble():
 def test_parts_of_the_rows_give_the_same_probe(monkeypatch):
     x, y = blobs(300, seed=8)
     whole, probe = linear_probe(x, y, x, decays=[1e-3])
-    monkeypatch.setattr("manyviews.evaluation.linear._CELLS", 100)
+    monkeypatch.setattr("manyviews.evaluation.solver._CACHED", 100)
     parts, again = linear_probe(x, y, x, decays=[1e-3])
     assert (whole == parts).float().mean() > 0.99
     torch.testing.assert_close(probe.weight, again.weight, rtol=0.02, atol=0.01)

@@ -58,6 +58,11 @@ def crowd():
     return torch.randn(7, 6, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
 
+def wider():
+    """To more dimensions than samples, where other products are formed."""
+    return torch.randn(6, 80, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+
+
 def swav_targets(z):
     known = torch.cat([comm.share(crowd()), z[:, 0].detach()])
     return sinkhorn(known, temperature=0.5)[-len(z) :][:, None]
@@ -75,6 +80,10 @@ LOSSES = {
     "info_nce": lambda z: info_nce(unit(z[:, 0]), unit(z[:, 1]), crowd(), temperature=0.2),
     "normalised_mse": lambda z: normalised_mse(z[:, 0], z[:, 1]),
     "barlow_twins": lambda z: barlow_twins(z[:, 0], z[:, 1], off_diagonal=0.01),
+    "barlow_twins_wide": lambda z: barlow_twins(
+        z[:, 0] @ wider(), z[:, 1] @ wider(), off_diagonal=0.01
+    ),
+    "covariance_wide": lambda z: covariance(z[:, 0] @ wider()),
     "variance": lambda z: variance(0.3 * z[:, 0]),
     "covariance": lambda z: covariance(z[:, 0]),
     "invariance": lambda z: invariance(z[:, 0], z[:, 1]),

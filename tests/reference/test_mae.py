@@ -108,8 +108,14 @@ def test_the_whole_model_has_the_loss_and_the_gradients_of_the_authors_code(kind
 def test_predictions_are_those_of_the_authors_code():
     method = authors_model(normalise=False)
     batch = authors_batch()
-    _, prediction = method._predict(batch.views["global"][:, 0], batch.cues["mask"][:, 0])
-    torch.testing.assert_close(prediction, SAVED["prediction"], rtol=1e-6, atol=1e-8)
+    hidden = batch.cues["mask"][:, 0]
+    features, prediction = method._predict(batch.views["global"][:, 0], hidden)
+    expected = SAVED["prediction"]
+    torch.testing.assert_close(prediction[hidden], expected[hidden], rtol=1e-6, atol=1e-8)
+    assert not prediction[~hidden].any()
+    keep, token = visible(hidden), features.class_token
+    everywhere = method.decoder(features.tokens, keep, class_token=token)
+    torch.testing.assert_close(everywhere, expected, rtol=1e-6, atol=1e-8)
 
 
 def test_patches_are_laid_out_as_by_the_authors_code():

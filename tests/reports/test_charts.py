@@ -43,7 +43,7 @@ def test_names_are_escaped():
 
 
 def test_a_series_takes_the_records_that_have_both():
-    line = series([{"step": 1, "a": 2}, {"step": 2}, {"a": 3}], "a")
+    line = series([{"step": 1, "a": 2}, {"step": 2}, {"a": 3}, {"step": 4, "a": None}], "a")
     assert (line.x, line.y) == ([1.0], [2.0])
 
 

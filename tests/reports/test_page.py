@@ -66,6 +66,56 @@ def test_every_group_with_data_has_charts():
     assert page.count("<svg") == 5  # loss, lr, rank, knn, spectrum
 
 
+DIAGNOSIS = {
+    "run": "run",
+    "data": EVIL,
+    "images": 30,
+    "verdict": {"sentence": "Healthy: 3 of 8.", "state": "healthy"},
+    "trend": {"sentence": "Still improving."},
+    "best": 20,
+    "spaces": {"encoder": {"rankme": 12.345, "entropy_joe": -4902.0}, "projector": {"rankme": 3}},
+    "invariance": {"encoder": {"crop": {"change": 0.5, "low": 0.4, "high": 0.6, "cosine": 0.8}}},
+    "prototypes": {"perplexity": 0.25, "usage_entropy": 0.8},
+    "groups": {"nmi": 0.6, "purity": 0.7, "clusters": 20.0},
+}
+
+
+def test_a_diagnosis_is_shown_with_its_words():
+    page = render(content(diagnosis=DIAGNOSIS))
+    for words in ("Healthy: 3 of 8.", "Still improving.", "step 20 looks best", "NMI 0.600"):
+        assert words in page
+    assert '<td class="number">12.345</td>' in page
+    assert "-4,902.0" in page
+    assert "Garrido et al. 2023" in page  # the evidence for RankMe
+    assert "0.500 (0.400 to 0.600)" in page
+    assert "<script>alert" not in page
+    assert "has gone on since" not in page
+    assert "It looked at step 10" in render(content(diagnosis=DIAGNOSIS, diagnosed=10))
+    assert "<h2>Diagnosis" not in render(content())
+
+
+def test_entropy_and_reconstruction_are_drawn_with_their_sum():
+    health = [
+        {"kind": "health", "step": s, "entropy": -130.0 + s, "reconstruction": 135.0 - s / 2}
+        for s in (10, 20, 30)
+    ]
+    page = render(content(records=[*health, {"kind": "health", "step": 40, "entropy": None}]))
+    group = page.split("<h2>Entropy and reconstruction")[1].split("<h2>")[0]
+    assert group.count("<svg") == 4
+    assert "bound: entropy + reconstruction over step" in group
+    assert group.count("<polyline") == 5  # both changes, the sum, and each by itself
+    assert "<h2>Entropy" not in render(content())
+
+
+def test_a_map_by_neighbours_warns_of_its_distances(monkeypatch):
+    from manyviews.reports import page as room
+
+    monkeypatch.setattr(room, "place", lambda features, how: features[:, :2])
+    page = render(content(map="umap"))
+    assert "between clusters, their sizes and their densities mean little" in page
+    assert "mean little" not in render(content())
+
+
 def test_a_run_without_anything_still_has_a_page():
     page = render(content(records=[], embedded=None, spectrum=[], views=[], quarantine=[]))
     assert "a run" in page

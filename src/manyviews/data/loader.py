@@ -4,10 +4,12 @@ What a step holds is a pure function of the data, the seed and the step: nothing
 that would have to be saved.
 """
 
+import logging
 import math
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +26,8 @@ from manyviews.data.quarantine import Bad
 from manyviews.data.sources import Source
 
 _SHARED_MEMORY = Path("/dev/shm")
+
+log = logging.getLogger("manyviews")
 
 OnBad = Callable[[Bad], "int | None"]
 """Told of each unreadable file once; may return how many are known from all ranks and before."""
@@ -57,6 +61,14 @@ class Raw:
     index: Tensor
 
 
+@dataclass
+class Spent:
+    """Seconds of work on the batches so far, over all workers: what a wait for data is made of."""
+
+    reading: float = 0.0
+    making: float = 0.0
+
+
 def batches(
     source: Source,
     engine: Engine,
@@ -71,6 +83,7 @@ def batches(
     on_bad: OnBad,
     rank: int = 0,
     world: int = 1,
+    spent: Spent | None = None,
 ) -> Iterator[list[Raw]]:
     """This rank's micro-batches of the steps start_step to stop_step - 1, a list for each step.
 
@@ -89,6 +102,7 @@ def batches(
         on_bad: called in this process, before the step that met the file is yielded.
         rank: of `world` processes.
         world: number of processes.
+        spent: what the work took is added to it.
 
     Raises:
         UsageError: the data has fewer images than a batch, or the batch does not divide.
@@ -100,13 +114,17 @@ def batches(
     )  # fmt: skip
     running = processes.count(workers, in_memory=source.array is not None)
     make = _Make(source, engine, order, most_bad=_most(max_bad, len(source)), senders=running)
-    return _steps(make, range(start_step * accumulate, stop_step * accumulate), max_bad, on_bad)
+    items = range(start_step * accumulate, stop_step * accumulate)
+    return _steps(make, items, max_bad, on_bad, spent or Spent())
 
 
-def _steps(make: "_Make", items: range, max_bad: float, on_bad: OnBad) -> Iterator[list[Raw]]:
+def _steps(
+    make: "_Make", items: range, max_bad: float, on_bad: OnBad, spent: Spent
+) -> Iterator[list[Raw]]:
     seen: set[str] = set()
     step: list[Raw] = []
-    for packet in processes.each(make, items, workers=make.senders):
+    told = False
+    for packet in processes.each(make, items, workers=make.senders, pin=True):
         for bad in packet.bad:
             if bad.path in seen:
                 continue
@@ -116,6 +134,11 @@ def _steps(make: "_Make", items: range, max_bad: float, on_bad: OnBad) -> Iterat
                 raise Failure(_too_many(known, make.order.count, max_bad, bad))
         if packet.failure is not None:
             raise packet.failure
+        spent.reading += packet.reading
+        spent.making += packet.making
+        if packet.piped and not told:
+            told = True
+            log.warning("%s", _too_small(make.senders))
         step.append(packet.raw())
         if len(step) == make.order.accumulate:
             yield step
@@ -124,6 +147,14 @@ def _steps(make: "_Make", items: range, max_bad: float, on_bad: OnBad) -> Iterat
 
 def _most(max_bad: float, count: int) -> int:
     return math.floor(max_bad * count + 1e-9)  # 0.29 * 100 is a little less than 29
+
+
+def _too_small(senders: int) -> str:
+    return (
+        f"Shared memory ({_SHARED_MEMORY}) has no room for the batches of {senders} workers, so "
+        "they go through a pipe, which is slower. Make it larger (docker run --shm-size 8g), or "
+        "use fewer --data.workers."
+    )
 
 
 def _too_many(known: int, count: int, max_bad: float, last: Bad) -> str:
@@ -136,13 +167,28 @@ def _too_many(known: int, count: int, max_bad: float, last: Bad) -> str:
 
 @dataclass(frozen=True)
 class _Packet:
-    """A micro-batch on its way from a worker; arrays are tensors where they go by shared memory."""
+    """A micro-batch on its way from a worker; arrays are tensors where they go by shared memory.
+
+    A tensor is copied once, into shared memory, and the main process maps that.
+    """
 
     views: Mapping[str, Any] = field(default_factory=dict[str, Any])
     cues: Mapping[str, Any] = field(default_factory=dict[str, Any])
     index: Any = None
     bad: tuple[Bad, ...] = ()
     failure: Failure | None = None
+    reading: float = 0.0
+    making: float = 0.0
+    piped: bool = False
+
+    def pin_memory(self) -> "_Packet":
+        """The same in memory that a GPU can read while the processor works; called by torch."""
+
+        def pinned(group: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: torch.as_tensor(value).pin_memory() for name, value in group.items()}
+
+        index = torch.as_tensor(self.index).pin_memory() if self.index is not None else None
+        return replace(self, views=pinned(self.views), cues=pinned(self.cues), index=index)
 
     def raw(self) -> Raw:
         def tensors(group: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -165,6 +211,7 @@ class _Make:
         step, part = divmod(item, self.order.accumulate)
         wanted = self.order.indices(step, part)
         bad: dict[str, Bad] = {}
+        began = time.perf_counter()
         try:
             if self.source.array is not None:
                 index, images = wanted, self.source.array[wanted]
@@ -172,10 +219,13 @@ class _Make:
                 index, images = self._read(wanted, bad)
             if len(bad) > self.most_bad:
                 return _Packet(bad=tuple(bad.values()))
+            read = time.perf_counter()
             views, cues = self.engine(images, index, self.order.epoch(step))
         except Failure as failure:  # a worker's exception would arrive with its traceback as text
             return _Packet(bad=tuple(bad.values()), failure=failure)
-        return self._pack(views, cues, index, tuple(bad.values()))
+        packet = self._pack(views, cues, index, tuple(bad.values()))
+        made = time.perf_counter()
+        return replace(packet, reading=read - began, making=made - read)
 
     def _read(
         self, wanted: NDArray[np.int64], bad: dict[str, Bad]
@@ -196,19 +246,21 @@ class _Make:
         self, views: Arrays, cues: Arrays, index: NDArray[np.int64], bad: tuple[Bad, ...]
     ) -> _Packet:
         size = sum(array.nbytes for group in (views, cues) for array in group.values())
-        pack = _to_tensor if self.senders and self._fits(size) else np.ascontiguousarray
+        piped = self.senders > 0 and not self._fits(size)
+        pack = _to_tensor if self.senders and not piped else np.ascontiguousarray
         return _Packet(
             {name: pack(array) for name, array in views.items()},
             {name: pack(array) for name, array in cues.items()},
             pack(index.copy()),
             bad,
+            piped=piped,
         )
 
     def _fits(self, size: int) -> bool:
         """Whether shared memory has room; where not (small in containers) a pipe takes it."""
         if not _SHARED_MEMORY.exists():
             return True  # shared memory is not a file system here
-        return shutil.disk_usage(_SHARED_MEMORY).free > 2 * self.senders * size
+        return shutil.disk_usage(_SHARED_MEMORY).free > processes.AHEAD * self.senders * size
 
 
 def _to_tensor(array: NDArray[Any]) -> Tensor:

@@ -16,6 +16,7 @@ from manyviews.core import UsageError
 from manyviews.data.decode import SUFFIXES, Header, Pixels, read, read_header, suffixes
 from manyviews.data.idx import find_idx, read_idx
 from manyviews.data.manifest import Manifest, of_folder, of_list
+from manyviews.data.pack import Packed, is_pack
 
 Split = Literal["train", "test"]
 
@@ -153,7 +154,8 @@ def open_source(spec: str, *, channels: int, max_pixels: int, split: Split = "tr
 
     Args:
         spec: a folder (searched recursively), a text file of paths, `fashion-mnist:DIR` or
-            `builtin:fashion`. Folders count .npy arrays as images where channels is not 1 or 3.
+            `builtin:fashion`. Folders count .npy arrays as images where channels is not 1 or 3;
+            one that `manyviews pack` wrote is read as what was packed.
         channels: every image is brought to this many; see `decode.read`.
         max_pixels: larger images are unreadable, refused from their header.
         split: which part, where a source has two; a folder or a list is the same for both.
@@ -170,6 +172,9 @@ def open_source(spec: str, *, channels: int, max_pixels: int, split: Split = "tr
         return Stored(spec, _grey_to(_builtin(split), channels, spec), split=split)
     if colon and kind == "fashion-mnist":
         return Stored(spec, _grey_to(_idx_images(rest, split), channels, spec), split=split)
+    folder = Path(spec).expanduser()
+    if spec and is_pack(folder):
+        return Packed(spec, folder, channels=channels, max_pixels=max_pixels)
     return Files(spec, _manifest(spec, channels), channels=channels, max_pixels=max_pixels)
 
 

@@ -21,6 +21,10 @@ T = TypeVar("T")
 MOST = 8
 """Workers per rank that "auto" never exceeds."""
 
+AHEAD = 4
+"""Results that each worker has ready or in work. Where making one takes an uneven time of the same
+mean as using it, 4 leave the user waiting half as long as torch's 2, and 8 no less than 4."""
+
 
 def cores() -> int:
     """Processor cores this process may use."""
@@ -40,13 +44,16 @@ def count(workers: int, *, in_memory: bool = False) -> int:
     return 0 if in_memory else max(1, min(cores() // ranks - 1, MOST))
 
 
-def each(work: Callable[[int], T], items: Sequence[int], *, workers: int) -> Iterator[T]:
+def each(
+    work: Callable[[int], T], items: Sequence[int], *, workers: int, pin: bool = False
+) -> Iterator[T]:
     """`work(item)` for every item, in order, computed ahead by worker processes.
 
     Args:
         work: called in workers; has to be picklable where processes are not forked.
         items: need not fit in memory: a range will do.
         workers: 0 works in this process, when the next result is asked for.
+        pin: where there is a GPU, call the results' `pin_memory()` in a thread of this process.
 
     Raises:
         Failure: a worker died.
@@ -56,6 +63,8 @@ def each(work: Callable[[int], T], items: Sequence[int], *, workers: int) -> Ite
         batch_size=None,
         sampler=items,
         num_workers=workers,
+        prefetch_factor=AHEAD if workers else None,
+        pin_memory=pin and torch.cuda.is_available(),
         worker_init_fn=prepare,
         collate_fn=_same,
     )

@@ -88,6 +88,24 @@ RULES: tuple[Rule, ...] = (
         onset=0.0,
     ),
     Rule(
+        name="nearly_constant",
+        about="cosine_projection",
+        holds=lambda n: (
+            0.95 < n["cosine_projection"] <= 0.9975 and n["alignment_projection"] < 0.02
+        ),
+        message=(
+            "projections hardly differ: the mean cosine of different images is "
+            "{cosine_projection:.3f}, and the views of an image differ as little"
+        ),
+        cause="the loss is solved by sending all images to nearly one place",
+        advice=(
+            _STEADIER + "; a --method.entropy-weight of 0.1 to 1; in BYOL look whether the "
+            "predictor is there and is trained"
+        ),
+        light="bad",
+        stuck=0.2,
+    ),
+    Rule(
         name="constant_embedding",
         about="cosine_embedding",
         holds=lambda n: n["cosine_embedding"] > 0.9999,
@@ -111,6 +129,7 @@ RULES: tuple[Rule, ...] = (
         ),
         light="bad",
         stuck=0.2,
+        onset=0.2,  # SwAV passes through such targets on its way up from a random start
     ),
     Rule(
         name="one_prototype",

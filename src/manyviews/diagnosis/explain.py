@@ -217,20 +217,29 @@ _VIEWS = {
     ),
     "cluster_consistency": Measure(
         title="consistency of clusters",
-        says="How often two views of an image fall in the same cluster.",
-        cannot="Compare it with chance: where one cluster holds everything, views always agree. "
-        "It is easy where views hardly differ.",
+        says="How often two views of an image fall in the same cluster, beyond what chance gives.",
+        cannot="It is easy where views hardly differ.",
         evidence="none",
-        better="higher above chance, at an equal number of clusters and equal augmentations",
-        unit="share of images, 0 to 1",
+        better="higher, at an equal number of clusters and equal augmentations",
+        unit="0 as by chance, 1 all images",
     ),
     "nmi": Measure(
         title="agreement of two groupings (NMI)",
-        says="How much one grouping of the images tells of another.",
+        says="How much one grouping of the images tells of another: clusters of other clusters, "
+        "or of labels where those were given.",
         cannot="It is not corrected for chance: many small clusters agree by accident.",
-        evidence="none",
-        better="higher at equal numbers of clusters",
+        evidence="none for accuracy; with labels it is a measure of its own.",
+        better="higher at an equal number of clusters",
         unit="share of information, 0 to 1",
+    ),
+    "purity": Measure(
+        title="purity of clusters",
+        says="With labels: how many images have the commonest label of their cluster.",
+        cannot="It rises with the number of clusters, and is never below the share of the "
+        "commonest label.",
+        evidence="none for accuracy; with labels it is a measure of its own.",
+        better="higher at an equal number of clusters",
+        unit="share of images, above 0 to 1",
     ),
 }
 

@@ -10,7 +10,12 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported
+from manyviews.encoders.packed import packable, through
 from manyviews.positions import sincos
+
+PACKED = 512
+"""Tokens up to which a CPU gains by packing: 10 % at 232, nothing at 1000, and beyond that larger
+activations leave its cache (docs/performance.md). Other devices always pack."""
 
 
 class ViT(Encoder):
@@ -75,11 +80,30 @@ class ViT(Encoder):
             sequence = block(sequence)
             if i >= first:
                 hidden.append(sequence[:, prefix:])
+        return self._features(sequence, tuple(hidden))
+
+    def many(self, images: Sequence[Tensor]) -> list[Features]:
+        """Images of several sizes: the linear layers run on all of them together where that pays.
+
+        Equal to separate calls up to rounding; see `packed.through` for stochastic depth.
+        """
+        blocks = list(self.model.blocks)
+        if len(images) < 2 or not all(packable(block) for block in blocks):
+            return super().many(images)
+        height, width = self.model.patch_embed.patch_size
+        pixels = sum(len(x) * x.shape[2] * x.shape[3] for x in images)
+        if images[0].device.type == "cpu" and pixels > PACKED * height * width:
+            return super().many(images)
+        sequences = through(blocks, [self.embed(x) for x in images])
+        return [self._features(sequence) for sequence in sequences]
+
+    def _features(self, sequence: Tensor, hidden: tuple[Tensor, ...] = ()) -> Features:
+        """From what the last block gave, [B, prefix + N, D]."""
         sequence = self.model.norm(sequence)
-        tokens = sequence[:, prefix:]
+        tokens = sequence[:, self.model.num_prefix_tokens :]
         pooled = sequence[:, 0] if self.pool == "cls" else tokens.mean(dim=1)
         class_token = None if self.model.cls_token is None else sequence[:, 0]
-        return Features(pooled, tokens, tuple(hidden), class_token)
+        return Features(pooled, tokens, hidden, class_token)
 
     def embed(self, x: Tensor, *, hide: Hide | None = None) -> Tensor:
         """What enters the first block: class and register tokens, then patches, with positions.

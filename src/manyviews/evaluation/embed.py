@@ -1,8 +1,9 @@
 """Features as a file that other programs read."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,12 @@ _ROWS = 4096  # in one row group of a Parquet file
 
 
 def write(
-    path: Path | str, names: Sequence[str], features: Tensor, *, index: Tensor | None = None
+    path: Path | str,
+    names: Sequence[str],
+    features: Tensor,
+    *,
+    index: Tensor | None = None,
+    columns: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write features with the names of their images. The file is whole or not there.
 
@@ -29,6 +35,7 @@ def write(
         names: N.
         features: [N, D], or [N, T, D] at patch level.
         index: [N] int64; counts up from 0 where it is not given.
+        columns: further ones of a Parquet file, N values each; `.npy` has no place for them.
 
     Returns:
         The files written.
@@ -46,7 +53,7 @@ def write(
         )
     array = features.detach().float().cpu().numpy()
     if path.suffix == ".parquet":
-        _write_parquet(path, names, rows, array)
+        _write_parquet(path, names, rows, array, columns or {})
         return [path]
     if path.suffix == ".npy":
         sidecar = path.with_name(path.name + ".json")
@@ -59,11 +66,18 @@ def write(
     raise UsageError(f"Cannot write features as {path.name}; end the name in .parquet or .npy.")
 
 
-def _write_parquet(path: Path, names: Sequence[str], rows: list[int], array: np.ndarray) -> None:
+def _write_parquet(
+    path: Path,
+    names: Sequence[str],
+    rows: list[int],
+    array: np.ndarray,
+    more: Mapping[str, Any],
+) -> None:
     kind = pa.float32()
     for size in reversed(array.shape[1:]):
         kind = pa.list_(kind, size)
-    schema = pa.schema([("path", pa.string()), ("index", pa.int64()), ("feature", kind)])
+    fields = [("path", pa.string()), ("index", pa.int64()), ("feature", kind)]
+    schema = pa.schema([*fields, *((name, column.type) for name, column in more.items())])
     with atomic(path) as temporary, pq.ParquetWriter(temporary, schema) as file:
         for start in range(0, len(names), _ROWS):
             part = slice(start, start + _ROWS)
@@ -73,4 +87,5 @@ def _write_parquet(path: Path, names: Sequence[str], rows: list[int], array: np.
             # surrogates stand for bytes of a file name that are not UTF-8
             paths = [name.encode("utf-8", "replace").decode() for name in names[part]]
             columns = [pa.array(paths, pa.string()), pa.array(rows[part], pa.int64()), feature]
+            columns += [column[part] for column in more.values()]
             file.write_table(pa.Table.from_arrays(columns, schema=schema))

@@ -9,12 +9,10 @@ from torch import Tensor
 from manyviews.core import UsageError
 from manyviews.evaluation.result import check_features, check_labels
 
-_BANK_ROWS = 16384  # with 1024 queries 64 MB of similarities at a time
+_BANK_ROWS = 65536  # with 256 queries 64 MB of similarities at a time
 
 
-def neighbours(
-    bank: Tensor, queries: Tensor, *, k: int, chunk: int = 1024
-) -> tuple[Tensor, Tensor]:
+def neighbours(bank: Tensor, queries: Tensor, *, k: int, chunk: int = 256) -> tuple[Tensor, Tensor]:
     """The k most similar bank rows of every query, most similar first.
 
     Args:
@@ -74,7 +72,7 @@ def knn(
     *,
     k: int = 20,
     temperature: float = 0.07,
-    chunk: int = 1024,
+    chunk: int = 256,
 ) -> Tensor:
     """Predicted class of every query.
 
@@ -136,9 +134,10 @@ def _topk(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     whole = width // block
     if block < 4:
         return x.topk(k, dim=1)
-    blocks = x[:, : whole * block].view(q, whole, block)
-    top = blocks.amax(dim=2).topk(k, dim=1).indices
-    index = (top[:, :, None] * block + torch.arange(block, device=x.device)).flatten(1)
+    # a block is every whole-th column: its maximum is one of rows that lie one after the other
+    blocks = x[:, : whole * block].view(q, block, whole)
+    top = blocks.amax(dim=1).topk(k, dim=1, sorted=False).indices
+    index = (top[:, :, None] + whole * torch.arange(block, device=x.device)).flatten(1)
     tail = torch.arange(whole * block, width, device=x.device).expand(q, -1)
     index = torch.cat([index, tail], dim=1)
     values, order = x.gather(1, index).topk(k, dim=1)

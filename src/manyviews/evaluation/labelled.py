@@ -23,8 +23,14 @@ from manyviews.data.sources import Files, Source, open_source
 
 Split = Literal["train", "test"]
 
-FORMS = "a folder of class folders, a CSV file of path,label, fashion-mnist:DIR, or builtin:fashion"
+FORMS = (
+    "a folder of class folders, a CSV file of path,label (several joined by |), fashion-mnist:DIR, "
+    "or builtin:fashion"
+)
 """What `open_labelled` takes, for messages."""
+
+BETWEEN = "|"
+"""Between the labels of one image in a CSV: cat|indoor."""
 
 FASHION = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -41,7 +47,8 @@ class Labelled:
 
     Attributes:
         source: the images.
-        labels: [N] int64, each image's position in `classes`.
+        labels: [N] int64, each image's position in `classes`; or [N, C] bool, whether an image has
+            each of the C labels in `classes`, where images have several.
         classes: names; the same for both splits.
         split: how the splits came to be: "given", or "hashed" for our own 80/20.
     """
@@ -54,12 +61,22 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def several(self) -> bool:
+        """Whether an image can have several labels, or none."""
+        return self.labels.ndim == 2
+
 
 @dataclass(frozen=True)
 class _Row:
     file: File
     label: str
     split: Split | None = None
+
+    @property
+    def labels(self) -> set[str]:
+        """Where images have several."""
+        return {name for part in self.label.split(BETWEEN) if (name := part.strip())}
 
 
 def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) -> Labelled:
@@ -69,11 +86,14 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
       folders are `train` and one of `test`, `val`, `valid`, `validation`, they are the splits and
       the label is the second folder.
     - A CSV file of path,label: relative paths start at its own folder. The first line may be a
-      header; a third column `split` with train or test in every row gives the splits.
+      header; a third column `split` with train or test in every row gives the splits. Images
+      have several labels where the header says path,labels or a row joins labels by `|`; with
+      that header a row may have none.
     - `fashion-mnist:DIR` and `builtin:fashion` bring their own splits.
 
     Where no split is given 20 % of each class, at least one image, are the test part: those whose
-    label and path hash lowest, so that it does not depend on the order or on other classes.
+    label and path hash lowest, so that it does not depend on the order or on other classes. Where
+    images have several labels it is 20 % of all images, those whose path hashes lowest.
 
     Args:
         spec: see above.
@@ -90,21 +110,23 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
         labels = _builtin(split) if kind == "builtin" else _idx_labels(rest, split)
         return Labelled(source, _checked(labels, len(source), spec), FASHION, "given")
     path = Path(spec).expanduser()
+    several = False
     if path.is_dir():
         root, rows = path, _folder_rows(path, channels)
     elif path.is_file():
-        root, rows = path.parent, _csv_rows(path)
+        root = path.parent
+        rows, several = _csv_rows(path)
     else:
         raise UsageError(f"There is no labelled data {spec!r}. Labelled data is {FORMS}.")
-    classes = tuple(sorted({row.label for row in rows}))
-    if len(classes) < 2:
-        raise UsageError(
-            f"{spec} has the class {rows[0].label!r} alone; wanted 2 or more. Labelled data is "
-            f"{FORMS}."
+    classes = tuple(sorted({n for row in rows for n in (row.labels if several else [row.label])}))
+    if len(classes) < 2 - several:
+        what = (
+            f"has the class {classes[0]!r} alone; wanted 2 or more" if classes else "has no labels"
         )
+        raise UsageError(f"{spec} {what}. Labelled data is {FORMS}.")
     given = all(row.split for row in rows)
     if not given:
-        rows = _split(rows)
+        rows = _split_all(rows) if several else _split(rows)
     part = [row for row in rows if row.split == split]
     if not part:
         raise UsageError(
@@ -113,9 +135,15 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
         )
     manifest = Manifest(root, tuple(row.file for row in part), {})
     position = {name: i for i, name in enumerate(classes)}
+    if several:
+        labels = torch.zeros(len(part), len(classes), dtype=torch.bool)
+        for i, row in enumerate(part):
+            labels[i, [position[name] for name in row.labels]] = True
+    else:
+        labels = torch.tensor([position[row.label] for row in part])
     return Labelled(
         Files(spec, manifest, channels=channels, max_pixels=max_pixels),
-        torch.tensor([position[row.label] for row in part]),
+        labels,
         classes,
         "given" if given else "hashed",
     )
@@ -142,7 +170,8 @@ def _folder_rows(root: Path, channels: int) -> list[_Row]:
     return rows
 
 
-def _csv_rows(path: Path) -> list[_Row]:
+def _csv_rows(path: Path) -> tuple[list[_Row], bool]:
+    """The rows, and whether images have several labels."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [(n, line) for n, line in enumerate(csv.reader(file), 1) if any(line)]
@@ -151,10 +180,13 @@ def _csv_rows(path: Path) -> list[_Row]:
             f"Cannot read {path} as CSV: {error}. It has to hold path,label."
         ) from None
     names = ["path", "label"]
-    if lines and [cell.strip().lower() for cell in lines[0][1][:2]] == names:
-        names = [cell.strip().lower() for cell in lines.pop(0)[1]]
+    first = [cell.strip().lower() for cell in lines[0][1]] if lines else []
+    if first[:2] in (names, ["path", "labels"]):
+        names = first
+        del lines[0]
+    sets = names[1] == "labels"
     splits = names.index("split") if "split" in names else None
-    rows = [_csv_row(path, n, line, width=len(names), split=splits) for n, line in lines]
+    rows = [_csv_row(path, n, line, width=len(names), split=splits, sets=sets) for n, line in lines]
     if not rows:
         raise UsageError(f"{path} holds no rows. Write path,label into it, an image a line.")
     if all(row.file.size < 0 for row in rows):
@@ -162,14 +194,14 @@ def _csv_rows(path: Path) -> list[_Row]:
             f"None of the {len(rows)} paths in {path} leads to a file; the first is "
             f"{rows[0].file.path!r}. Paths are absolute, or relative to {path.parent.resolve()}."
         )
-    return rows
+    return rows, sets or any(BETWEEN in row.label for row in rows)
 
 
 def _csv_row(
-    path: Path, number: int, line: Sequence[str], *, width: int, split: int | None
+    path: Path, number: int, line: Sequence[str], *, width: int, split: int | None, sets: bool
 ) -> _Row:
     cells = [cell.strip() for cell in line]
-    if len(cells) != width or not cells[0] or not cells[1]:
+    if len(cells) != width or not cells[0] or not (cells[1] or sets):
         raise UsageError(
             f"Line {number} of {path} is {','.join(line)!r}; wanted {width} columns: an image's "
             "path, its label" + (", ..." if width > 2 else "") + "."
@@ -202,6 +234,12 @@ def _split(rows: Iterable[_Row]) -> list[_Row]:
         for rank, i in enumerate(members):
             rows[i] = replace(rows[i], split="test" if rank < count else "train")
     return rows
+
+
+def _split_all(rows: Sequence[_Row]) -> list[_Row]:
+    """As `_split`, where images have several labels: one order for all of them."""
+    split = _split([replace(row, label="") for row in rows])
+    return [replace(row, split=part.split) for row, part in zip(rows, split, strict=True)]
 
 
 def _hash(row: _Row) -> bytes:

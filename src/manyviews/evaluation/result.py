@@ -38,6 +38,7 @@ class Result:
         seconds: wall clock of the protocol, feature extraction not included.
         settings: hyper-parameters, chosen ones included.
         saw_test: whether any hyper-parameter was chosen on the test examples.
+        notes: what was left out and why, a line each.
     """
 
     protocol: str
@@ -51,6 +52,7 @@ class Result:
         default_factory=dict[str, float | int | str | bool]
     )
     saw_test: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -76,8 +78,10 @@ class Result:
             else f"{self.n} examples, {self.classes} classes"
         )
         (name, first), *others = self.measures.items()
-        return [f"{self.protocol}: {name} {first}; {examples}"] + [
-            f"  {name} {estimate}" for name, estimate in others
+        return [
+            f"{self.protocol}: {name} {first}; {examples}",
+            *(f"  {name} {estimate}" for name, estimate in others),
+            *(f"  {note}" for note in self.notes),
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -87,6 +91,7 @@ class Result:
             "value": self.value,
             "measures": {name: asdict(estimate) for name, estimate in self.measures.items()},
             "settings": dict(self.settings),
+            "notes": list(self.notes),
         }
 
 
@@ -131,8 +136,13 @@ def check_labels(name: str, labels: Tensor, rows: int) -> None:
     """Refuse labels that do not belong to `rows` features.
 
     Raises:
-        UsageError: wrong count, type, or a negative label.
+        UsageError: several labels an image, wrong count, type, or a negative label.
     """
+    if labels.ndim == 2:
+        raise UsageError(
+            f"The {name} labels are sets, up to {labels.shape[1]} an image; this protocol wants "
+            "one label an image. Use the protocol multilabel."
+        )
     if labels.shape != (rows,) or labels.is_floating_point():
         raise UsageError(
             f"The {name} labels are {labels.dtype} of shape {tuple(labels.shape)}; wanted int64 "
@@ -142,23 +152,47 @@ def check_labels(name: str, labels: Tensor, rows: int) -> None:
         raise UsageError(f"The {name} labels hold {int(labels.min())}; wanted 0 or more.")
 
 
-def check_split(train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor) -> None:
-    """Refuse a split that no classifier can be measured on.
+def check_pair(train_x: Tensor, test_x: Tensor) -> None:
+    """Refuse features that are not two parts of one space.
 
     Raises:
-        UsageError: as `check_features`, `check_labels`; widths differ; fewer than 2 classes.
+        UsageError: as `check_features`; widths differ.
     """
     check_features("training", train_x)
     check_features("test", test_x)
-    check_labels("training", train_y, len(train_x))
-    check_labels("test", test_y, len(test_x))
     if train_x.shape[1] != test_x.shape[1]:
         raise UsageError(
             f"Training features have {train_x.shape[1]} dimensions, test features "
             f"{test_x.shape[1]}. Extract both with the same encoder."
         )
-    if len(train_y.unique()) < 2:
+
+
+def check_split(
+    train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor | None = None
+) -> None:
+    """Refuse a split that no classifier can be fitted or, with test labels, measured on.
+
+    Raises:
+        UsageError: as `check_pair`, `check_labels`; fewer than 2 classes; a test class of which
+            there is no training example.
+    """
+    check_pair(train_x, test_x)
+    check_labels("training", train_y, len(train_x))
+    known = train_y.unique()
+    if len(known) < 2:
         raise UsageError(
             "The training labels hold 1 class; wanted 2 or more. "
             "Give one folder for each class, or a CSV of path,label."
+        )
+    if test_y is None:
+        return
+    check_labels("test", test_y, len(test_x))
+    strange = ~torch.isin(test_y, known.to(test_y.device))
+    if strange.any():
+        classes = test_y[strange].unique()
+        raise UsageError(
+            f"{len(classes)} of the {len(test_y.unique())} test classes have no training example "
+            f"(first: class number {int(classes[0])}, counted from 0 in sorted order; "
+            f"{int(strange.sum())} of {len(test_y)} test images). Take them out of the test part, "
+            "or label training images of them."
         )

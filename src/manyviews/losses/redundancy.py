@@ -2,6 +2,9 @@
 
 Every rank computes the value of the whole batch; `comm` makes the average of the ranks' gradients
 that of one process.
+
+With more dimensions than samples the [D, D] matrices are never made: the sum of squares of A^T B is
+that of products of [N, N] matrices, sum((A A^T) * (B B^T)), at N / D of the work and memory.
 """
 
 import torch.nn.functional as F
@@ -35,9 +38,15 @@ def barlow_twins(a: Tensor, b: Tensor, *, off_diagonal: float) -> Tensor:
     main.py.
     """
     a, b = _standardised(a), _standardised(b)
-    correlation = comm.mean(a.T @ b / len(a))
-    diagonal = correlation.diagonal()
-    off = correlation.square().sum() - diagonal.square().sum()
+    count, dim = len(comm.gather(a[:, :1].detach())), a.shape[1]
+    if 2 * count * count < len(a) * dim:
+        diagonal = comm.mean((a * b).mean(dim=0))
+        a, b = comm.gather(a), comm.gather(b)
+        squares = ((a @ a.T) * (b @ b.T)).sum() / count**2
+    else:
+        correlation = comm.mean(a.T @ b / len(a))
+        diagonal, squares = correlation.diagonal(), correlation.square().sum()
+    off = squares - diagonal.square().sum()
     return (1 - diagonal).square().sum() + off_diagonal * off
 
 
@@ -81,8 +90,9 @@ def covariance(z: Tensor) -> Tensor:
     """
     z = comm.gather(z)
     z = z - z.mean(dim=0)
-    cov = z.T @ z / (len(z) - 1)
-    return (cov.square().sum() - cov.diagonal().square().sum()) / z.shape[1]
+    products = z @ z.T if len(z) < z.shape[1] else z.T @ z  # their squares have the same sum
+    diagonal = z.square().sum(dim=0)
+    return (products.square().sum() - diagonal.square().sum()) / (len(z) - 1) ** 2 / z.shape[1]
 
 
 @full_precision

@@ -51,8 +51,9 @@ class BYOL(Method):
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """The sum of both directions; each view has batch statistics of its own."""
         a, b = batch.views["global"].unbind(1)[:2]
-        (features_a, z_a), (features_b, z_b) = self.online(a), self.online(b)
+        # The target goes first: its memory is free again before the online network fills its own.
         (_, target_a), (_, target_b) = self.target(a), self.target(b)
+        (features_a, z_a), (features_b, z_b) = self.online(a), self.online(b)
         loss = normalised_mse(self.predictor(z_a), target_b)
         loss = loss + normalised_mse(self.predictor(z_b), target_a)
         z = torch.stack([z_a, z_b], dim=1)

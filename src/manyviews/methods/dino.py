@@ -83,11 +83,12 @@ class DINO(Method):
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """Cross-entropy between the teacher's and the student's distributions."""
         views = batch.views["global"]
+        # The teacher goes first: its memory is free again before the student fills its own.
+        _, logits = self.target(views.flatten(0, 1))
+        logits = wide(logits).unflatten(0, views.shape[:2])
         h = encode_crops(self.online.encoder, batch.views)
         z = flat(self._head.embed, h)  # [B, V, P], global views first
         scores = self._head.last_layer(z)
-        _, logits = self.target(views.flatten(0, 1))
-        logits = wide(logits).unflatten(0, views.shape[:2])
         target = self.center(logits, temperature=self.config.teacher_temperature.at(clock))
         loss = swapped_cross_entropy(scores, target, temperature=self.config.temperature)
         predicted = scores[:, : views.shape[1]] / self.config.temperature

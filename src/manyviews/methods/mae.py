@@ -83,7 +83,10 @@ class MAE(Method):
         )
 
     def _predict(self, images: Tensor, hidden: Tensor) -> tuple[Features, Tensor]:
-        """[B, C, H, W] and [B, N] bool -> features of the visible patches, [B, N, P] values."""
+        """[B, C, H, W] and [B, N] bool -> features of the visible patches, [B, N, P] values.
+
+        Of the visible patches, which nobody asks for, the values are 0.
+        """
         size = (self.config.channels, *(side * self.config.patch for side in self.grid))
         if images.shape[1:] != size or hidden.shape[1] != self.online.num_tokens:
             raise UsageError(
@@ -91,9 +94,12 @@ class MAE(Method):
                 f"{tuple(images.shape[1:])} and {hidden.shape[1]}. Set --views.global.size, "
                 "--views.mask.patch and --method.patch to match the encoder."
             )
-        keep = visible(hidden)
+        keep, wanted = visible(hidden), visible(~hidden)
         features = self.online(images, keep=keep)
-        return features, self.decoder(features.tokens, keep, class_token=features.class_token)
+        class_token = features.class_token
+        made = self.decoder(features.tokens, keep, class_token=class_token, wanted=wanted)
+        everywhere = made.new_zeros(*hidden.shape, made.shape[2])
+        return features, everywhere.scatter(1, wanted[..., None].expand_as(made), made)
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> Tensor:

@@ -12,7 +12,8 @@ def encode_crops(encoder: Encoder, views: Mapping[str, Tensor]) -> Tensor:
     """Encode global, then local views; crops of one resolution share one forward pass.
 
     Batch norm in the encoder thus sees one resolution at a time; give the result to a head in one
-    call, whose batch norm then sees all crops.
+    call, whose batch norm then sees all crops. Vision transformers may take both resolutions in
+    one pass (`Encoder.many`), which changes no number beyond rounding.
 
     Args:
         encoder: any encoder that takes both resolutions.
@@ -26,5 +27,6 @@ def encode_crops(encoder: Encoder, views: Mapping[str, Tensor]) -> Tensor:
     crops = [views[name] for name in ("global", "local") if name in views]
     if len(crops) == 2 and crops[0].shape[2:] == crops[1].shape[2:]:
         crops = [torch.cat(crops, dim=1)]
-    pooled = [encoder(x.flatten(0, 1)).pooled.unflatten(0, x.shape[:2]) for x in crops]
+    encoded = encoder.many([x.flatten(0, 1) for x in crops])
+    pooled = [e.pooled.unflatten(0, x.shape[:2]) for e, x in zip(encoded, crops, strict=True)]
     return torch.cat(pooled, dim=1)

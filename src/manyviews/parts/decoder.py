@@ -1,8 +1,12 @@
 """MAE's decoder: visible tokens back in place, mask tokens in the gaps, values out."""
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from manyviews.parts.masking import take
 from manyviews.positions import sincos
 
 
@@ -49,16 +53,25 @@ class Decoder(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, tokens: Tensor, keep: Tensor, *, class_token: Tensor | None) -> Tensor:
-        """Predict all patches.
+    def forward(
+        self,
+        tokens: Tensor,
+        keep: Tensor,
+        *,
+        class_token: Tensor | None,
+        wanted: Tensor | None = None,
+    ) -> Tensor:
+        """Predict patches.
 
         Args:
             tokens: [B, K, D] encoded visible tokens.
             keep: [B, K] int64, their places.
             class_token: [B, D] encoded, or None if the encoder has none.
+            wanted: [B, M] int64, the places to predict; None for all. The last block then works
+                for these alone.
 
         Returns:
-            [B, N, out].
+            [B, M, out], or [B, N, out].
         """
         x = self.decoder_embed(tokens)
         positions = self.decoder_pos_embed
@@ -72,5 +85,27 @@ class Decoder(nn.Module):
         if class_token is not None:
             first = self.decoder_embed(class_token)[:, None] + positions[:, :1]
             x = torch.cat([first, x], dim=1)
-        x = self.decoder_pred(self.decoder_norm(self.decoder_blocks(x)))
-        return x[:, -places:]
+        if wanted is None:
+            x = self.decoder_blocks(x)[:, -places:]
+        else:
+            *blocks, last = self.decoder_blocks
+            for block in blocks:
+                x = block(x)
+            x = _only(last, x, wanted + x.shape[1] - places)
+        return self.decoder_pred(self.decoder_norm(x))
+
+
+def _only(block: Any, x: Tensor, index: Tensor) -> Tensor:
+    """Rows of `block(x)` [B, N, W] at index [B, M] int64 -> [B, M, W], without making the others.
+
+    The block is timm's, built with biases and without anything optional.
+    """
+    layer, y = block.attn, block.norm1(x)
+    width = y.shape[2]
+    (weight, *rest), (bias, *offsets) = (p.split(width) for p in (layer.qkv.weight, layer.qkv.bias))
+    seen = F.linear(y, torch.cat(rest), torch.cat(offsets)).unflatten(2, (2, layer.num_heads, -1))
+    key, value = seen.permute(2, 0, 3, 1, 4).unbind(0)
+    query = F.linear(take(y, index), weight, bias).unflatten(2, (layer.num_heads, -1))
+    out = F.scaled_dot_product_attention(query.transpose(1, 2), key, value)
+    x = take(x, index) + layer.proj(out.transpose(1, 2).flatten(2))
+    return x + block.mlp(block.norm2(x))

@@ -77,7 +77,8 @@ def line_chart(lines: Sequence[Line], *, x: str, y: str, log: bool = False) -> M
     up = _axis([p[1] for p in every], HEIGHT - BOTTOM, TOP, log=log)
     label = escape(f"{y} over {x}: {', '.join(drawn)}")
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" class="chart">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{label}" class="chart" font-size="12">',
         *_grid(across, up, x=x, y=y),
     ]
     for colour, points in zip(_colours(len(drawn)), drawn.values(), strict=True):
@@ -89,9 +90,90 @@ def line_chart(lines: Sequence[Line], *, x: str, y: str, log: bool = False) -> M
     return Markup("".join(parts))
 
 
+@dataclass(frozen=True)
+class Interval:
+    """A value between the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bar_chart(
+    bars: Mapping[str, Mapping[str, Interval]], *, x: str, mark: float | None = None
+) -> Markup:
+    """Horizontal bars from 0, those of one name together, each with its interval.
+
+    Args:
+        bars: name of a colour -> name of a bar -> its value, 0 or more.
+        x: label of the axis.
+        mark: where to draw a dashed line, for what values are compared with.
+
+    Returns:
+        An `<svg>` element, or an empty string when there is nothing to draw.
+    """
+    names = list(dict.fromkeys(name for group in bars.values() for name in group))
+    values = [bar for group in bars.values() for bar in group.values() if math.isfinite(bar.value)]
+    if not values:
+        return Markup("")
+    thick, left = 11, 130
+    step = thick * len(bars) + 12
+    height = TOP + step * len(names) + BOTTOM
+    high = max([bar.high for bar in values if math.isfinite(bar.high)] + [mark or 0.0, 1e-9])
+    across = Axis(0.0, high, left, WIDTH - RIGHT)
+    label = escape(f"{x}, of {', '.join(bars)}")
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="{label}" class="chart" font-size="12">'
+    ]
+    floor = height - BOTTOM
+    for tick in across.ticks:
+        at = f"{across.place(tick):.1f}"
+        parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{TOP}" y2="{floor}"/>')
+        parts.append(_text(number(tick), across.place(tick), floor + 16))
+    for row, name in enumerate(names):
+        top = TOP + row * step + 6
+        parts.append(_text(name, left - 8, top + thick * len(bars) / 2 + 4, anchor="end"))
+        for place, (colour, group) in enumerate(
+            zip(_colours(len(bars)), bars.values(), strict=True)
+        ):
+            if name in group and math.isfinite(group[name].value):
+                parts.append(_bar(group[name], across, top + place * thick, thick - 2, colour))
+    if mark is not None:
+        at = f"{across.place(mark):.1f}"
+        parts.append(
+            f'<line x1="{at}" x2="{at}" y1="{TOP}" y2="{floor}" stroke="currentColor" '
+            'stroke-dasharray="4 4" opacity="0.6"/>'
+        )
+    parts.append(_text(x, (left + WIDTH - RIGHT) / 2, height - 4))
+    parts.append("</svg>")
+    if len(bars) > 1:
+        parts.append(_legend(list(bars)))
+    return Markup("".join(parts))
+
+
+def _bar(bar: Interval, across: Axis, top: float, thick: int, colour: str) -> str:
+    zero, end = across.place(0.0), across.place(bar.value)
+    said = f"{bar.value:.3f} ({bar.low:.3f} to {bar.high:.3f})"
+    drawn = (
+        f'<rect x="{zero:.1f}" y="{top:.1f}" width="{max(0.0, end - zero):.1f}" height="{thick}" '
+        f'fill="{colour}"><title>{said}</title></rect>'
+    )
+    if math.isfinite(bar.low) and math.isfinite(bar.high):
+        low, high, middle = across.place(bar.low), across.place(bar.high), top + thick / 2
+        drawn += (
+            f'<path d="M{low:.1f} {middle:.1f}H{high:.1f}M{low:.1f} {middle - 3:.1f}v6'
+            f'M{high:.1f} {middle - 3:.1f}v6" stroke="currentColor" fill="none"/>'
+        )
+    return drawn
+
+
 def series(records: Sequence[Mapping[str, float]], key: str, *, x: str = "step") -> Line:
-    """The values under `key` over those under `x`, of the records that have both."""
-    having = [r for r in records if key in r and x in r]
+    """The values under `key` over those under `x`, of the records that have both.
+
+    Numbers that were not finite are null in metrics.jsonl, and so left out.
+    """
+    having = [r for r in records if r.get(key) is not None and r.get(x) is not None]
     return Line(key, [float(r[x]) for r in having], [float(r[key]) for r in having])
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from manyviews.reports.maps import Kind
 from manyviews.reports.pictures import Pixels
 
 
@@ -49,6 +50,9 @@ class Content:
         views: an image and its training views, a strip each.
         insight: heading -> strips that only some encoders and methods have (attention, colours
             of patch features, reconstructions).
+        diagnosis: diagnosis.json; empty where the run has none.
+        diagnosed: the step that it looked at, where the run has gone on since; else 0.
+        map: how the features become points.
         alarms: a line each.
         quarantine: the lines of quarantine.jsonl.
         command: what to type to do the same again.
@@ -66,6 +70,9 @@ class Content:
     spectrum: Sequence[float]
     views: Sequence[Strip]
     insight: Mapping[str, Sequence[Strip]] = field(default_factory=dict[str, Sequence[Strip]])
+    diagnosis: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    diagnosed: int = 0
+    map: Kind = "pca"
     alarms: Sequence[str] = ()
     quarantine: Sequence[Mapping[str, Any]] = ()
     command: str = ""

@@ -6,25 +6,40 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
+from manyviews.diagnosis.explain import MEASURES
 from manyviews.reports.charts import Line, line_chart, series
 from manyviews.reports.content import Content, Embedded, Strip
+from manyviews.reports.figures import invariance_bars, neighbours, spectrum
+from manyviews.reports.maps import Kind, place
 from manyviews.reports.pictures import data_uri, sheet
 
 TILE = 56
-NEIGHBOURS = 8
-QUERIES = 8
+NOTES = {
+    "Health": "Of the batch's own embeddings (encoder) and projections (what the loss sees), "
+    "without labels. Compare these within one method, not across methods.",
+    "Entropy and reconstruction": "Of the batch's own projections, without labels, in nats. Views "
+    "that agree raise the reconstruction; features that spread raise the entropy, and features "
+    "that collapse lower it. Their sum bounds from below what one view tells of the other. The "
+    "first chart shows the change since the first check: values depend on width and batch.",
+    "Spectrum": "Singular values of the centred features, largest first. A cliff means that the "
+    "directions after it are not used.",
+}
+MAPS = {
+    "pca": "The first two principal components of the features.",
+    "umap": "UMAP of the features, after PCA to 50 components. It keeps neighbours: distances "
+    "between clusters, their sizes and their densities mean little.",
+    "pacmap": "PaCMAP of the features, after PCA to 50 components. It keeps neighbours: distances "
+    "between clusters, their sizes and their densities mean little.",
+}
 
 HEALTH = {
     "rank": ("effective rank", ("rank_embedding", "rank_projection")),
     "spread": ("standard deviation, 1 = isotropic", ("std_embedding", "std_projection")),
+    "consistency": ("views found in the batch, 1 = all", ("consistency",)),
     "alignment": ("alignment, 0 = views agree", ("alignment",)),
     "uniformity": ("uniformity, lower = more spread", ("uniformity",)),
-    "entropy": ("entropy in nats, higher = more spread", ("entropy",)),
-    "reconstruction": ("reconstruction in nats, higher = views agree", ("reconstruction",)),
 }
 CURVES = {"loss", "lr", "weight_decay", "grad_norm"}
 CLOCKS = {"step", "epoch", "seconds", "images_per_second", "data_wait", "progress"}
@@ -46,10 +61,12 @@ def render(content: Content) -> str:
     return environment.get_template("page.html.j2").render(
         content=content,
         charts=_charts(content),
+        notes=NOTES,
+        diagnosis=_diagnosis(content.diagnosis),
         views=[_strip(strip, 160) for strip in content.views],
         insight={k: [_strip(s, 160) for s in v] for k, v in content.insight.items()},
         gallery=_gallery(embedded) if embedded else [],
-        map=_map(embedded) if embedded else None,
+        map=_map(embedded, content.map) if embedded else None,
     )
 
 
@@ -68,11 +85,12 @@ def _charts(content: Content) -> dict[str, list[Markup]]:
             for label, keys in HEALTH.values()
         ]
         + _watched(health),
+        "Entropy and reconstruction": _entropy_reconstruction(health),
         "With labels, which training never saw": [
             line_chart([series(probe, key)], x="step", y=f"{key} top-1")
             for key in ("knn", "linear")
         ],
-        "Spectrum": [_spectrum(content.spectrum)],
+        "Spectrum": [spectrum(content.spectrum)],
     }
     drawn = {name: [c for c in charts if c] for name, charts in groups.items()}
     return {name: charts for name, charts in drawn.items() if charts}
@@ -85,9 +103,54 @@ def _watched(records: Sequence[Mapping[str, Any]]) -> list[Markup]:
     return [line_chart([series(records, k)], x="step", y=labels[k]) for k in names]
 
 
-def _spectrum(values: Sequence[float]) -> Markup:
-    line = Line("singular value", list(range(1, len(values) + 1)), list(values))
-    return line_chart([line], x="direction", y="singular value", log=True)
+def _entropy_reconstruction(health: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    """As in the figures of Rodriguez-Galvez et al. 2023: both over training, and their sum."""
+    keys = ("entropy", "reconstruction")
+    having = [r for r in health if all(r.get(key) is not None for key in keys)]
+    steps = [float(r["step"]) for r in having]
+    curves = {key: [float(r[key]) for r in having] for key in keys}
+    both = [a + b for a, b in zip(*curves.values(), strict=True)]
+    changes = [Line(k, steps, [v - values[0] for v in values]) for k, values in curves.items()]
+    return [
+        line_chart(changes, x="step", y="change since the first check"),
+        line_chart([Line("sum", steps, both)], x="step", y="bound: entropy + reconstruction"),
+        line_chart([series(health, "entropy")], x="step", y="entropy"),
+        line_chart([series(health, "reconstruction")], x="step", y="reconstruction"),
+    ]
+
+
+def _diagnosis(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the page shows of diagnosis.json."""
+    if not found.get("spaces"):
+        return None
+    spaces: Mapping[str, Mapping[str, float]] = found["spaces"]
+    names = list(dict.fromkeys(name for numbers in spaces.values() for name in numbers))
+    rows = [
+        (MEASURES[name], [_figure(numbers.get(name)) for numbers in spaces.values()])
+        for name in names
+        if name in MEASURES
+    ]
+    usage, groups = found.get("prototypes") or {}, found.get("groups") or {}
+    rows += [
+        (MEASURES[name], [_figure(usage[name]), *[""] * (len(spaces) - 1)])
+        for name in ("perplexity", "usage_entropy", "target_entropy", "information")
+        if name in usage
+    ]
+    return {
+        "verdict": found["verdict"]["sentence"],
+        "trend": (found.get("trend") or {}).get("sentence", ""),
+        "best": found.get("best"),
+        "images": found["images"],
+        "data": found["data"],
+        "spaces": list(spaces),
+        "rows": rows,
+        "groups": groups,
+        "bars": invariance_bars(found.get("invariance", {})),
+    }
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3f}"
 
 
 def _strip(strip: Strip, side: int) -> list[tuple[str, str]]:
@@ -95,37 +158,33 @@ def _strip(strip: Strip, side: int) -> list[tuple[str, str]]:
     return [(data_uri(picture, side=side), caption) for picture, caption in pairs]
 
 
-def _gallery(embedded: Embedded) -> list[list[tuple[str, str]]]:
-    """Rows of a query and its nearest neighbours by cosine, with the cosine below each."""
-    unit = _unit(embedded.features - embedded.features.mean(axis=0))
-    queries = np.linspace(0, len(unit) - 1, min(QUERIES, len(unit))).astype(int)
-    rows: list[list[tuple[str, str]]] = []
-    for query in queries:
-        cosine = unit @ unit[query]
-        cosine[query] = -np.inf
-        best = np.argsort(-cosine)[: min(NEIGHBOURS, len(unit) - 1)]
-        row = [(data_uri(embedded.images[query], side=96), "query")]
+def _gallery(embedded: Embedded) -> list[list[tuple[str, str, str]]]:
+    """Rows of (picture, caption, kind): a query, its nearest neighbours, the farthest images."""
+    rows: list[list[tuple[str, str, str]]] = []
+    for found in neighbours(embedded.features):
+        shown = [(found.query, "query", "query")]
+        shown += [(i, f"{cosine:.2f}", "near") for i, cosine in found.nearest]
+        shown += [(i, f"{cosine:.2f}", "far") for i, cosine in found.farthest]
         rows.append(
-            row + [(data_uri(embedded.images[i], side=96), f"{cosine[i]:.2f}") for i in best]
+            [(data_uri(embedded.images[i], side=96), text, kind) for i, text, kind in shown]
         )
     return rows
 
 
-def _map(embedded: Embedded) -> dict[str, Any]:
-    """The first two principal components, and a sprite sheet to show on hover."""
-    unit = _unit(embedded.features - embedded.features.mean(axis=0))
-    centred = unit - unit.mean(axis=0)
-    _, basis = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
-    points = centred @ basis[:, [-1, -2]]
+def _map(embedded: Embedded, how: Kind) -> dict[str, Any]:
+    """Points in the unit square, and a sprite sheet to show on hover."""
+    points = place(embedded.features, how)
     low, high = points.min(axis=0), points.max(axis=0)
-    placed = (points - low) / np.maximum(high - low, 1e-12)
+    placed = (points - low) / (high - low).clip(1e-12)
     columns = 40
     names = [Path(name).name for name in embedded.names]
-    data = {"points": placed.round(4).tolist(), "names": names, "tile": TILE, "columns": columns}
+    data = {
+        "points": placed.astype(float).round(4).tolist(),
+        "names": names,
+        "tile": TILE,
+        "columns": columns,
+    }
     # "<" must not close the script element early, whatever a file is called.
     safe = json.dumps(data).replace("<", "\\u003c")
-    return {"data": Markup(safe), "sheet": sheet(embedded.images, side=TILE, columns=columns)}
-
-
-def _unit(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    tiles = sheet(embedded.images, side=TILE, columns=columns)
+    return {"data": Markup(safe), "sheet": tiles, "note": MAPS[how]}

@@ -19,6 +19,17 @@ def data_uri(image: Pixels, *, side: int = 0) -> str:
         image: 1 or 3 channels are shown as they are, others by their first.
         side: shrink the longer side to this many pixels; 0 leaves it.
     """
+    kind, data = encoded(image, side=side)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def encoded(image: Pixels, *, side: int = 0) -> tuple[str, bytes]:
+    """An image as the bytes of a file: ("png", ...) up to 64 pixels, else ("jpeg", ...).
+
+    Args:
+        image: as for `data_uri`.
+        side: likewise.
+    """
     picture = to_pil(image)
     if side and max(picture.size) > side:
         picture.thumbnail((side, side))
@@ -29,7 +40,7 @@ def data_uri(image: Pixels, *, side: int = 0) -> str:
     else:
         picture.convert("RGB").save(out, "JPEG", quality=85)
         kind = "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
+    return kind, out.getvalue()
 
 
 def to_pil(image: Pixels) -> Image.Image:

@@ -57,6 +57,7 @@ class Job:
         probe: run on rank 0; logged under "probe".
         probe_every: epochs between probes, or minutes with a budget of minutes; 0: at the end.
         embed_all: passed to `method.before_epoch`.
+        why_waiting: asked once, when training waits for data much of the time: what to do.
         resume: go on from the latest checkpoint, if there is one.
         tensorboard: also write TensorBoard files where it is installed.
         progress: show the live line.
@@ -76,6 +77,7 @@ class Job:
     probe: Callback | None = None
     probe_every: float = 1.0
     embed_all: EmbedAll = lambda: iter(())
+    why_waiting: Callable[[], str] = lambda: "Try more --data.workers."
     resume: bool = False
     tensorboard: bool = True
     progress: bool = True

@@ -1,5 +1,6 @@
 """What a training says while it runs: lines of metrics, TensorBoard's files, the live line."""
 
+import logging
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,9 @@ from manyviews.training.keeper import State
 from manyviews.training.metrics import Events, Value
 from manyviews.training.optim import Rates
 from manyviews.training.progress import Line, Reading
+from manyviews.training.waiting import Waiting
+
+log = logging.getLogger("manyviews")
 
 
 class Journal:
@@ -32,6 +36,7 @@ class Journal:
         if job.tensorboard and first:
             self._events = Events(job.directory.path / "tensorboard", step=state.step)
         self._mark = (state.step, state.seconds, state.waited)
+        self._waiting = Waiting()
         self.health = 0
 
     def __enter__(self) -> Self:
@@ -62,6 +67,11 @@ class Journal:
 
     def step(self, clock: Clock, state: State, rates: Rates, verdict: Verdict) -> None:
         """A training step went well: write it down now and then."""
+        share = self._waiting.share(state.step, seconds=state.seconds, waited=state.waited)
+        if share:
+            log.warning(
+                "%.0f %% of the time waits for data. %s", 100 * share, self._job.why_waiting()
+            )
         logged = state.step % self._job.train.log_every == 0
         shown = self._line.due()
         if not (logged or shown):

@@ -97,7 +97,8 @@ class Keeper:
             checkpoint.sweep(folder)
             self._warn_of_space()
         saved = self._load() if resume else None
-        self._directory.cut_metrics(saved["metrics_bytes"] if saved else 0)
+        if resume:  # a new run may have logged already, of its wiring
+            self._directory.cut_metrics(saved["metrics_bytes"] if saved else 0)
         if saved is None:
             state = State()
             self.save(state, last=False)

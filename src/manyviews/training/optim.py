@@ -158,9 +158,9 @@ def clip_each(grads: Sequence[Tensor], limit: float) -> None:
 def _make(params: list[dict[str, list[nn.Parameter]]], config: Optim) -> torch.optim.Optimizer:
     match config.name:
         case "sgd":
-            return torch.optim.SGD(params, lr=0.0, momentum=config.momentum)
+            # Fused: on a CPU the default makes temporaries and takes several times as long.
+            return torch.optim.SGD(params, lr=0.0, momentum=config.momentum, fused=True)
         case "adamw":
-            # Seven times faster than the default on a CPU, which makes temporaries.
             return torch.optim.AdamW(params, lr=0.0, betas=config.betas, fused=True)
         case "lars":
             return LARS(params, lr=0.0, momentum=config.momentum)
