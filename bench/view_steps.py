@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from view_libraries import MEAN, STD, Case, own_reader
 
 from manyviews.views import normalise
 from manyviews.views.columns import columns
 from manyviews.views.draw import GLOBAL, LOCAL, draw
 from manyviews.views.make import Maker
 from manyviews.views.plan import Crops
-from views import MEAN, STD, Case, cases, own_reader, stored_images
+from views import cases, stored_images
 
 
 def best(function: Callable[[], object], repeats: int = 9) -> float:

@@ -7,6 +7,7 @@ solarising; 1 for any other operation, and 2 for all of them together.
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from manyviews.views import reference
 from manyviews.views.draw import GLOBAL, draw
@@ -112,6 +113,14 @@ def test_crop_and_resize_are_pillows_bit_for_bit(height, width, size, interpolat
     crops = Crops(size=size, count=4, interpolation=interpolation, **(OFF | {"flip": 0.5}))
     ours, theirs = both(images(12, height, width, channels), crops)
     assert np.array_equal(ours, theirs)
+
+
+def test_resizing_in_one_call_of_pillow_is_within_a_level():
+    picture = images(2, 98, 77, 3)[1]
+    crops = Crops(size=64, count=1, **(OFF | {"scale": (1.0, 1.0), "ratio": (77 / 98, 77 / 98)}))
+    ours, _ = both(picture[None], crops)
+    theirs = Image.fromarray(picture).resize((64, 64), Image.Resampling.BILINEAR)
+    assert np.abs(ours[0, 0] - np.array(theirs)).max() <= 1
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
