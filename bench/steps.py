@@ -215,8 +215,8 @@ def ours(method, arch, options):
             clock = Clock(100 + count, 1000, 10, 100)
             count += 1
             cut.parts = parts
-            launch.seed_step(0, clock.step)
-            updates.set_rates(clock)
+            parts("seed", launch.seed_step, 0, clock.step)
+            parts("rates", updates.set_rates, clock)
             parts("undo", undo.keep)
             with torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bf16"):
                 made_step = parts("forward", made, batch, clock)
@@ -225,14 +225,15 @@ def ours(method, arch, options):
             parts("backward", made_step.total.backward)
             cut.backward()
             norm = parts("norm", updates.grad_norm)
-            verdict = guard.vote(made_step.losses, norm=norm, stop=False, seconds=0.0)
+            losses = made_step.losses
+            verdict = parts("vote", guard.vote, losses, norm=norm, stop=False, seconds=0.0)
             assert not verdict.fault, verdict
             with torch.no_grad():
                 parts("after_backward", made.after_backward, made_step, clock)
             parts("optimiser", updates.apply, norm)
             with torch.no_grad():
                 parts("after_step", made.after_step, clock)
-            updates.clear()
+            parts("clear", updates.clear)
 
         return step
 
@@ -243,13 +244,21 @@ class Cut:
     """Stops gradients where the encoder ends, so that its backward is timed by itself."""
 
     def __init__(self, online, target):
-        self.parts, self.pairs = None, []
-        forward = online.forward
+        self.parts, self.pairs, self.inside = None, [], False
+        forward, many = online.forward, online.many
 
         def online_forward(*args, **kwargs):
+            if self.inside:  # of `many`, which is timed as a whole
+                return forward(*args, **kwargs)
             return self.leaves(self.parts("encoder_forward", forward, *args, **kwargs))
 
-        online.forward = online_forward
+        def online_many(images):
+            self.inside = True
+            encoded = self.parts("encoder_forward", many, images)
+            self.inside = False
+            return [self.leaves(features) for features in encoded]
+
+        online.forward, online.many = online_forward, online_many
         if target is not None:
             slow = target.forward
             target.forward = lambda *args, **kwargs: self.parts(
@@ -405,7 +414,7 @@ def lightlys(method, arch, options):  # noqa: C901 - eight examples side by side
             if method == "dino":
                 head.cancel_last_layer_gradients(current_epoch=0)
             parts("optimiser", update.step)
-            update.zero_grad()
+            parts("clear", update.zero_grad)
             result.item()
 
         return step
@@ -441,7 +450,7 @@ def lightlys(method, arch, options):  # noqa: C901 - eight examples side by side
             parts("backward", result.backward)
             parts("encoder_backward", encoded.backward, leaf.grad)
             parts("optimiser", update.step)
-            update.zero_grad()
+            parts("clear", update.zero_grad)
             result.item()
 
         return step

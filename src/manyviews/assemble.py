@@ -20,8 +20,10 @@ from manyviews.methods import catalog
 from manyviews.recipes.run import AnyRun
 from manyviews.training import launch
 from manyviews.views import normalise
+from manyviews.views.device import DeviceViews
 from manyviews.views.engine import Engine
 from manyviews.views.plain import Plain
+from manyviews.views.stage import IMAGES, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class Assembly:
     Attributes:
         run: what it was made from, with the encoder's sizes filled in.
         source: the unlabelled images.
-        engine: makes training views.
+        engine: makes training views, where the device does not and for whoever wants to look.
         plain: makes the evaluation view.
         method: on `device`, in train mode.
         steps_per_epoch: optimiser steps.
@@ -48,6 +50,14 @@ class Assembly:
     device: torch.device
     spent: loader.Spent = field(default_factory=loader.Spent)
 
+    @property
+    def maker(self) -> Engine | Stage:
+        """What the workers run: they make views, or leave that to the device."""
+        run, where = self.run, self.run.data.views_on
+        if where == "device" or (where == "auto" and self.device.type == "cuda"):
+            return Stage(run.views, channels=run.data.channels, seed=run.seed)
+        return self.engine
+
     def batches(
         self, quarantine: Quarantine | None = None, *, processes: int | None = None
     ) -> Callable[[int, int], Iterator[Sequence[Batch]]]:
@@ -62,7 +72,7 @@ class Assembly:
         def between(start: int, stop: int) -> Iterator[Sequence[Batch]]:
             raws = loader.batches(
                 self.source,
-                self.engine,
+                self.maker,
                 seed=run.seed,
                 global_batch=data.batch_size,
                 accumulate=run.train.accumulate,
@@ -90,14 +100,16 @@ class Assembly:
         return waiting.why(self.source, self.spent, workers=number)
 
     def to_batch(self, raw: loader.Raw) -> Batch:
-        """Move a raw micro-batch to the device and normalise its pixels there."""
+        """Move a raw micro-batch to the device, make its views there if need be, and normalise."""
+        pixels, cues = raw.views, raw.cues
+        if IMAGES in pixels:
+            pixels, cues = DeviceViews(self.run.views)(pixels, cues, self.device)
+        mean, std = self.run.data.mean, self.run.data.std
         views = {
-            name: normalise(
-                pixels.to(self.device, non_blocking=True), self.run.data.mean, self.run.data.std
-            )
-            for name, pixels in raw.views.items()
+            name: normalise(levels.to(self.device, non_blocking=True), mean, std)
+            for name, levels in pixels.items()
         }
-        cues = {name: cue.to(self.device, non_blocking=True) for name, cue in raw.cues.items()}
+        cues = {name: cue.to(self.device, non_blocking=True) for name, cue in cues.items()}
         return Batch(views, raw.index.to(self.device, non_blocking=True), cues)
 
     def embed_all(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -16,6 +16,7 @@ from manyviews.data.decode import Unreadable
 from manyviews.data.loader import batches
 from manyviews.data.quarantine import Bad
 from manyviews.data.sources import Source, open_source
+from manyviews.evaluation.labelled import open_labelled
 
 
 def packed(root: Path, count: int = 12, **options: object) -> Path:
@@ -144,6 +145,38 @@ def test_no_array_where_sizes_differ_or_images_are_large(tmp_path):
     assert open_it(tmp_path / "large_out").array is None
     assert open_it(packed(tmp_path / "grey", channels=1), channels=3).array is None
     assert open_it(packed(tmp_path / "jpeg", format="jpeg")).array is None
+
+
+def test_a_part_of_a_pack_is_read_in_its_own_order(tmp_path):
+    out = packed(tmp_path)
+    part = packs.Packed("x", out, channels=3, max_pixels=10**6, only=["0007.png", "0002.png"])
+    for source in (part, pickle.loads(pickle.dumps(part))):  # noqa: S301, RUF100
+        assert len(source) == 2
+        np.testing.assert_array_equal(source.read(0), picture(7))
+        np.testing.assert_array_equal(source.read(1), picture(2))
+        assert Path(source.name(0)).name == "0007.png"
+        assert source.array is None
+    assert part.digest != open_it(out).digest
+
+
+def test_class_folders_keep_their_labels_and_splits_in_a_pack(tmp_path):
+    for i in range(20):
+        path = tmp_path / "data" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(i)).save(path)
+    packing.pack(str(tmp_path / "data"), tmp_path / "out", workers=0, format="uint8")
+    for split in ("train", "test"):
+        found = [
+            open_labelled(str(tmp_path / name), channels=3, max_pixels=10**6, split=split)
+            for name in ("data", "out")
+        ]
+        files, pack = found
+        assert len(files) == len(pack) == {"train": 16, "test": 4}[split]
+        assert (files.labels == pack.labels).all()
+        assert (files.classes, files.split) == (pack.classes, pack.split)
+        for i in range(len(files)):
+            assert files.source.name(i) == pack.source.name(i)
+            np.testing.assert_array_equal(files.source.read(i), pack.source.read(i))
 
 
 def test_larger_images_than_allowed_are_unreadable(tmp_path):

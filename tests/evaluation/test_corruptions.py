@@ -137,6 +137,12 @@ def test_noise_has_the_strength_that_it_should():
     assert (salted == 0).mean() == pytest.approx(0.27 / 2, abs=0.01)
 
 
+def test_fog_never_outshines_the_scene():
+    dark = picture(32) // 2
+    for severity in range(1, 6):
+        assert corrupt(dark, "fog", severity, seed=0).max() <= dark.max()
+
+
 def test_frost_is_as_bright_as_the_photographs_on_average():
     black = np.zeros((96, 96, 3), np.uint8)
     layers = [

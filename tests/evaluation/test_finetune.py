@@ -19,7 +19,7 @@ from manyviews.evaluation.layers import layers, param_groups, set_modes, thaw
 from manyviews.evaluation.linear import linear_probe
 from manyviews.evaluation.mix import mix, soft
 from manyviews.evaluation.recipe import MAE_BASE, FineTune
-from manyviews.evaluation.supervised import Batches, Part, Run, Training, fit
+from manyviews.evaluation.supervised import Batches, Part, Run, Training, fit, score
 from manyviews.views.plain import Plain
 from tiny import CHANNELS, DIM, SIDE, TinyConv, TinyViT
 
@@ -273,6 +273,21 @@ def test_the_same_seed_trains_the_same_network():
     assert "head.weight" not in same(one, other)
 
 
+def test_a_network_is_tested_as_it_stands():
+    data = stripes(40, 1)
+    part = Part(data.source, data.labels, torch.arange(40))
+    model = trained(TinyConv(), QUICK)
+    model.train()
+    before = state(model)
+    right, n = score(model, part, PLAIN, Run(torch.device("cpu"), 0, None))
+    assert n == 40
+    assert same(before, state(model)) == set(before)  # batch norm has learnt nothing
+    model.eval()
+    with torch.no_grad():
+        wanted = model(PLAIN(data.source.array)).argmax(dim=1) == data.labels
+    assert right == int(wanted.sum())
+
+
 def test_worker_processes_change_nothing():
     encoder = vit(drop_path=0.3)
     one, two = (state(trained(encoder, QUICK, workers=n)) for n in (0, 1))
@@ -331,7 +346,8 @@ def test_the_learning_rate_is_chosen_without_the_test_labels():
     lied = Labelled(test.source, 1 - test.labels, test.classes, "given")
     other = finetune(encoder, train, lied, plain=PLAIN, settings=plan)
     assert found.settings["lr"] == 0.1
-    assert found.settings["held_out_accuracy_at_0.1"] > found.settings["held_out_accuracy_at_1e-07"]
+    assert found.settings["held_out_accuracy_at_0.1"] >= 0.9
+    assert found.settings["held_out_accuracy_at_1e-07"] < 0.8
     assert dict(other.settings) == dict(found.settings)
     assert other.value == pytest.approx(1 - found.value)
     assert not found.saw_test

@@ -1,6 +1,7 @@
 """What data a run reads, and how."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,9 @@ class Data:
         max_bad: share of unreadable files above which a run stops.
         max_pixels: larger images are refused from their header, before decoding.
         workers: decoding processes per rank; -1 chooses.
+        views_on: where views are made: by the workers ("cpu"), or in batch on the device that
+            trains; "auto" is the device where that is a GPU. The same views, but for a level or
+            two of 255; resume with the same setting for the same bits.
     """
 
     source: str
@@ -27,3 +31,4 @@ class Data:
     max_bad: float = 0.01
     max_pixels: int = 200_000_000
     workers: int = -1
+    views_on: Literal["auto", "cpu", "device"] = "auto"

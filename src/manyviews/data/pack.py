@@ -16,7 +16,7 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -118,12 +118,21 @@ class Packed:
         folder: where it lies.
         channels: every image is brought to so many: grey repeated to 3, RGB weighed to 1.
         max_pixels: larger images are unreadable.
+        only: the paths below its root of the images to read, in this order; None reads all.
 
     Raises:
         UsageError: the header, the index or the names are damaged, or have other channels.
     """
 
-    def __init__(self, spec: str, folder: Path, *, channels: int, max_pixels: int) -> None:
+    def __init__(
+        self,
+        spec: str,
+        folder: Path,
+        *,
+        channels: int,
+        max_pixels: int,
+        only: Sequence[str] | None = None,
+    ) -> None:
         self.spec = spec
         self.channels = channels
         self.folder = folder
@@ -137,10 +146,16 @@ class Packed:
         self._max_pixels = max_pixels
         self._entries, self._names = _index(folder, self.about)
         self._files: dict[int, int] = {}
+        self._only = only
+        if only is not None:
+            place = {path: index for index, path in enumerate(self.paths())}
+            self._entries = self._entries[[place[path] for path in only]]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open it again where it is unpickled: neither maps nor open files travel."""
-        return _open, (self.spec, self.folder, self.channels, self._max_pixels)
+        return _open, (
+            self.spec, self.folder, self.channels, self._max_pixels, self._only,
+        )  # fmt: skip
 
     def __del__(self) -> None:
         self._close()
@@ -148,7 +163,10 @@ class Packed:
     @property
     def digest(self) -> str:
         """SHA-256 of names, sizes and contents, whatever shards they lie in."""
-        return self.about.digest
+        if self._only is None:
+            return self.about.digest
+        chosen = "\0".join((self.about.digest, *self._only))
+        return hashlib.sha256(os.fsencode(chosen)).hexdigest()
 
     @property
     def array(self) -> Pixels | None:
@@ -163,6 +181,7 @@ class Packed:
         if (
             about.plan.format != "uint8"
             or about.plan.channels != self.channels
+            or self._only is not None
             or len(about.shards) != 1
             or about.shards[0] > _WHOLE
             or max(height, width) > _SMALL
@@ -175,7 +194,7 @@ class Packed:
         return np.memmap(self.folder / shard_name(0), np.uint8, "r", shape=shape)
 
     def __len__(self) -> int:
-        return self.about.count
+        return len(self._entries)
 
     def read(self, index: int) -> Pixels:
         """[H, W, C] uint8. Raises `Unreadable`."""
@@ -207,6 +226,10 @@ class Packed:
         """Its path below the root of the data that was packed."""
         start, length = (int(self._entries[index][key]) for key in ("name_offset", "name_length"))
         return os.fsdecode(self._names[start : start + length].tobytes())
+
+    def paths(self) -> list[str]:
+        """Every image's path below that root."""
+        return [self.path(index) for index in range(len(self))]
 
     def raw(self, index: int) -> bytes | None:
         """The JPEG file, or None for pixels. Raises OSError."""
@@ -336,8 +359,10 @@ def fit(pixels: Pixels, channels: int) -> Pixels:
     return np.repeat(pixels, channels, axis=2)
 
 
-def _open(spec: str, folder: Path, channels: int, max_pixels: int) -> Packed:
-    return Packed(spec, folder, channels=channels, max_pixels=max_pixels)
+def _open(
+    spec: str, folder: Path, channels: int, max_pixels: int, only: Sequence[str] | None
+) -> Packed:
+    return Packed(spec, folder, channels=channels, max_pixels=max_pixels, only=only)
 
 
 def _index(folder: Path, about: About) -> tuple[Entries, NDArray[np.uint8]]:

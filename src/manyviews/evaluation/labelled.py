@@ -19,6 +19,7 @@ from manyviews.core import UsageError
 from manyviews.data.decode import suffixes
 from manyviews.data.idx import find_idx, read_idx
 from manyviews.data.manifest import File, Manifest, of_folder
+from manyviews.data.pack import Packed, is_pack
 from manyviews.data.sources import Files, Source, open_source
 
 Split = Literal["train", "test"]
@@ -84,7 +85,7 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
 
     - A folder of class folders: the label is the first folder below the root. Where the first
       folders are `train` and one of `test`, `val`, `valid`, `validation`, they are the splits and
-      the label is the second folder.
+      the label is the second folder. Likewise where `manyviews pack` has packed such a folder.
     - A CSV file of path,label: relative paths start at its own folder. The first line may be a
       header; a third column `split` with train or test in every row gives the splits. Images
       have several labels where the header says path,labels or a row joins labels by `|`; with
@@ -110,9 +111,12 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
         labels = _builtin(split) if kind == "builtin" else _idx_labels(rest, split)
         return Labelled(source, _checked(labels, len(source), spec), FASHION, "given")
     path = Path(spec).expanduser()
-    several = False
-    if path.is_dir():
-        root, rows = path, _folder_rows(path, channels)
+    several, packed = False, is_pack(path)
+    if packed:
+        whole = Packed(spec, path, channels=channels, max_pixels=max_pixels)
+        root, rows = path, _folder_rows(path, [File(name, 0, 0) for name in whole.paths()])
+    elif path.is_dir():
+        root, rows = path, _folder_rows(path, of_folder(path, suffixes=suffixes(channels)).files)
     elif path.is_file():
         root = path.parent
         rows, several = _csv_rows(path)
@@ -133,7 +137,18 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
             f"{spec} has no {split} images. Give each class 2 images or more, or "
             f"add a {split} split."
         )
-    manifest = Manifest(root, tuple(row.file for row in part), {})
+    chosen = tuple(row.file for row in part)
+    source = (
+        Packed(
+            spec,
+            path,
+            channels=channels,
+            max_pixels=max_pixels,
+            only=[file.path for file in chosen],
+        )
+        if packed
+        else Files(spec, Manifest(root, chosen, {}), channels=channels, max_pixels=max_pixels)
+    )
     position = {name: i for i, name in enumerate(classes)}
     if several:
         labels = torch.zeros(len(part), len(classes), dtype=torch.bool)
@@ -142,15 +157,14 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
     else:
         labels = torch.tensor([position[row.label] for row in part])
     return Labelled(
-        Files(spec, manifest, channels=channels, max_pixels=max_pixels),
+        source,
         labels,
         classes,
         "given" if given else "hashed",
     )
 
 
-def _folder_rows(root: Path, channels: int) -> list[_Row]:
-    files = of_folder(root, suffixes=suffixes(channels)).files
+def _folder_rows(root: Path, files: Sequence[File]) -> list[_Row]:
     found = [(file, Path(file.path).parts) for file in files]
     tops = {parts[0] for _, parts in found if len(parts) > 1}
     tests = [name for name in _TEST_FOLDERS if name in tops]

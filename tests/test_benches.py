@@ -1,0 +1,59 @@
+"""The benches that need hardware or other libraries run, at tiny sizes and without them."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parent.parent / "bench"
+
+
+def loaded(name):
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCH / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("case", ["simclr", "dino"])
+def test_the_gpu_bench_trains_from_files_on_a_cpu(case):
+    rows = loaded("gpu").main(["--smoke", "--cases", case, "--sides", "cpu", "device"])
+    assert [(row["case"], row["side"]) for row in rows] == [(case, "cpu"), (case, "device")]
+    for row in rows:
+        assert row["images_per_second"] > 0
+        assert row["step_images_per_second"] > 0
+        assert 0 < row["wait_share"] < 1
+        assert 0 < row["mfu"] < 1
+    assert rows[0]["gflop_per_image"] == rows[1]["gflop_per_image"] > 0
+
+
+def test_the_gpu_bench_says_that_there_is_no_gpu(capsys, monkeypatch):
+    gpu = loaded("gpu")
+    monkeypatch.setattr(gpu.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        gpu.main([])
+    assert "there is no GPU; --smoke" in capsys.readouterr().err
+
+
+def test_the_steps_bench_cuts_a_step_into_its_parts():
+    command = [sys.executable, str(BENCH / "steps.py"), "--methods", "dino", "--arch", "vit"]
+    command += ["--batch", "2", "--image", "16", "--repeats", "1", "--threads", "1"]
+    source = str(BENCH.parent / "src")
+    done = subprocess.run(
+        [*command, "--peer-python", "", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ, PYTHONPATH=source),
+    )
+    [row] = json.loads(done.stdout)
+    parts = row["parts_ms"]
+    for part in ("encoder_forward", "encoder_backward", "target_forward", "forward", "optimiser"):
+        assert parts[part] > 0, part
+    assert 0 < row["machinery_share"] < 1
+    assert sum(parts.values()) <= row["step_ms"] * 1.01
+    assert row["peak_memory_above_imports_gb"] > 0
