@@ -195,7 +195,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="predicts_the_mean",
         about="prediction_std",
-        holds=lambda n: n["prediction_std"] < 0.01,
+        holds=lambda n: n["prediction_std"] < 0.002,  # a sound MAE is at 0.008 after 200 steps
         message=(
             "every image is reconstructed alike: predictions differ by {prediction_std:.4f} "
             "between images"

@@ -16,6 +16,9 @@ Pixels = NDArray[np.float32]
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601, as Pillow and torchvision)."""
 
+WRAP_FREE_HUE = 1 / 3
+"""Up to this shift, in turns, a hue formula needs no wrapping at the far side of the circle."""
+
 _RED, _GREEN, _BLUE = (np.float32(weight) for weight in LUMA)
 _NONE, _FULL, _HALF, _ONE = np.float32(0), np.float32(255), np.float32(0.5), np.float32(1)
 _CHUNK = 2048

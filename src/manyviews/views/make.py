@@ -136,7 +136,7 @@ def _make(planes: Bytes, every: Parameters, scratch: Scratch, out: Bytes, cubic:
             low, most = (0, planes.shape[3]) if planes.shape[3] <= SHORT else (top, _up(height, 32))
             source = planes[b, left : left + width, :, low : low + most]
             if width < len(known):
-                used, first, weights = known[width], firsts[width], tables[width]
+                used, first, weights = int(known[width]), firsts[width], tables[width]
             else:
                 used = taps(width, size, cubic, first, weights)
             blend(source, first, weights, used, tall, sums, every.flags[n, _FLIP])
@@ -144,7 +144,7 @@ def _make(planes: Bytes, every: Parameters, scratch: Scratch, out: Bytes, cubic:
                 transpose(words[: _up(size, 8), c, : _up(top - low + height, 8) // 8], turned[:, c])
             crop = wide[top - low : top - low + height]
             if height < len(known):
-                used, first, weights = known[height], firsts[height], tables[height]
+                used, first, weights = int(known[height]), firsts[height], tables[height]
             else:
                 used = taps(height, size, cubic, first, weights)
             blend(crop, first, weights, used, rows, sums, False)  # noqa: FBT003

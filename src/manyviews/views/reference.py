@@ -41,7 +41,7 @@ def _resized(image: NDArray[np.uint8], view: Draw, crops: Crops) -> Tensor:
     how = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
     planes: list[NDArray[np.uint8]] = []
     for plane in np.moveaxis(pixels, -1, 0):
-        # Across, then down: Pillow 13 itself begins with whichever is cheaper, a level apart at most.
+        # Across, then down: Pillow 13 itself begins with the cheaper one, a level apart at most.
         across = Image.fromarray(plane).resize((crops.size, len(plane)), how[crops.interpolation])
         both = across.resize((crops.size, crops.size), how[crops.interpolation])
         planes.append(np.array(both))
