@@ -29,6 +29,8 @@ def extracted(*shape, index=None):
 
 
 def test_a_file_of_features_has_places_files_and_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(embed, "_ROWS", 3)
+    monkeypatch.setattr(handover, "BATCH", 3)
     (tmp_path / "photos").mkdir()
     source_of(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)

@@ -107,6 +107,17 @@ def test_entropy_and_reconstruction_are_drawn_with_their_sum():
     assert "<h2>Entropy" not in render(content())
 
 
+def test_the_curves_are_changes_and_their_sum(monkeypatch):
+    from manyviews.reports import page as room
+
+    drawn = []
+    monkeypatch.setattr(room, "line_chart", lambda lines, **_: drawn.append(lines) or "")
+    health = [{"step": s, "entropy": -130.0 + s, "reconstruction": 135.0 - s / 2} for s in (2, 8)]
+    room._entropy_reconstruction(health)
+    assert [list(line.y) for line in drawn[0]] == [[0, 6], [0, -3]]
+    assert [list(line.y) for line in drawn[1]] == [[6, 9]]
+
+
 def test_a_map_by_neighbours_warns_of_its_distances(monkeypatch):
     from manyviews.reports import page as room
 
