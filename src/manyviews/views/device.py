@@ -2,9 +2,9 @@
 
 The workers decode (`stage.Stage`); everything else happens here, on float planes [n, C, S, S] in
 [0, 255]. Which rows want hue, grey or blur is known on the processor, so nothing waits for the
-device. Resizing is bit for bit that of the CPU engine for small images; colours are torchvision's
-on float images, not rounded between operations; the hue is exact in HSV. Within 1 level of
-`reference.apply` for an operation.
+device. Resizing is the CPU engine's with coarser weights, exact in float32, and so a level apart
+where a value lies between two; colours are torchvision's on float images, not rounded between
+operations; the hue is exact in HSV. Within 1 level of `reference.apply` for an operation.
 
 A view depends on (seed, epoch, index, view) and not on its batch, but for the last bit of float
 arithmetic, which can move a level by one between devices, or batch sizes: a run that is resumed
@@ -127,7 +127,7 @@ def _whole(x: Tensor) -> Tensor:
 
 
 def resize_weights(start: Tensor, length: Tensor, *, extent: int, crops: Crops) -> Tensor:
-    """[n, S, extent] float32: `resample.resize_weights` on the device, to the last bit.
+    """[n, S, extent] float32: the weights of `resample.taps` in whole numbers of 2^-16 or 2^-15.
 
     Args:
         start: [n] float64, first pixel of the crop.

@@ -106,7 +106,7 @@ class Draws:
         plain["order"] = tuple(ORDERS[plain["order"]].tolist())
         return Draw(**plain)
 
-    def take(self, rows: Ints) -> "Draws":
+    def take(self, rows: Ints | slice) -> "Draws":
         """The same for some of the samples."""
         return Draws(**{name: array[rows] for name, array in self._arrays().items()})
 

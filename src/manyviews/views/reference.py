@@ -7,9 +7,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from manyviews.views.draw import BRIGHTNESS, CONTRAST, SATURATION, Draw, Floats
+from manyviews.views.blur import radius
+from manyviews.views.draw import BRIGHTNESS, CONTRAST, SATURATION, Draw
 from manyviews.views.plan import Crops
-from manyviews.views.resample import blur_radius
 
 
 def apply(image: NDArray[np.uint8], view: Draw, crops: Crops) -> NDArray[np.uint8]:
@@ -17,7 +17,7 @@ def apply(image: NDArray[np.uint8], view: Draw, crops: Crops) -> NDArray[np.uint
 
     Crop and resize are Pillow's; colours are torchvision's on float images, not rounded between
     operations, brightness on every channel and contrast around the plain mean where there are not
-    1 or 3 channels; the blur is a true Gaussian (`resample.blur_radius`), mirrored at the borders;
+    1 or 3 channels; the blur is a true Gaussian (`blur.radius`), mirrored at the borders;
     solarising is on whole levels.
     """
     x = _resized(image, view, crops)
@@ -38,12 +38,13 @@ def apply(image: NDArray[np.uint8], view: Draw, crops: Crops) -> NDArray[np.uint
 
 def _resized(image: NDArray[np.uint8], view: Draw, crops: Crops) -> Tensor:
     pixels = image[view.top : view.top + view.height, view.left : view.left + view.width]
-    size = (crops.size, crops.size)
     how = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-    planes = [
-        np.array(Image.fromarray(plane).resize(size, how[crops.interpolation]))
-        for plane in np.moveaxis(pixels, -1, 0)
-    ]
+    planes: list[NDArray[np.uint8]] = []
+    for plane in np.moveaxis(pixels, -1, 0):
+        # Across, then down: Pillow 13 itself begins with the cheaper one, a level apart at most.
+        across = Image.fromarray(plane).resize((crops.size, len(plane)), how[crops.interpolation])
+        both = across.resize((crops.size, crops.size), how[crops.interpolation])
+        planes.append(np.array(both))
     return torch.from_numpy(np.stack(planes)) / 255
 
 
@@ -70,6 +71,5 @@ def _contrasted(x: Tensor, factor: float) -> Tensor:
 
 
 def _blurred(x: Tensor, sigma: float) -> Tensor:
-    sigmas: Floats = np.array([sigma])
-    radius = min(int(blur_radius(sigmas)[0]), x.shape[-1] - 1)
-    return tv.gaussian_blur(x, [2 * radius + 1] * 2, [sigma] * 2)
+    reach = min(radius(sigma), x.shape[-1] - 1)
+    return tv.gaussian_blur(x, [2 * reach + 1] * 2, [sigma] * 2)

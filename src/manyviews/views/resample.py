@@ -1,143 +1,121 @@
-"""Dense weight matrices of separable resampling, quantised so that applying them is exact.
+"""Crop, resize and flip as Pillow does it, bit for bit.
 
-A row of weights is a whole number of 2^-16 (2^-15 for bicubic, 2^-14 for blur) and pixels are
-whole levels (quarter levels for blur), so every partial sum of a product is a multiple of that
-unit below 2^24 of it: float32 holds it exactly, in whatever order a matrix library adds. That is
-what makes a view the same bits in any batch, on any processor and with any number of threads.
+Pillow's `Image.resize` on the cropped image (Resample.c): a triangle, or Keys' cubic with a = -0.5,
+widened by the scale when shrinking, cut at the border of the crop and normalised; weights are
+whole numbers of 2^-22, and pixels are rounded to levels after each direction. Across comes first;
+Pillow 13 begins with the cheaper direction, which makes a level of difference at most.
 """
-
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.views.draw import Floats, Ints
+from manyviews.views.columns import Bytes
+from manyviews.views.compiled import compiled
 
-Pixels = NDArray[np.float32]
+Weights = NDArray[np.int32]
 
-_FINE = float(1 << 17)
-_FAR = float(1 << 25)
+_BITS = 22
+_HALF = np.int32(1 << (_BITS - 1))
 
 
-def resize_weights(
-    start: Ints,
-    length: Ints,
-    *,
-    extent: int,
-    size: int,
-    interpolation: Literal["bilinear", "bicubic"],
-) -> Pixels:
-    """[n, size, extent] float32: row o holds the share of each input pixel in output pixel o.
+def most_taps(longest: int, size: int, *, cubic: bool) -> int:
+    """An even number >= 6 of pixels, no fewer than one output pixel reads of `longest` or fewer."""
+    reach = (2 if cubic else 1) * max(1.0, longest / size)
+    return max(6, 2 * int(np.ceil(reach)) + 2)
 
-    The filter of Pillow's `Image.resize` on the cropped image: a triangle, or Keys' cubic with
-    a = -0.5, widened by the scale when shrinking, cut at the border of the crop and normalised.
 
-    Args:
-        start: [n] first pixel of the crop.
-        length: [n] pixels in the crop.
-        extent: pixels in the input, cropped or not.
-        size: pixels in the output.
-        interpolation: the filter.
+@compiled
+def taps(length: int, size: int, cubic: bool, first: NDArray[np.int64], weights: Weights) -> int:  # noqa: FBT001 (compiled functions take no keywords)
+    """Fill in what output pixel o reads: weights[o, k] of input pixel first[o] + k.
+
+    Returns:
+        How many pixels the busiest output pixel reads; weights beyond are 0.
     """
     scale = length / size
-    narrow = 1 / np.maximum(scale, 1)
-    outputs = np.arange(size) + 0.5
-    centers = start[:, None] + scale[:, None] * outputs
-    inputs = np.arange(extent)
-    outside = (inputs < start[:, None]) | (inputs >= (start + length)[:, None])
-    # Positions as whole numbers of 2^-17, so that distances and their sums are exact too.
-    at = np.rint((inputs + 0.5) * (narrow[:, None] * _FINE))
-    at[outside] = _FAR
-    centers = np.rint(centers * (narrow[:, None] * _FINE))
-    weights = at.astype(np.float32)[:, None, :] - centers.astype(np.float32)[:, :, None]
-    np.abs(weights, out=weights)
-    if interpolation == "bilinear":
-        np.subtract(_FINE, weights, out=weights)
-        np.clip(weights, 0, None, out=weights)
-        unit = 2.0**16
-    else:
-        weights = np.rint(_cubic(weights / np.float32(_FINE)) * np.float32(_FINE))
-        unit = 2.0**15
-    total = weights.sum(axis=-1, keepdims=True)
-    weights *= np.float32(unit) / total
-    np.rint(weights, out=weights)
-    weights *= np.float32(1 / unit)
-    return weights
+    wide = max(scale, 1.0)
+    support = wide * (2.0 if cubic else 1.0)
+    inverse = 1.0 / wide
+    shares = np.empty(weights.shape[1])
+    most = 0
+    for o in range(size):
+        center = (o + 0.5) * scale
+        low = max(int(center - support + 0.5), 0)
+        count = min(int(center + support + 0.5), length) - low
+        total = 0.0
+        for k in range(count):
+            away = abs((k + low - center + 0.5) * inverse)
+            shares[k] = _cubic(away) if cubic else max(1.0 - away, 0.0)
+            total += shares[k]
+        first[o] = low
+        for k in range(weights.shape[1]):
+            share = shares[k] / total * (1 << _BITS) if k < count else 0.0
+            weights[o, k] = int(share - 0.5) if share < 0 else int(share + 0.5)
+        most = max(most, count)
+    return most
 
 
-class ResizeTable:
-    """`resize_weights` for one size and filter, remembering the answers for small images.
-
-    An axis of 32 pixels has only 528 different crops: looking their weights up is ten times
-    faster than computing them. The answers are the same bits either way.
-    """
-
-    _TABLES = 4
-    _BYTES = 1 << 24
-
-    def __init__(self, size: int, interpolation: Literal["bilinear", "bicubic"]) -> None:
-        self._size = size
-        self._interpolation: Literal["bilinear", "bicubic"] = interpolation
-        self._tables: dict[int, Pixels] = {}
-
-    def __call__(self, start: Ints, length: Ints, *, extent: int) -> Pixels:
-        """[n, size, extent] float32; arguments as in `resize_weights`."""
-        table = self._tables.get(extent)
-        if table is None:
-            large = 2 * extent * (extent + 1) * self._size * extent > self._BYTES
-            if large or len(self._tables) == self._TABLES:
-                return self._compute(start, length, extent)
-            starts, ends = np.triu_indices(extent)
-            table = self._compute(starts, ends - starts + 1, extent)
-            self._tables[extent] = table
-        # Position of (start, end) among the pairs that `triu_indices` counts row by row.
-        return table[start * extent - start * (start - 1) // 2 + length - 1]
-
-    def _compute(self, start: Ints, length: Ints, extent: int) -> Pixels:
-        return resize_weights(
-            start, length, extent=extent, size=self._size, interpolation=self._interpolation
-        )
+@compiled
+def _cubic(t: float) -> float:
+    if t < 1.0:
+        return (1.5 * t - 2.5) * t * t + 1.0
+    if t < 2.0:
+        return (((t - 5.0) * t + 8.0) * t - 4.0) * -0.5
+    return 0.0
 
 
-class BlurTable:
-    """Gaussian blurs of rows of `size` pixels, mirrored at the borders, as matrices."""
+@compiled
+def blend(  # noqa: C901
+    source: Bytes,
+    first: NDArray[np.int64],
+    weights: Weights,
+    most: int,
+    out: Bytes,
+    sums: Weights,
+    flip: bool,  # noqa: FBT001
+) -> None:
+    """out[o] = the weighted sum of source[first[o]] ..., [n, s, m] both, rounded; flip turns o."""
+    last, size = source.shape[0] - 1, first.shape[0]
+    parts, count = source.shape[1:]
+    for o in range(size):
+        to = size - 1 - o if flip else o
+        a = first[o]
+        b = min(a + 1, last)
+        w0, w1 = weights[o, 0], weights[o, 1]
+        if most <= 2:
+            for part in range(parts):
+                for y in range(count):
+                    pair = w0 * source[a, part, y] + w1 * source[b, part, y]
+                    out[to, part, y] = _level(np.int32(pair + _HALF))
+            continue
+        c, d = min(a + 2, last), min(a + 3, last)
+        w2, w3 = weights[o, 2], weights[o, 3]
+        if most <= 4:
+            for part in range(parts):
+                for y in range(count):
+                    pair = w0 * source[a, part, y] + w1 * source[b, part, y]
+                    pair += w2 * source[c, part, y] + w3 * source[d, part, y]
+                    out[to, part, y] = _level(np.int32(pair + _HALF))
+            continue
+        e, f = min(a + 4, last), min(a + 5, last)
+        w4, w5 = weights[o, 4], weights[o, 5]
+        for part in range(parts):
+            for y in range(count):
+                pair = w0 * source[a, part, y] + w1 * source[b, part, y]
+                pair += w2 * source[c, part, y] + w3 * source[d, part, y]
+                pair += w4 * source[e, part, y] + w5 * source[f, part, y]
+                sums[part, y] = np.int32(pair + _HALF)
+        for k in range(6, most, 2):
+            a, b = min(first[o] + k, last), min(first[o] + k + 1, last)
+            w0, w1 = weights[o, k], weights[o, k + 1]
+            for part in range(parts):
+                for y in range(count):
+                    pair = w0 * source[a, part, y] + w1 * source[b, part, y]
+                    sums[part, y] += np.int32(pair)
+        for part in range(parts):
+            for y in range(count):
+                out[to, part, y] = _level(sums[part, y])
 
-    def __init__(self, size: int, largest: float) -> None:
-        """Prepare for standard deviations up to `largest` pixels."""
-        self._reach = min(int(blur_radius(np.array([largest]))[0]), size - 1)
-        self._size = size
-        offsets = np.arange(-self._reach, self._reach + 1)
-        rows = np.arange(size)
-        mirrored = np.abs(rows + offsets[:, None])
-        mirrored = np.minimum(mirrored, 2 * (size - 1) - mirrored)
-        spread = np.zeros((len(offsets), size, size), dtype=np.float32)
-        np.put_along_axis(spread, mirrored[..., None], 2.0**-14, axis=-1)
-        self._spread = spread.reshape(len(offsets), -1)
 
-    def __call__(self, sigma: Floats) -> Pixels:
-        """[n, size, size] float32: row o holds the share of each input pixel in output pixel o.
-
-        Truncated at `blur_radius` and normalised; whole numbers of 2^-14 that sum to exactly 1.
-
-        Args:
-            sigma: [n] standard deviations in pixels.
-        """
-        offsets = np.arange(-self._reach, self._reach + 1)
-        taps = np.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
-        taps[np.abs(offsets) > blur_radius(sigma)[:, None]] = 0
-        taps = np.rint(taps / taps.sum(axis=-1, keepdims=True) * 2.0**14)
-        taps[:, self._reach] += 2.0**14 - taps.sum(axis=-1)
-        weights = taps.astype(np.float32) @ self._spread
-        return weights.reshape(-1, self._size, self._size)
-
-
-def blur_radius(sigma: Floats) -> Ints:
-    """Where the Gaussian is cut: three standard deviations, rounded up to whole pixels."""
-    return np.ceil(3 * sigma).astype(np.int64)
-
-
-def _cubic(t: Pixels) -> Pixels:
-    """Keys' cubic, a = -0.5, of distances t >= 0."""
-    near = (np.float32(1.5) * t - np.float32(2.5)) * t * t + np.float32(1)
-    far = (((t - np.float32(5)) * t + np.float32(8)) * t - np.float32(4)) * np.float32(-0.5)
-    return np.where(t < 1, near, np.where(t < 2, far, np.float32(0)))
+@compiled
+def _level(total: np.int32) -> np.uint8:
+    return np.uint8(min(max(total >> _BITS, 0), 255))

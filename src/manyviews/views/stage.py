@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from manyviews.views.draw import GLOBAL, LOCAL, Draws, Floats, Ints, draw
 from manyviews.views.engine import Bytes, Images, check
-from manyviews.views.large import resize
 from manyviews.views.masks import masks
+from manyviews.views.plain import resize
 from manyviews.views.plan import Crops, Views
 
 IMAGES = "images"

@@ -1,0 +1,188 @@
+"""What `views.py` compares: each library's views, as its users would write them."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.io import decode_jpeg
+from torchvision.transforms import InterpolationMode, v2
+
+from manyviews.data.decode import read
+from manyviews.views import normalise
+from manyviews.views.engine import Engine
+from manyviews.views.plan import Crops, Views
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Stored = np.ndarray | Path
+Make = Callable[[Sequence[Stored]], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is made of what.
+
+    Attributes:
+        plan: the views, for manyviews, and as torchvision, albumentations and kornia are told.
+        lightly: a function that builds lightly's transform.
+        images: how many are made per round and library.
+        batch: how many at a time, by the libraries that work on batches.
+        jpeg: whether images are JPEG files or 32x32 arrays.
+    """
+
+    plan: Views
+    lightly: Callable[[], Callable]
+    images: int
+    batch: int
+    jpeg: bool
+
+    def views(self) -> list[tuple[Crops, float, float]]:
+        """Of each view: its family, and its probabilities of blur and of solarising."""
+        return [
+            (crops, crops.blur[view % len(crops.blur)], crops.solarize[view % len(crops.solarize)])
+            for crops in (self.plan.global_, self.plan.local)
+            for view in range(crops.count)
+        ]
+
+
+def own_reader(stored: Stored) -> np.ndarray:
+    if isinstance(stored, np.ndarray):
+        return stored
+    return read(str(stored), channels=3, max_pixels=200_000_000)
+
+
+def as_pillow(stored: Stored) -> Image.Image:
+    if isinstance(stored, np.ndarray):
+        return Image.fromarray(stored)
+    return Image.open(io.BytesIO(stored.read_bytes())).convert("RGB")
+
+
+def manyviews(case: Case) -> Make:
+    engine = Engine(case.plan, channels=3, seed=0)
+    epoch = iter(range(1_000_000))
+
+    def batch(images: Sequence[Stored]) -> object:
+        whole = np.stack(images) if not case.jpeg else [own_reader(stored) for stored in images]
+        views, _ = engine(whole, np.arange(len(images)), next(epoch))
+        return [normalise(torch.from_numpy(view), MEAN, STD) for view in views.values()]
+
+    return lambda images: [
+        batch(images[first : first + case.batch]) and None
+        for first in range(0, len(images), case.batch)
+    ]
+
+
+def decode(_: Case) -> Make:
+    return lambda images: [own_reader(stored) for stored in images] and None
+
+
+def lightly(case: Case) -> Make:
+    transform = case.lightly()
+    return lambda images: [transform(as_pillow(stored)) for stored in images]
+
+
+def torchvision(case: Case) -> Make:
+    def view(crops: Crops, blur: float, solarize: float) -> Callable:
+        jitter = v2.ColorJitter(crops.brightness, crops.contrast, crops.saturation, crops.hue)
+        how = InterpolationMode(crops.interpolation)
+        kernel = max(3, crops.size // 10 | 1)  # a tenth of the side, as SimCLR's paper
+        steps = [
+            v2.RandomResizedCrop(crops.size, scale=crops.scale, interpolation=how),
+            v2.RandomHorizontalFlip(crops.flip),
+            v2.RandomApply([jitter], p=crops.jitter),
+            v2.RandomGrayscale(crops.grey),
+            v2.RandomApply([v2.GaussianBlur(kernel, crops.sigma)], p=blur),
+            v2.RandomSolarize(128, p=solarize),
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, STD),
+        ]
+        return v2.Compose(steps)
+
+    views = [view(*one) for one in case.views()]
+    return lambda images: [[make(image) for make in views] for image in map(as_pillow, images)]
+
+
+def albumentations(case: Case) -> Make:
+    """Its resize is OpenCV's, without antialiasing."""
+    import albumentations as A
+    from albumentations.pytorch import ToTensorV2
+
+    def view(crops: Crops, blur: float, solarize: float) -> Callable:
+        factors = {
+            name: (max(0.0, 1 - getattr(crops, name)), 1 + getattr(crops, name))
+            for name in ("brightness", "contrast", "saturation")
+        }
+        steps = [
+            A.RandomResizedCrop((crops.size, crops.size), scale=crops.scale),
+            A.HorizontalFlip(p=crops.flip),
+            A.ColorJitter(**factors, hue=(-crops.hue, crops.hue), p=crops.jitter),
+            A.ToGray(p=crops.grey),
+            A.GaussianBlur(blur_limit=0, sigma_limit=crops.sigma, p=blur),
+            A.Solarize(threshold_range=(0.5, 0.5), p=solarize),
+            A.Normalize(MEAN, STD),
+            ToTensorV2(),
+        ]
+        return A.Compose(steps)
+
+    def pixels(stored: Stored) -> np.ndarray:
+        if isinstance(stored, np.ndarray):
+            return stored
+        data = np.frombuffer(stored.read_bytes(), np.uint8)
+        return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+    views = [view(*one) for one in case.views()]
+
+    def make(images: Sequence[Stored]) -> object:
+        return [[one(image=image)["image"] for one in views] for image in map(pixels, images)]
+
+    return make
+
+
+def kornia(case: Case) -> Make:
+    import kornia.augmentation as K
+
+    def view(crops: Crops, blur: float, solarize: float) -> Callable:
+        kernel = max(3, crops.size // 10 | 1)
+        jitter = (crops.brightness, crops.contrast, crops.saturation, crops.hue)
+        steps = [
+            K.RandomResizedCrop((crops.size, crops.size), scale=crops.scale),
+            K.RandomHorizontalFlip(crops.flip),
+            K.ColorJitter(*jitter, p=crops.jitter),
+            K.RandomGrayscale(p=crops.grey),
+            K.RandomGaussianBlur((kernel, kernel), crops.sigma, p=blur),
+            K.RandomSolarize(thresholds=0.0, additions=0.0, p=solarize),
+            K.Normalize(torch.tensor(MEAN), torch.tensor(STD)),
+        ]
+        return K.AugmentationSequential(*steps, same_on_batch=False)
+
+    def tensor(stored: Stored) -> torch.Tensor:
+        if isinstance(stored, np.ndarray):
+            return torch.from_numpy(stored).permute(2, 0, 1)
+        return decode_jpeg(torch.frombuffer(bytearray(stored.read_bytes()), dtype=torch.uint8))
+
+    views = [view(*one) for one in case.views()]
+
+    def make(images: Sequence[Stored]) -> object:
+        for first in range(0, len(images), case.batch):
+            stack = torch.stack([tensor(one) for one in images[first : first + case.batch]])
+            floats = stack.float() / 255
+            for one in views:
+                one(floats)
+        return None
+
+    return make
+
+
+LIBRARIES: dict[str, Callable[[Case], Make]] = {
+    "manyviews": manyviews,
+    "decode": decode,
+    "lightly": lightly,
+    "torchvision": torchvision,
+    "albumentations": albumentations,
+    "kornia": kornia,
+}
