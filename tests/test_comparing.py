@@ -172,10 +172,14 @@ def test_results_of_an_older_encoder_or_protocol_are_left_out(runs):
     assert any("older version" in note for note in found.table.notes)
 
 
-def test_a_diagnosis_older_than_the_newest_checkpoint_is_not_used(runs):
+def test_a_diagnosis_of_an_older_checkpoint_or_version_is_not_used(runs):
     past = rows.read_past(runs / "seed0", name="seed0")
-    assert rows.read_diagnosis(past)
+    version = f'"version": {rows.read_diagnosis(past)["version"]}'
     edit(runs / "seed0" / "diagnosis.json", '"4": {', '"3": {')
+    assert rows.read_diagnosis(past) == {}
+    edit(runs / "seed0" / "diagnosis.json", '"3": {', '"4": {')
+    assert rows.read_diagnosis(past)
+    edit(runs / "seed0" / "diagnosis.json", version, '"version": 1')
     assert rows.read_diagnosis(past) == {}
 
 

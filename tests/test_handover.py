@@ -49,6 +49,13 @@ def test_a_file_of_features_has_places_files_and_pictures(tmp_path, monkeypatch)
     assert picture.getpixel((3, 3)) == (100, 0, 0)  # of row 5
 
 
+def test_a_picture_that_has_gone_since_is_missing(tmp_path):
+    source = source_of(tmp_path, count=3)
+    (tmp_path / "1.png").unlink()
+    pictures = handover.columns(extracted(3, 4), source, thumbnails=8)["image"].to_pylist()
+    assert [picture is None for picture in pictures] == [False, True, False]
+
+
 def test_images_that_are_no_files_have_none():
     source = open_source("builtin:fashion", channels=1, max_pixels=10**6)
     assert set(handover.columns(extracted(3, 4), source)) == {"x", "y"}

@@ -179,6 +179,7 @@ class Diagnosed:
         invariance: space -> augmentation -> what it changes.
         prototypes: how they are used, where there are any.
         groups: k-means clusters against labels, where those were given.
+        version: rises whenever the same features could give another number.
     """
 
     run: str
@@ -192,6 +193,7 @@ class Diagnosed:
     invariance: dict[str, dict[str, Bar]]
     prototypes: Usage | None
     groups: dict[str, float]
+    version: int = 2
 
     def lines(self) -> list[str]:
         """For people."""

@@ -12,6 +12,7 @@ from manyviews.exporting import load_encoder
 from manyviews.files import read_lines
 from manyviews.recipes.run import AnyRun
 from manyviews.reports.table import Cell, Column
+from manyviews.results import Diagnosed
 from manyviews.running import run_text, saved_run
 from manyviews.training import checkpoint
 
@@ -118,8 +119,10 @@ def read_past(directory: Path, *, name: str) -> Past:
 
 
 def read_diagnosis(past: Past) -> dict[str, Any]:
-    """RUN/diagnosis.json; empty where there is none, or a newer checkpoint than it has seen."""
+    """RUN/diagnosis.json; empty where it is missing, of another version or an older checkpoint."""
     found = _json(past.directory / "diagnosis.json")
+    if found.get("version") != Diagnosed.version:
+        return {}
     newest = checkpoint.latest(past.directory / "checkpoints")
     seen = [int(step) for step in found.get("checkpoints", {})]
     if newest is not None and seen and max(seen) != checkpoint.step_of(newest):
@@ -211,8 +214,8 @@ def performance_columns(results: Sequence[Mapping[str, Any]]) -> list[Column]:
                 key=key,
                 title=f"{title}, {result['data']}" if many else title,
                 group=PERFORMANCE,
-                says=f"Protocol {result['protocol']} on {result['data']}: {measure}, learnt from "
-                f"{result['train']:,} labelled images and tested on {result['n']:,}.",
+                says=f"Protocol {result['protocol']} on {result['data']}: {measure}, tested on "
+                f"{result['n']:,} images; the training part has {result['train']:,}.",
                 better="high",
             )
     return list(found.values())
