@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from manyviews.core import UsageError
+from manyviews.views import engine
 from manyviews.views.engine import SMALL, Engine
 from manyviews.views.plain import Plain
 from manyviews.views.plan import Crops, Mask, Views
@@ -220,3 +222,13 @@ def test_read_only_images_bring_no_warning(side):
             Plain(size, channels=3, mean=(0.5,), std=(0.5,))(images)
     finally:
         torch.set_warn_always(torch_warned)
+
+
+def test_a_long_wait_is_explained_and_a_short_one_is_not(caplog):
+    caplog.set_level("INFO", logger="manyviews")
+    with engine._patience(10.0):
+        pass
+    assert caplog.text == ""
+    with engine._patience(0.01):
+        time.sleep(0.2)
+    assert "Compiling" in caplog.text

@@ -1,7 +1,10 @@
 """A batch of images becomes its views and cues."""
 
+import logging
 import math
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +15,8 @@ from manyviews.views.draw import GLOBAL, LOCAL, Ints, draw
 from manyviews.views.make import Maker
 from manyviews.views.masks import masks
 from manyviews.views.plan import Crops, Views
+
+log = logging.getLogger("manyviews")
 
 Bytes = NDArray[np.uint8]
 Images = Sequence[Bytes] | Bytes
@@ -24,6 +29,19 @@ _TOGETHER = 64
 
 _LARGE_PAGES = 1 << 22
 """From so many bytes on numpy asks the system for large pages, which spares most page faults."""
+
+
+@contextmanager
+def _patience(seconds: float = 2.0) -> Generator[None]:
+    """Say what takes so long, if it does."""
+    said = "Compiling the views' machine code for this processor: about 12 seconds, once."
+    timer = threading.Timer(seconds, log.info, [said])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Engine:
@@ -57,7 +75,8 @@ class Engine:
             if crops.count
         }
         # Compiled, or loaded, once here, before worker processes would each do it.
-        self(np.zeros((1, 1, 1, channels), dtype=np.uint8), np.zeros(1, dtype=np.int64), 0)
+        with _patience():
+            self(np.zeros((1, 1, 1, channels), dtype=np.uint8), np.zeros(1, dtype=np.int64), 0)
 
     def __call__(
         self, images: Images, index: Ints, epoch: int
