@@ -10,7 +10,7 @@ from typing import Any
 from manyviews.core import UsageError
 from manyviews.diagnosing import diagnose
 from manyviews.evaluating import MAX_PIXELS, evaluate
-from manyviews.files import atomic
+from manyviews.files import atomic, json_text
 from manyviews.reports.table import Cell, Column, Row, Table, markdown, page
 from manyviews.rows import (
     COLUMNS,
@@ -205,7 +205,7 @@ def _diagnoses(
             labels = data or (next(iter(alike))[0] if usable and _labelled(kept) else "")
             try:
                 made = diagnose(past.directory, labels=labels, max_pixels=max_pixels).to_json()
-                diagnosis = json.loads(json.dumps(made))
+                diagnosis = json.loads(json_text(made))
             except UsageError as error:
                 notes.append(f"{past.name} has no diagnosis: {error}")
                 diagnosis = {}
@@ -296,7 +296,7 @@ def _beside(pasts: Sequence[Past], evaluations: Sequence[Sequence[Mapping[str, A
 def _write(path: Path, table: Table) -> Path:
     text = {
         ".md": lambda: f"# {table.title}\n\n{markdown(table)}",
-        ".json": lambda: json.dumps(table.to_json(), indent=2) + "\n",
+        ".json": lambda: json_text(table.to_json()) + "\n",
         ".html": lambda: page(table),
     }[path.suffix]()
     with atomic(path) as draft:

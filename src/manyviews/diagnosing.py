@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manyviews import results
+from manyviews import remains, results
 from manyviews.assemble import Assembly, assemble, embedder, read_many
 from manyviews.bars import bar
 from manyviews.core import Batch, Clock, Failure, UsageError
@@ -27,7 +27,6 @@ from manyviews.diagnosis.verdict import choose, trend, verdict
 from manyviews.evaluation.clusters import nmi_purity
 from manyviews.evaluation.labelled import open_labelled
 from manyviews.exporting import Embedder
-from manyviews.files import read_lines
 from manyviews.running import saved_run, write_json
 from manyviews.subjects import open_subject
 from manyviews.training import checkpoint, launch
@@ -412,7 +411,7 @@ def _silent(done: int, total: int) -> None:
 
 def _logged(directory: Path) -> list[tuple[int, Mapping[str, float]]]:
     """The health numbers of a run, averaged over twelve stretches of it."""
-    records = [r for r in read_lines(directory / "metrics.jsonl") if r.get("kind") == "health"]
+    records = [r for r in remains.read_metrics(directory) if r.get("kind") == "health"]
     latest = {int(r["step"]): r for r in records}  # a resumed run repeats some
     history: list[tuple[int, Mapping[str, float]]] = []
     for part in np.array_split(sorted(latest), min(STRETCHES, len(latest)) or 1):

@@ -1,10 +1,12 @@
 """The verb `evaluate`: labelled protocols on anybody's features, beside what costs nothing."""
 
 import functools
+import hashlib
 import logging
 import math
 import os
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, Literal, cast
 
 from torch import Tensor
 
-from manyviews import probing, results
+from manyviews import probing, remains, results
 from manyviews.assemble import readers
 from manyviews.bars import bar
 from manyviews.config import nearest
@@ -206,7 +208,12 @@ def _cache(run: str | Path) -> Path:
     if Path(run).is_dir():
         return Path(run) / "cache"
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "manyviews"
+    if home:
+        return Path(home) / "manyviews"
+    try:
+        return Path.home() / ".cache" / "manyviews"
+    except RuntimeError:  # no $HOME, and a user without an account, as in containers
+        return Path(tempfile.gettempdir()) / f"manyviews-{os.getuid()}"
 
 
 def _sides(
@@ -264,11 +271,22 @@ def _keep(run: str | Path, found: results.Beside, told: Mapping[str, Any], *, en
     if not Path(run).is_dir():
         return
     slug = "--".join(re.sub(r"[^A-Za-z0-9]+", "-", str(v)).strip("-")[-60:] for v in told.values())
+    mark = hashlib.sha256("\0".join(map(str, told.values())).encode(errors="replace")).hexdigest()
+    # two names of data may look alike as a slug; a file that says otherwise is not overwritten
     path = Path(run) / "evaluation" / f"{found.result.protocol}--{slug}.json"
+    if not _is_of(path, told):
+        path = path.with_name(f"{found.result.protocol}--{slug}-{mark[:8]}.json")
     try:
         write_json(path, found.to_json() | dict(told) | {"encoder": encoder})
     except Failure as failure:
         log.warning("%s", failure)
+
+
+def _is_of(path: Path, told: Mapping[str, Any]) -> bool:
+    """Whether a result may be written here: nothing is there, or the same data's."""
+    found = remains.read_evaluation(path) if path.is_file() else {}
+    names = ("data", "train_data")
+    return not found or all(found.get(name, "") == told.get(name, "") for name in names)
 
 
 def _refuse_for_features(names: Sequence[str], **given: str | int) -> None:

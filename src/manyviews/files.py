@@ -1,12 +1,13 @@
 """Files that are whole or not there, and records a line each."""
 
 import json
+import math
 import os
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from manyviews.core import Failure
 
@@ -37,14 +38,39 @@ def atomic(path: Path) -> Generator[Path]:
         ) from error
 
 
+def json_text(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
+    """Strict JSON, indented: a number that is not finite becomes null, as other readers want.
+
+    Args:
+        value: to be written.
+        default: as for `json.dumps`.
+    """
+    return json.dumps(_strict(value), indent=2, default=default, allow_nan=False)
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _strict(one) for name, one in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_strict(one) for one in cast("list[Any]", value)]
+    return value
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSON-lines file; a half line at the end of a killed run is left out."""
+    """The records of a JSON-lines file; what is no JSON object is left out.
+
+    A run that was killed may end in half a line.
+    """
     if not path.exists():
         return []
     records: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            records.append(json.loads(line))
-        except ValueError:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(record, dict):
+            records.append(cast("dict[str, Any]", record))
     return records

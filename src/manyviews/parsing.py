@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import io
 import itertools
-import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -71,9 +70,11 @@ def pop_switch(args: list[str], flag: str) -> bool:
 def finish(result: Any, as_json: bool) -> int:  # noqa: FBT001 - the one choice
     """Print a result, as words or as one JSON document, and turn its status into an exit code."""
     if as_json:
+        from manyviews.files import json_text
+
         own = getattr(result, "to_json", None)
         said = own() if own else dataclasses.asdict(result)
-        print(json.dumps(said, default=str, indent=2))
+        print(json_text(said, default=str))
     else:
         for line in result.lines():
             print(line)

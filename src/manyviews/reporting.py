@@ -1,7 +1,6 @@
 """Gathers what a run's report shows, from the run directory and its data."""
 
 import importlib.metadata
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from manyviews import remains
 from manyviews.assemble import Assembly, embedder, read_many
 from manyviews.core import Batch, Encoder, Unsupported
 from manyviews.data.loader import Raw
 from manyviews.diagnosis import spectrum
 from manyviews.diagnosis.verdict import Verdict, verdict
 from manyviews.encoders.vit import ViT, attention
-from manyviews.files import atomic, read_lines
+from manyviews.files import atomic
 from manyviews.reports.content import Content, Embedded, Strip
 from manyviews.reports.figures import attention_heads
 from manyviews.reports.maps import Kind
@@ -60,11 +60,11 @@ def write(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Path:
 def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content:
     """Everything that the page shows."""
     diagnosis, diagnosed = _diagnosis(directory)
-    records = read_lines(directory / "metrics.jsonl")
+    records = remains.read_metrics(directory)
     embedded = _embed(assembly)
     values = spectrum.singular_values(torch.from_numpy(embedded.features))
     state = verdict(torch.from_numpy(embedded.features))
-    alarms = sorted({str(r["message"]) for r in records if r.get("kind") == "alarm"})
+    alarms = sorted({str(r.get("message")) for r in records if r.get("kind") == "alarm"})
     light = "bad" if state.light == "bad" else "warn" if alarms else state.light
     return Content(
         title=f"{assembly.run.recipe} on {assembly.run.data.source}",
@@ -81,8 +81,8 @@ def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content
         diagnosed=diagnosed,
         map=how,
         alarms=alarms,
-        quarantine=read_lines(directory / "quarantine.jsonl"),
-        command=json.loads((directory / "began.json").read_text(encoding="utf-8"))["command"],
+        quarantine=remains.read_quarantine(directory),
+        command=remains.read_began(directory)["command"],
         config=(directory / "config.yaml").read_text(encoding="utf-8"),
         versions={p: importlib.metadata.version(p) for p in PACKAGES}
         | {"Python": platform.python_version()},
@@ -91,11 +91,8 @@ def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content
 
 def _diagnosis(directory: Path) -> tuple[dict[str, Any], int]:
     """diagnosis.json, and the step that it saw where that is not the newest."""
-    try:
-        found = json.loads((directory / "diagnosis.json").read_text(encoding="utf-8"))
-        seen = max((int(step) for step in found["checkpoints"]), default=0)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}, 0
+    found = remains.read_diagnosis(directory)
+    seen = max((int(step) for step in found.get("checkpoints", {})), default=0)
     newest = checkpoint.latest(directory / "checkpoints")
     old = newest is not None and seen and seen != checkpoint.step_of(newest)
     return found, seen if old else 0
@@ -136,8 +133,8 @@ def _figures(
         "RankMe": f"{state.numbers['rankme']:.0f}",
     }
     for path in sorted((directory / "evaluation").glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if "metric" in result:
+        result = remains.read_evaluation(path)
+        if result:
             figures[f"{result['protocol']}, {result['metric']}"] = f"{result['value']:.3f}"
     if train:
         if train[-1].get("loss") is not None:  # null where it was not finite

@@ -1,19 +1,18 @@
 """A run directory becomes a row of a comparison: what it cost, what was measured of it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from manyviews import remains
 from manyviews.diagnosis.explain import MEASURES
 from manyviews.evaluation.features import fingerprint
 from manyviews.exporting import load_encoder
-from manyviews.files import read_lines
 from manyviews.recipes.run import AnyRun
 from manyviews.reports.table import Cell, Column
 from manyviews.results import Diagnosed
-from manyviews.running import run_text, saved_run
+from manyviews.running import saved_run
 from manyviews.training import checkpoint
 
 PERFORMANCE, LABEL_FREE = "Performance, with labels", "Invariance and grouping"
@@ -93,9 +92,10 @@ def read_past(directory: Path, *, name: str) -> Past:
         UsageError: it is none.
     """
     settings = saved_run(directory)
-    began = json.loads(run_text(directory / "began.json", directory))
-    records = read_lines(directory / "metrics.jsonl")
-    outcome = _json(directory / "outcome.json")
+    began = remains.read_began(directory)
+    records = remains.read_metrics(directory)
+    outcome = remains.read_json(directory / "outcome.json")
+    memory = outcome.get("peak_memory")
     timed = [r for r in records if r.get("seconds") is not None]
     file, encoder, parameters = directory / "encoder.safetensors", "", 0
     if file.is_file():
@@ -112,7 +112,7 @@ def read_past(directory: Path, *, name: str) -> Past:
         seconds=max((float(r["seconds"]) for r in timed), default=0.0),
         ended=str(outcome.get("status") or ("done" if encoder else "unfinished")),
         alarms=sum(r.get("kind") == "alarm" for r in records),
-        peak_memory=outcome.get("peak_memory"),
+        peak_memory=memory if isinstance(memory, int) else None,
         encoder=encoder,
         parameters=parameters,
     )
@@ -120,7 +120,7 @@ def read_past(directory: Path, *, name: str) -> Past:
 
 def read_diagnosis(past: Past) -> dict[str, Any]:
     """RUN/diagnosis.json; empty where it is missing, of another version or an older checkpoint."""
-    found = _json(past.directory / "diagnosis.json")
+    found = remains.read_diagnosis(past.directory)
     if found.get("version") != Diagnosed.version:
         return {}
     newest = checkpoint.latest(past.directory / "checkpoints")
@@ -134,8 +134,8 @@ def read_evaluations(past: Past) -> list[dict[str, Any]]:
     """RUN/evaluation/*.json of the present encoder, with the data that each was measured on."""
     found: list[dict[str, Any]] = []
     for path in sorted((past.directory / "evaluation").glob("*.json")):
-        result = _json(path)
-        if "measures" not in result or result.get("train_data"):
+        result = remains.read_evaluation(path)
+        if not result or result.get("train_data"):
             continue
         if result.get("encoder", past.encoder) != past.encoder:
             continue
@@ -230,15 +230,6 @@ def _order(result: Mapping[str, Any]) -> tuple[str, int, str]:
 def _measures(result: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     names = [result["metric"], *EXTRA.get(result["protocol"], ())]
     return {n: result["measures"][n] for n in dict.fromkeys(names) if n in result["measures"]}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A JSON document; empty where it is missing or damaged."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _words(key: str, more: str = "") -> str:

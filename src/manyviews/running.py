@@ -19,7 +19,7 @@ from manyviews.assemble import Assembly, assemble, embedder
 from manyviews.core import Clock, Failure, UsageError
 from manyviews.data.quarantine import Quarantine
 from manyviews.diagnosis import wiring
-from manyviews.files import atomic
+from manyviews.files import atomic, json_text
 from manyviews.methods import catalog
 from manyviews.recipes import saved
 from manyviews.recipes.run import AnyRun
@@ -254,7 +254,7 @@ def _command(run: AnyRun, directory: Path) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Write a small JSON document, whole or not at all."""
     with atomic(path) as draft:
-        draft.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        draft.write_text(json_text(value) + "\n", encoding="utf-8")
 
 
 def run_text(path: Path, directory: Path) -> str:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,10 +86,12 @@ def _read(path: Path) -> _Rows:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
             raise ValueError("it holds no numbers")
-        features = torch.from_numpy(np.array(array, dtype=np.float32))
-        note = path.with_name(path.name + ".json")
-        paths = json.loads(note.read_text(encoding="utf-8"))["path"] if note.is_file() else None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        if array.ndim != 2:
+            raise ValueError(f"its shape is {array.shape}; wanted [N, D]")
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, which is refused by name
+            features = torch.from_numpy(np.array(array, dtype=np.float32))
+        paths = _paths(path.with_name(path.name + ".json"))
+    except (OSError, ValueError, EOFError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
             f"{path} cannot be read as features: {reason}. Give a .npy file."
@@ -98,3 +101,17 @@ def _read(path: Path) -> _Rows:
             f"{path} has {len(features)} rows and {path.name}.json {len(paths)} paths. Embed again."
         )
     return _Rows(features, paths)
+
+
+def _paths(note: Path) -> list[str] | None:
+    """What `embed` says of the rows; None where it says nothing."""
+    if not note.is_file():
+        return None
+    try:
+        said: Any = json.loads(note.read_text(encoding="utf-8"))
+        paths: list[Any] = list(said["path"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        paths = [None]
+    if not all(isinstance(path, str) for path in paths):
+        raise UsageError(f"{note} is damaged: it should list a path for each row. Embed again.")
+    return paths
