@@ -32,8 +32,8 @@ class Health:
             and at most 16 checks.
         std_embedding, std_projection: as `uniformity.feature_std`.
         cosine_embedding, cosine_projection: mean cosine between different images.
-        consistency, alignment, uniformity, entropy, reconstruction: of the projection, or of the embedding
-            where there is none; see `checkup.spread`.
+        consistency, alignment, uniformity, entropy, reconstruction: of the projection, or of the
+            embedding where there is none; see `checkup.spread`.
         watch/NAME: what the method says of itself.
         health: 0 ok, 1 warn, 2 bad.
 
