@@ -203,6 +203,27 @@ def test_files_that_are_no_features_are_one_line(labelled, tmp_path, array, path
         manyviews.evaluate(file, data=str(labelled))
 
 
+def test_images_without_a_row_are_counted(labelled, tmp_path, caplog):
+    names = [str(p) for p in sorted(labelled.rglob("*.png"))]
+    np.save(tmp_path / "f.npy", np.eye(len(names))[:-3])
+    (tmp_path / "f.npy.json").write_text(json.dumps({"path": names[:-3], "index": [0]}))
+    [found] = manyviews.evaluate(tmp_path / "f.npy", data=str(labelled)).found
+    assert found.result.train + found.result.n == len(names) - 3
+    assert "have no features and are left out" in caplog.text
+
+
+def test_numbers_that_overflow_are_one_line(tmp_path):
+    for name, rows in (("train", 12_000), ("test", 2_000)):
+        np.save(tmp_path / f"{name}.npy", np.full((rows, 2), 1e25, dtype=np.float32))
+    with pytest.raises(UsageError, match=r"go up to 1\.0e\+25; wanted at most 1e\+18"):
+        manyviews.evaluate(
+            tmp_path / "train.npy",
+            test_features=tmp_path / "test.npy",
+            data="builtin:fashion",
+            protocol="logreg",
+        )
+
+
 def test_rows_that_are_not_the_datas_are_refused(tmp_path):
     np.save(tmp_path / "f.npy", np.zeros((7, 3)))
     with pytest.raises(UsageError, match="7 rows; that part of builtin:fashion has 12000 images"):

@@ -5,7 +5,6 @@ mend is raised as `core.UsageError` or `core.Failure`, with one line that says h
 """
 
 import inspect
-import json
 import logging
 import shlex
 from collections.abc import Mapping
@@ -31,11 +30,11 @@ from manyviews.methods import catalog
 from manyviews.packing import pack
 from manyviews.recipes import RECIPES, one_duration
 from manyviews.recipes.run import AnyRun, Facts
+from manyviews.remains import read_began
 from manyviews.reports import maps
 from manyviews.running import (
     refuse_second,
     run_in,
-    run_text,
     saved_run,
     write_json,
 )
@@ -155,7 +154,7 @@ def resume(run: str | Path, *, accept_data_change: bool = False) -> results.Trai
         accept_data_change: go on although the data is not what the run began with.
     """
     directory = Path(run)
-    began = json.loads(run_text(directory / "began.json", directory))
+    began = read_began(directory)
     settings = saved_run(directory)
     now = open_source(
         settings.data.source,
@@ -297,7 +296,7 @@ def report(
     _one_of("map", map, ["pca", "umap", "pacmap"])
     directory = Path(run)
     settings = saved_run(directory)
-    run_text(directory / "began.json", directory)
+    read_began(directory)
     assembly = assemble(settings)
     newest = checkpoint.latest(directory / "checkpoints")
     if newest is None:

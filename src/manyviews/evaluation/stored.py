@@ -1,6 +1,7 @@
 """Features that another program, or the verb `embed`, wrote."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from manyviews.core import UsageError
 from manyviews.evaluation.labelled import Labelled, open_labelled
+
+log = logging.getLogger("manyviews")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,14 @@ def _by_path(
     if not known:
         example = next(iter(where), "nothing")
         raise UsageError(
-            f"{problem} (it has {example!r}, the data {part.source.name(0)!r}). Embed that data."
+            f"{problem} (it has {example!r}, the data {part.source.name(0)!r}). Embed that "
+            "data, or give the test part's features by --test-features."
+        )
+    if len(known) < len(part):
+        log.warning(
+            "%d of the %d images have no features and are left out; the first is %s",
+            *(len(part) - len(known), len(part)),
+            next(part.source.name(i) for row, i in pairs if row is None),
         )
     return rows.features[[row for row, _ in known]], part.labels[[i for _, i in known]]
 
