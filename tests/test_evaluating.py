@@ -212,15 +212,17 @@ def test_images_without_a_row_are_counted(labelled, tmp_path, caplog):
     assert "have no features and are left out" in caplog.text
 
 
-def test_numbers_that_overflow_are_one_line(tmp_path):
+@pytest.mark.parametrize("protocol", ["linear", "logreg", "lowshot"])
+def test_numbers_that_overflow_are_one_line(tmp_path, protocol):
     for name, rows in (("train", 12_000), ("test", 2_000)):
-        np.save(tmp_path / f"{name}.npy", np.full((rows, 2), 1e25, dtype=np.float32))
+        random = np.random.default_rng(0).choice([-1e25, 1e25], (rows, 2))
+        np.save(tmp_path / f"{name}.npy", random.astype(np.float32))
     with pytest.raises(UsageError, match=r"go up to 1\.0e\+25; wanted at most 1e\+18"):
         manyviews.evaluate(
             tmp_path / "train.npy",
             test_features=tmp_path / "test.npy",
             data="builtin:fashion",
-            protocol="logreg",
+            protocol=protocol,
         )
 
 

@@ -10,14 +10,10 @@ from torch import Tensor
 
 from manyviews.core import UsageError
 from manyviews.evaluation.result import check_split
-from manyviews.evaluation.solver import CELLS, Solver
+from manyviews.evaluation.solver import CELLS, Solver, refuse_overflow
 
 DECAYS = (1e-1, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6)
 """Weight decays tried, the strongest first."""
-
-
-_LARGEST = 1e18
-"""Squares of larger numbers come near the end of float32."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +117,7 @@ def standardiser(x: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         UsageError: numbers whose squares float32 cannot hold.
     """
-    largest = float(x.abs().max())
-    if largest > _LARGEST:
-        raise UsageError(
-            f"The training features go up to {largest:.1e}; wanted at most {_LARGEST:.0e}. Divide "
-            "them all by one number."
-        )
+    refuse_overflow(x)
     variance, mean = torch.var_mean(x.double() if len(x) * x.shape[1] < CELLS else x, dim=0)
     # relative to the features' own scale, so that multiplying them all changes nothing
     floor = 1e-6 * variance.mean() + torch.finfo(torch.float32).tiny

@@ -6,9 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from manyviews.core import UsageError
+
 CELLS = 2**25
 """Features or scores handled at a time: 128 MB."""
 
+_LARGEST = 1e18  # squares of larger numbers come near the end of float32
 _CACHED = 2**19  # features in one part of the rows on a CPU: read from memory once, not twice
 _SAMPLE = 8192  # rows that the curvature is estimated on
 
@@ -25,6 +28,20 @@ def softmax(scores: Tensor) -> tuple[Tensor, Tensor]:
 def sigmoid(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Of C independent labels: sum of log(1 + exp), and the probabilities."""
     return F.softplus(scores).double().sum(), scores.sigmoid_()
+
+
+def refuse_overflow(x: Tensor) -> None:
+    """Refuse features [N, D] that cannot be squared.
+
+    Raises:
+        UsageError: numbers whose squares float32 cannot hold.
+    """
+    largest = float(x.abs().max())
+    if largest > _LARGEST:
+        raise UsageError(
+            f"The training features go up to {largest:.1e}; wanted at most {_LARGEST:.0e}. Divide "
+            "them all by one number."
+        )
 
 
 class Solver:
@@ -57,6 +74,7 @@ class Solver:
         iterations: int = 100,
         like: "Solver | None" = None,
     ) -> None:
+        refuse_overflow(x)
         self.partition, self.iterations = partition, iterations
         self.basis: Tensor | None = None
         if len(x) < x.shape[1]:
