@@ -3,6 +3,7 @@ import socket
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from forks import fork, wait
 from manyviews.core import Failure
@@ -90,3 +91,18 @@ def test_the_rank_that_failed_says_so_and_the_one_that_lost_it_does_not(tmp_path
     assert [wait(child) for child in [fork(rank_of(0)), fork(rank_of(1))]] == [0, 0]
     assert (tmp_path / "0").read_text().startswith("SaidElsewhere")
     assert (tmp_path / "1").read_text() == "Failure the disk of rank 1"
+
+
+def test_ranks_wait_for_one_another_and_say_who_is_missing():
+    store = dist.HashStore()
+    with pytest.raises(Failure, match="Only 1 of 2 ranks have started"):
+        launch._meet(store, 2, seconds=0.05)
+    launch._meet(store, 2)  # the second has come
+
+
+def test_a_rank_goes_on_when_the_one_that_held_the_store_has_left():
+    class Gone:
+        def add(self, key, amount):
+            raise RuntimeError("Connection reset by peer")
+
+    launch._meet(Gone(), 2)

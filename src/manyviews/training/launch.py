@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -53,6 +54,7 @@ def ranks(where: torch.device) -> Generator[None]:
         backend, store=store, rank=rank, world_size=world, timeout=timedelta(hours=2)
     )
     try:
+        _meet(store, world)
         yield
     except Exception as error:
         if not _first(store):
@@ -60,6 +62,24 @@ def ranks(where: torch.device) -> Generator[None]:
         raise
     finally:
         dist.destroy_process_group()
+
+
+def _meet(store: Store, world: int, *, seconds: float = 600.0) -> None:
+    """Wait until every rank has joined: one that leaves at once would break another's joining.
+
+    Raises:
+        Failure: some rank does not come.
+    """
+    end = time.monotonic() + seconds
+    try:
+        here = store.add("met", 1)
+        while here < world:
+            if time.monotonic() > end:
+                raise Failure(f"Only {here} of {world} ranks have started. Look at their logs.")
+            time.sleep(0.01)
+            here = store.add("met", 0)
+    except RuntimeError:
+        return  # the rank that held the store met all others, and has left since
 
 
 def _first(store: Store) -> bool:
