@@ -236,7 +236,7 @@ class Diagnosed:
 
 
 def _row(title: str, cells: Iterable[str], note: str) -> str:
-    return f"{title:<30}" + "".join(f"{cell:>12}" for cell in cells) + f"   {note}".rstrip()
+    return f"{title:<44}" + "".join(f"{cell:>12}" for cell in cells) + f"   {note}".rstrip()
 
 
 def _number(value: float | None) -> str:
