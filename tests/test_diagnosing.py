@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import manyviews
-from manyviews import cli, diagnosing
+from manyviews import cli, diagnosing, sight
 from manyviews.core import UsageError
 from manyviews.methods.catalog import METHODS
 from manyviews.training import checkpoint
@@ -87,7 +87,7 @@ def test_every_method_with_prototypes_can_be_asked_for_them():
 def test_the_projectors_numbers_are_those_of_the_methods_own_projection(runs, photos):
     """Against one forward pass of the method by hand."""
     assembly = diagnosing._assembly(runs("simclr"))
-    look = diagnosing._look_at_method(assembly)
+    look = sight.look_at_method(assembly)
     x = torch.randn(4, 3, 3, assembly.plain.size, assembly.plain.size)
     found = look.encode(x)
     method = assembly.method.eval()
