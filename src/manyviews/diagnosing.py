@@ -23,6 +23,7 @@ from manyviews.diagnosis.stability import graph_stability
 from manyviews.diagnosis.verdict import choose, trend, verdict
 from manyviews.evaluation.clusters import nmi_purity
 from manyviews.evaluation.labelled import open_labelled
+from manyviews.exporting import MAX_PIXELS
 from manyviews.running import saved_run, write_json
 from manyviews.sight import TURNED, Look, Sight, look_at_encoder, look_at_method, see
 from manyviews.subjects import open_subject
@@ -30,7 +31,6 @@ from manyviews.training import checkpoint
 
 log = logging.getLogger("manyviews")
 
-MAX_PIXELS = 200_000_000
 TEMPERATURE = 0.1
 """Of the InfoNCE bound: SimCLR's."""
 STRETCHES = 12

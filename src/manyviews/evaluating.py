@@ -28,7 +28,7 @@ from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.evaluation.recipe import FineTune
 from manyviews.evaluation.result import Result
 from manyviews.evaluation.stored import read_split
-from manyviews.exporting import Embedder
+from manyviews.exporting import MAX_PIXELS, Embedder
 from manyviews.probing import Cache, Embed, LabelledProbe, Split, Tell
 from manyviews.running import write_json
 from manyviews.subjects import open_subject, untrained
@@ -37,7 +37,6 @@ from manyviews.views.plain import Plain
 
 log = logging.getLogger("manyviews")
 
-MAX_PIXELS = 200_000_000
 PIXELS = 1024
 """Raw pixels are compared as so many numbers an image at most: at 224 they would be 150,000."""
 

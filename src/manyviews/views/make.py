@@ -147,7 +147,7 @@ def _make(planes: Bytes, every: Parameters, scratch: Scratch, out: Bytes, cubic:
                 used, first, weights = int(known[height]), firsts[height], tables[height]
             else:
                 used = taps(height, size, cubic, first, weights)
-            blend(crop, first, weights, used, rows, sums, False)  # noqa: FBT003
+            blend(crop, first, weights, used, rows, sums, False)  # noqa: FBT003 (as there)
             grey = channels == 3 and every.flags[n, _GREY]
             blurred = every.flags[n, _BLUR]
             if every.orders[n].max() >= 0 or grey or blurred:
