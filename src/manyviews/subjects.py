@@ -12,7 +12,7 @@ from manyviews import encoders
 from manyviews.core import Failure, UsageError
 from manyviews.encoders.config import EncoderConfig
 from manyviews.encoders.file import About
-from manyviews.encoders.weights import load_weights, network
+from manyviews.encoders.weights import Loaded, load_weights, network
 from manyviews.exporting import Embedder, load_encoder, resize_rule
 
 log = logging.getLogger("manyviews")
@@ -33,7 +33,9 @@ def open_subject(spec: str | Path, *, encoder: str = "", image_size: int = 0) ->
         spec: a run directory or an encoder.safetensors; `timm:NAME`, with the pretrained weights
             that timm gets or finds for that name; or, with `encoder`, a checkpoint of another
             project (`manyviews.encoders.load_weights` lists the layouts). Nothing is unpickled.
-        encoder: timm's name of the architecture that a checkpoint was trained with.
+        encoder: timm's name of the architecture that a checkpoint was trained with. Pixels are
+            normalised with ImageNet's mean and deviation, as authors do, but for weights that
+            are timm's own: those of a name with a tag (NAME.TAG), or that look like timm's file.
         image_size: side in pixels for timm models and checkpoints; 0 takes the model's own.
 
     Raises:
@@ -49,12 +51,13 @@ def open_subject(spec: str | Path, *, encoder: str = "", image_size: int = 0) ->
         about = _about_timm(encoder, image_size)
         built = _build(about.encoder)
         loaded = load_weights(built, Path(text))
-        if loaded.method != "timm":
+        if not _is_timms_own(loaded, encoder):
             about = replace(about, mean=IMAGENET_MEAN, std=IMAGENET_STD)
         log.info(
-            "%s: %d tensors, read as a %s checkpoint%s",
+            "%s: %d tensors, read as a %s checkpoint%s; pixels normalised by mean %s, std %s",
             *(text, loaded.tensors, loaded.method),
             ", positions resized" if loaded.resized else "",
+            *(about.mean, about.std),
         )
         return Embedder(built, replace(about, info={"method": loaded.method, "file": text}))
     if image_size:
@@ -115,6 +118,20 @@ def _is_timm(name: str) -> bool:
     import timm
 
     return bool(timm.is_model(name))
+
+
+def _is_timms_own(loaded: Loaded, name: str) -> bool:
+    """Whether a checkpoint has timm's own weights, rather than other authors' under timm's names.
+
+    Those of DINO and MAE have the same names: the one publishes a flat file without a classifier,
+    where timm's ViTs have one, the other puts the tensors below "model", as DeiT does.
+    """
+    if loaded.method != "timm" or not loaded.top or not _is_timm(name):
+        return False
+    import timm
+
+    known = cast("Any", timm.models.get_pretrained_cfg(name))
+    return "." in name or loaded.head or not known.num_classes
 
 
 def _timm(name: str, image_size: int) -> Embedder:

@@ -77,11 +77,15 @@ class Loaded:
         method: whose layout the file has; for equal layouts, the first of them.
         tensors: how many were loaded.
         resized: the position table was interpolated to the encoder's grid.
+        top: the encoder's tensors lie at the top of the file, not below a key.
+        head: a classifier, or whatever else the layout drops, lies beside them.
     """
 
     method: str
     tensors: int
     resized: bool
+    top: bool
+    head: bool
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class _Fit:
     state: State
     problems: list[str]
     resized: bool
+    top: bool
+    head: bool
 
 
 def load_weights(encoder: Encoder, path: str | Path, method: str = "auto") -> Loaded:
@@ -129,7 +135,7 @@ def load_weights(encoder: Encoder, path: str | Path, method: str = "auto") -> Lo
             "Choose the encoder that was trained."
         )
     model.load_state_dict(best.state, strict=False)
-    return Loaded(best.method, len(best.state), best.resized)
+    return Loaded(best.method, len(best.state), resized=best.resized, top=best.top, head=best.head)
 
 
 def network(encoder: Encoder) -> nn.Module:
@@ -183,9 +189,11 @@ def _fit(tree: Mapping[str, Any], layout: Layout, method: str, model: nn.Module)
     state = {k: v for k, v in found.items() if not k.startswith(layout.drop)}
     if not state:
         return None
+    head = len(state) < len(found)
     state = _from_dinov2(state, model) if method == "dinov2" else state
     state, resized = _resize_positions(state, model)
-    return _Fit(method, state, _problems(state, model), resized)
+    top = not layout.under
+    return _Fit(method, state, _problems(state, model), resized=resized, top=top, head=head)
 
 
 def _problems(state: State, model: nn.Module) -> list[str]:
