@@ -23,7 +23,7 @@ from manyviews.views.single import rotate, single
 ROTATION = 15.0
 """Degrees, of the one turn that is tried."""
 TURNED = 500
-"""Images that each single augmentation is tried on, at most."""
+"""Images that each single augmentation is tried on, and as many more as fill the last batch."""
 BATCH = 64
 
 Bytes = NDArray[np.uint8]
@@ -127,7 +127,6 @@ class Sight:
 
     Attributes:
         rows: the position of each image in the data.
-        pixels: plain views [N, S, S, C] of the images that single augmentations are tried on.
         plain: space -> [N, D].
         views: space -> [N, V, D], random training views.
         changed: space -> augmentation -> [M, D], of the first M images.
