@@ -54,7 +54,8 @@ def diagnose(
     """Measure a representation without labels, say what the figures mean, and give a verdict.
 
     Of a run both the encoder's output and the projector's (the loss's own input) are measured, and
-    all its checkpoints are compared. The outcome is also written to RUN/diagnosis.json.
+    all its checkpoints are compared. The outcome is also written to RUN/diagnosis.json. Where that
+    cannot be done, a warning and `unsaved` of the outcome say why.
 
     Args:
         run: a run directory, an encoder.safetensors, `timm:NAME`, or a checkpoint of another
@@ -114,7 +115,8 @@ def diagnose(
         try:
             write_json(directory / "diagnosis.json", found.to_json())
         except Failure as failure:
-            log.warning("%s", failure)
+            found = replace(found, unsaved=f"{failure} The diagnosis is not kept.")
+            log.warning("%s", found.unsaved)
     return found
 
 

@@ -1,24 +1,20 @@
 """The verb `evaluate`: labelled protocols on anybody's features, beside what costs nothing."""
 
 import functools
-import hashlib
 import logging
 import math
-import os
-import re
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from torch import Tensor
 
-from manyviews import probing, remains, results
+from manyviews import probing, results
 from manyviews.assemble import readers
 from manyviews.bars import bar
 from manyviews.config import nearest
-from manyviews.core import Encoder, Failure, UsageError
+from manyviews.core import Encoder, UsageError
 from manyviews.evaluation import baselines as raw
 from manyviews.evaluation import finetune as finetuning
 from manyviews.evaluation import robustness as robust
@@ -29,8 +25,8 @@ from manyviews.evaluation.recipe import FineTune
 from manyviews.evaluation.result import Result
 from manyviews.evaluation.stored import read_split
 from manyviews.exporting import MAX_PIXELS, Embedder
+from manyviews.keeping import cache_of, keep_result
 from manyviews.probing import Cache, Embed, LabelledProbe, Split, Tell
-from manyviews.running import write_json
 from manyviews.subjects import open_subject, untrained
 from manyviews.training import launch
 from manyviews.views.plain import Plain
@@ -83,7 +79,8 @@ def evaluate(
     """Measure features with labels, beside raw pixels and the untrained encoder.
 
     Features are computed once and kept by content: in RUN/cache, or in the user's cache directory
-    where there is no run. The results are also written to RUN/evaluation/, if that can be written.
+    where there is no run. The results are also written to RUN/evaluation/. Where that cannot be
+    done, a warning and `unsaved` of the outcome say why.
 
     Args:
         run: a run directory, an encoder.safetensors, `timm:NAME`, a checkpoint of another project
@@ -119,7 +116,7 @@ def evaluate(
         data, subject.plain, max_pixels=max_pixels, device=device, train_spec=train_data
     )
     mark = fingerprint(subject)
-    sides = _sides(probe, subject, cache=_cache(run), batch_size=batch_size)
+    sides = _sides(probe, subject, cache=cache_of(run), batch_size=batch_size)
     if not baselines:
         sides = {"": sides[""]}
     told = {"data": data} | ({"train_data": train_data} if train_data else {})
@@ -128,13 +125,18 @@ def evaluate(
         "robustness": lambda side: _spoilt(side, probe, robustness or Robustness()),
     }
     found: list[results.Beside] = []
+    unkept: list[str] = []
     for name in names:
         test = tests.get(name, lambda side, name=name: PROTOCOLS[name](*side.split()))
         all_found = {title: test(side) for title, side in sides.items()}
         beside = {title: r for title, r in all_found.items() if title and r is not None}
         found.append(results.Beside(result=cast(Result, all_found[""]), beside=beside))
-        _keep(run, found[-1], told, encoder=mark)
-    return results.Evaluated(run=str(run), data=data, found=found)
+        why = keep_result(run, found[-1], told, encoder=mark)
+        unkept += [why] if why else []
+    unsaved = f"{unkept[0]} {len(unkept)} of {len(names)} results are not kept." if unkept else ""
+    if unsaved:
+        log.warning("%s", unsaved)
+    return results.Evaluated(run=str(run), data=data, found=found, unsaved=unsaved)
 
 
 @dataclass(frozen=True)
@@ -202,21 +204,8 @@ def _names(protocol: str | Sequence[str]) -> list[str]:
     return names
 
 
-def _cache(run: str | Path) -> Path:
-    """Where a subject's features are kept: with the run, or with the user's other caches."""
-    if Path(run).is_dir():
-        return Path(run) / "cache"
-    home = os.environ.get("XDG_CACHE_HOME")
-    if home:
-        return Path(home) / "manyviews"
-    try:
-        return Path.home() / ".cache" / "manyviews"
-    except RuntimeError:  # no $HOME, and a user without an account, as in containers
-        return Path(tempfile.gettempdir()) / f"manyviews-{os.getuid()}"
-
-
 def _sides(
-    probe: LabelledProbe, subject: Embedder, *, cache: Path, batch_size: int
+    probe: LabelledProbe, subject: Embedder, *, cache: Cache, batch_size: int
 ) -> dict[str, _Side]:
     """Name -> features to measure; "" is those in question, the others no training has touched."""
     view = subject.plain
@@ -226,14 +215,14 @@ def _sides(
     random = untrained(subject).to(probe.device)
 
     def of(network: Embedder) -> _Side:
-        key = Cache(cache, f"{fingerprint(network)} {network.config} fp32")
+        key = replace(cache, encoder=f"{fingerprint(network)} {network.config} fp32")
         split = _once(
             lambda tell: probe.split(network, batch_size=batch_size, cache=key, progress=tell)
         )
         return _Side(network, view, split, network.encoder)
 
     def raw_split(tell: Tell) -> Split:
-        key = Cache(cache, "pixels")
+        key = replace(cache, encoder="pixels")
         return probe.split(pixels, plain=small, batch_size=batch_size, cache=key, progress=tell)
 
     raw_once = _once(raw_split)
@@ -263,29 +252,6 @@ def _once(compute: Callable[[Tell], Split]) -> Callable[[], Split]:
             return compute(progress)
 
     return split
-
-
-def _keep(run: str | Path, found: results.Beside, told: Mapping[str, Any], *, encoder: str) -> None:
-    """Write a result to RUN/evaluation, where `compare` and the report find it."""
-    if not Path(run).is_dir():
-        return
-    slug = "--".join(re.sub(r"[^A-Za-z0-9]+", "-", str(v)).strip("-")[-60:] for v in told.values())
-    mark = hashlib.sha256("\0".join(map(str, told.values())).encode(errors="replace")).hexdigest()
-    # two names of data may look alike as a slug; a file that says otherwise is not overwritten
-    path = Path(run) / "evaluation" / f"{found.result.protocol}--{slug}.json"
-    if not _is_of(path, told):
-        path = path.with_name(f"{found.result.protocol}--{slug}-{mark[:8]}.json")
-    try:
-        write_json(path, found.to_json() | dict(told) | {"encoder": encoder})
-    except Failure as failure:
-        log.warning("%s", failure)
-
-
-def _is_of(path: Path, told: Mapping[str, Any]) -> bool:
-    """Whether a result may be written here: nothing is there, or the same data's."""
-    found = remains.read_evaluation(path) if path.is_file() else {}
-    names = ("data", "train_data")
-    return not found or all(found.get(name, "") == told.get(name, "") for name in names)
 
 
 def _refuse_for_features(names: Sequence[str], **given: str | int) -> None:

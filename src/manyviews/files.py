@@ -1,5 +1,6 @@
 """Files that are whole or not there, and records a line each."""
 
+import errno
 import json
 import math
 import os
@@ -7,9 +8,17 @@ import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from manyviews.core import Failure
+
+_ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Free some space or choose"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "Make that writable or choose"),
+}
 
 
 @contextmanager
@@ -32,10 +41,27 @@ def atomic(path: Path) -> Generator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "Choose")
         raise Failure(
-            f"Cannot write {path}: {error.strerror or error}. Free some space or choose another "
-            "place."
+            f"Cannot write {path}: {error.strerror or error}. {advice} another place."
         ) from error
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a .npy, whole or not at all.
+
+    Raises:
+        Failure: the file cannot be written there.
+    """
+    with atomic(path) as draft, draft.open("wb") as file:
+        np.lib.format.write_array(_Stream(file), array, allow_pickle=False)
+
+
+class _Stream:
+    """Hides from numpy that this is a file: its own way into one forgets why the disk refused."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write
 
 
 def json_text(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-INTERRUPTED, COLLAPSED = 75, 20
+UNSAVED, INTERRUPTED, COLLAPSED = 1, 75, 20
 
 
 def parse(kind: Any, args: Sequence[str], *, prog: str, default: Any = None) -> Any:
@@ -78,6 +78,8 @@ def finish(result: Any, as_json: bool) -> int:  # noqa: FBT001 - the one choice
     else:
         for line in result.lines():
             print(line)
+    if getattr(result, "unsaved", ""):  # a warning has said why
+        return UNSAVED
     status = getattr(result, "status", "done")
     return {"done": 0, "interrupted": INTERRUPTED, "collapsed": COLLAPSED}[status]
 

@@ -1,7 +1,8 @@
 """Labelled data beside a run: evaluated during training if asked, never seen by it."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,6 +17,8 @@ from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.evaluation.result import Result
 from manyviews.views.plain import Plain
 
+log = logging.getLogger("manyviews")
+
 Embed = Callable[[Tensor], Tensor]
 Tell = Callable[[int, int], None]
 
@@ -29,11 +32,19 @@ class Split(NamedTuple):
     test_y: Tensor
 
 
-class Cache(NamedTuple):
-    """Where features are kept, and what tells one encoder's from another's."""
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """Where features are kept.
+
+    Attributes:
+        directory: made if missing.
+        encoder: what tells one encoder's features from another's.
+        warn: told why features could not be kept.
+    """
 
     directory: Path
-    encoder: str
+    encoder: str = ""
+    warn: Callable[[str], object] = log.warning
 
 
 class LabelledProbe:
@@ -105,6 +116,7 @@ class LabelledProbe:
                     source=part.source.digest,
                     transform=repr((view.size, view.channels, view.mean, view.std)),
                     compute=compute,
+                    warn=cache.warn,
                 )
             return found.features, part.labels[found.index]
 

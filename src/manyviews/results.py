@@ -146,11 +146,13 @@ class Evaluated:
         run: whose features.
         data: whose labels.
         found: a result a protocol, in the order asked for.
+        unsaved: why they are not all in RUN/evaluation; "" where they are, or without a run.
     """
 
     run: str
     data: str
     found: list[Beside]
+    unsaved: str = ""
 
     def lines(self) -> list[str]:
         """For people."""
@@ -180,6 +182,7 @@ class Diagnosed:
         prototypes: how they are used, where there are any.
         groups: k-means clusters against labels, where those were given.
         version: rises whenever the same features could give another number.
+        unsaved: why it is not in RUN/diagnosis.json; "" where it is, or without a run.
     """
 
     run: str
@@ -194,6 +197,7 @@ class Diagnosed:
     prototypes: Usage | None
     groups: dict[str, float]
     version: int = 2
+    unsaved: str = ""
 
     def lines(self) -> list[str]:
         """For people."""
@@ -232,7 +236,9 @@ class Diagnosed:
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text."""
-        return asdict(self)
+        told = asdict(self)
+        del told["unsaved"]
+        return told
 
 
 def _row(title: str, cells: Iterable[str], note: str) -> str:

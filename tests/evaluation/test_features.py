@@ -1,5 +1,7 @@
+import errno
 import json
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -172,7 +174,25 @@ def test_a_cache_that_cannot_be_written_does_not_stop_the_evaluation(tmp_path, c
     (tmp_path / "file").write_text("")
     found = cached(tmp_path / "file" / "cache", **KEY, compute=Counted())
     assert found.features.shape == (10, 5)
-    assert "not kept for next time. Cannot write" in caplog.text
+    said = f"The features are not kept in {tmp_path}/file/cache for next time: Not a directory."
+    assert [r.getMessage() for r in caplog.records][1:] == [said]  # the first is of image 3
+
+
+@pytest.mark.parametrize("full", [1, 2])
+def test_a_cache_that_fills_the_disk_leaves_nothing_there(tmp_path, monkeypatch, caplog, full):
+    """At the features themselves, or at the note that makes them good."""
+    sync, calls = os.fsync, []
+
+    def failing(file):
+        calls.append(file)
+        if len(calls) == full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    assert cached(tmp_path, **KEY, compute=Counted()).features.shape == (10, 5)
+    assert list(tmp_path.iterdir()) == []
+    assert caplog.text.count("No space left on device.") == 1
 
 
 def test_a_fingerprint_changes_with_any_weight_name_or_type():

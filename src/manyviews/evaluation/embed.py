@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.files import atomic
+from manyviews.files import atomic, write_array
 
 _ROWS = 4096  # in one row group of a Parquet file
 
@@ -57,8 +57,7 @@ def write(
         return [path]
     if path.suffix == ".npy":
         sidecar = path.with_name(path.name + ".json")
-        with atomic(path) as temporary, temporary.open("wb") as file:
-            np.lib.format.write_array(file, array, allow_pickle=False)
+        write_array(path, array)
         with atomic(sidecar) as temporary:
             said = {"path": list(names), "index": rows}
             temporary.write_text(json.dumps(said), encoding="ascii")

@@ -1,5 +1,6 @@
 """Features of a whole data set, extracted once and kept on disk."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from manyviews.core import Failure, UsageError
 from manyviews.data.decode import Unreadable
 from manyviews.data.workers import each
-from manyviews.files import atomic
+from manyviews.files import atomic, write_array
 
 log = logging.getLogger("manyviews")
 
@@ -136,7 +137,13 @@ def fingerprint(module: nn.Module) -> str:
 
 
 def cached(
-    directory: Path, *, encoder: str, source: str, transform: str, compute: Callable[[], Extracted]
+    directory: Path,
+    *,
+    encoder: str,
+    source: str,
+    transform: str,
+    compute: Callable[[], Extracted],
+    warn: Callable[[str], object] = log.warning,
 ) -> Extracted:
     """The features under `directory`, computed and stored if they are not there.
 
@@ -146,6 +153,7 @@ def cached(
         source: digest of the data.
         transform: says fully how an image becomes the encoder's input.
         compute: called when the cache has nothing for this key, or something broken.
+        warn: told why features could not be kept; the same line for all that lie there.
 
     Returns:
         As `compute`; features from disk are memory-mapped (written to, they change in memory
@@ -160,13 +168,15 @@ def cached(
     try:
         _store(fresh, data, note)
     except Failure as error:
-        log.warning("The features are not kept for next time. %s", error)
+        with contextlib.suppress(OSError):
+            data.unlink()  # without its note it only takes room
+        reason = getattr(error.__cause__, "strerror", None) or error
+        warn(f"The features are not kept in {directory} for next time: {reason}.")
     return fresh
 
 
 def _store(fresh: Extracted, data: Path, note: Path) -> None:
-    with atomic(data) as path, path.open("wb") as file:
-        np.lib.format.write_array(file, fresh.features.numpy(), allow_pickle=False)
+    write_array(data, fresh.features.numpy())
     said = {
         "shape": list(fresh.features.shape),
         "index": fresh.index.tolist(),
@@ -182,7 +192,7 @@ def _load(data: Path, note: Path) -> Extracted | None:
         array = np.load(data, mmap_mode="c", allow_pickle=False)
         bad = tuple(Bad(int(i), str(path), str(reason)) for i, path, reason in said["bad"])
         index = torch.tensor(said["index"], dtype=torch.int64)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         log.warning("The cached features %s are broken (%s); extracting again.", data.name, error)
