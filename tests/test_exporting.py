@@ -9,7 +9,7 @@ from torch import nn
 
 from manyviews import encoders
 from manyviews import exporting as export
-from manyviews.core import Failure, UsageError
+from manyviews.core import UsageError
 from manyviews.encoders import EncoderConfig
 from manyviews.encoders.file import KEY
 from manyviews.parts import norm
@@ -292,30 +292,3 @@ def test_timm_has_no_resnet_small_and_is_said_so(tmp_path):
     with pytest.raises(UsageError, match="--format safetensors or --format onnx"):
         export.export_timm(tmp_path / "encoder", tmp_path / "timm.safetensors")
     assert not (tmp_path / "timm.safetensors").exists()
-
-
-@pytest.mark.parametrize("name", ["resnet_small", "vit"])
-def test_onnx_gives_what_torch_gives_for_any_batch(tmp_path, name):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    config = CASES[name]
-    encoder = save(tmp_path / "encoder", config)
-    difference = export.export_onnx(tmp_path / "encoder", tmp_path / "encoder.onnx")
-    assert 0 <= difference < 1e-4
-    session = onnxruntime.InferenceSession(tmp_path / "encoder.onnx")
-    x = images(config, 5)
-    [output] = session.run(None, {"image": x.numpy()})
-    with torch.no_grad():
-        assert np.abs(output - encoder(x).pooled.numpy()).max() < 1e-4
-    meta = session.get_modelmeta().custom_metadata_map
-    assert json.loads(meta["mean"]) == [0.25]
-    assert meta["method"] == "simclr"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["encoder", "encoder.onnx"]
-
-
-def test_an_onnx_model_that_differs_is_not_written(tmp_path, monkeypatch):
-    pytest.importorskip("onnxruntime")
-    save(tmp_path / "encoder", CASES["resnet_small"])
-    monkeypatch.setattr(export, "_difference", lambda *_: 0.5)
-    with pytest.raises(Failure, match=r"differs from torch by 0\.5"):
-        export.export_onnx(tmp_path / "encoder", tmp_path / "encoder.onnx")
-    assert [p.name for p in tmp_path.iterdir()] == ["encoder"]

@@ -12,7 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from manyviews import benching, encoders, exporting, handover, probing, reporting, results
+from manyviews import (
+    benching,
+    encoders,
+    exporting,
+    handover,
+    onnx_model,
+    probing,
+    reporting,
+    results,
+)
 from manyviews.assemble import assemble, cores, embedder, readers, resolve
 from manyviews.bars import bar
 from manyviews.comparing import compare
@@ -318,7 +327,7 @@ def export(
     if format == "timm":
         return results.Written(path=out, notes=exporting.export_timm(file, out).splitlines())
     if format == "onnx":
-        gap = exporting.export_onnx(file, out)
+        gap = onnx_model.export_onnx(file, out)
         note = (
             "onnxruntime is not installed, so it was not checked against torch"
             if gap is None

@@ -1,9 +1,6 @@
-"""The encoder that a user keeps, and what it can be turned into: timm weights and ONNX."""
+"""The encoder that a user keeps, frozen or as weights for timm."""
 
 import dataclasses
-import json
-import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from manyviews import encoders
-from manyviews.core import Encoder, Failure, UsageError
+from manyviews.core import Encoder, UsageError
 from manyviews.data import decode
 from manyviews.encoders import file
 from manyviews.encoders.config import EncoderConfig
@@ -23,16 +20,11 @@ from manyviews.encoders.file import About
 from manyviews.encoders.weights import network
 from manyviews.views.plain import Plain
 
-ONNX_TOLERANCE = 1e-4
-"""Largest difference to torch that an ONNX model may have."""
-
 MAX_PIXELS = 200_000_000
 """Larger images are refused before they are decoded; the default of `Data.max_pixels`."""
 
 Picture = str | Path | Image.Image | NDArray[np.uint8]
 """An image: its file, a Pillow image, or uint8 [H, W] or [H, W, C]."""
-
-_log = logging.getLogger("manyviews")
 
 
 class Embedder(nn.Module):
@@ -196,100 +188,6 @@ def export_timm(path_in: str | Path, path_out: str | Path) -> str:
         f"# Resize: {resize_rule(side)}.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
-    """Write an ONNX model: "image" [batch, C, S, S] normalised -> "embedding" [batch, D].
-
-    Mean, std and the resize rule are in the model's metadata.
-
-    Args:
-        path_in: an encoder file.
-        path_out: an .onnx file.
-
-    Returns:
-        Largest absolute difference to torch on random images, or None where onnxruntime is not
-        installed to compare.
-
-    Raises:
-        UsageError: the packages for ONNX are missing.
-        Failure: the model cannot be expressed, or its output differs by more than 1e-4.
-    """
-    try:
-        import onnx
-        import onnxscript as _  # noqa: F401 - torch.onnx needs it
-    except ImportError as error:
-        raise UsageError(
-            f"ONNX export needs the package {error.name}. Install manyviews[onnx]."
-        ) from None
-    embedder, path_out = load_encoder(path_in), Path(path_out)
-    path_out.parent.mkdir(parents=True, exist_ok=True)
-    partial = path_out.with_name(path_out.name + ".tmp")
-    try:
-        _trace(embedder, partial)
-        model = onnx.load(partial)
-        words = {"mean": json.dumps(embedder.about.mean), "std": json.dumps(embedder.about.std)}
-        words |= {"resize": resize_rule(embedder.config.image_size)}
-        onnx.helper.set_model_props(model, embedder.info | words)
-        onnx.save(model, partial)
-        difference = _difference(embedder, partial)
-        if difference is not None and not difference <= ONNX_TOLERANCE:
-            raise Failure(
-                f"The ONNX model's output differs from torch by {difference:.2g}, more than "
-                f"{ONNX_TOLERANCE:g}; nothing was written. Use --format timm or safetensors."
-            )
-        partial.replace(path_out)
-    finally:
-        partial.unlink(missing_ok=True)
-    return difference
-
-
-def _trace(embedder: Embedder, path: Path) -> None:
-    config = embedder.config
-    image = torch.zeros(2, config.channels, config.image_size, config.image_size)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
-            torch.onnx.export(
-                embedder,
-                (image,),
-                path,
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-                input_names=["image"],
-                output_names=["embedding"],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-            )
-    except Exception as error:  # a compiler's: of any kind; the user gets one line
-        raise _no_onnx(embedder, error) from None
-
-
-def _no_onnx(embedder: Embedder, error: Exception) -> Failure:
-    _log.debug("ONNX export failed", exc_info=error)
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return Failure(
-        f"The encoder {embedder.config.name} cannot be had in ONNX ({line[:200]}). "
-        "Use --format timm or safetensors."
-    )
-
-
-def _difference(embedder: Embedder, path: Path) -> float | None:
-    try:
-        import onnxruntime
-    except ImportError:
-        return None
-    side, worst = embedder.config.image_size, 0.0
-    try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        for batch in (1, 3):  # neither is the traced one
-            generator = torch.Generator().manual_seed(batch)
-            image = torch.randn(batch, embedder.config.channels, side, side, generator=generator)
-            output = cast("list[NDArray[np.float32]]", session.run(None, {"image": image.numpy()}))
-            worst = max(worst, float((embedder(image) - torch.from_numpy(output[0])).abs().max()))
-    except Exception as error:  # onnxruntime's have no other common class
-        raise _no_onnx(embedder, error) from None
-    return worst
 
 
 def resize_rule(side: int) -> str:
