@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import manyviews
-from manyviews import evaluating, parsing, remains, results
+from manyviews import keeping, parsing, remains, results
 from manyviews.core import UsageError
 from manyviews.evaluation.result import Estimate, Result
 from manyviews.files import json_text, read_lines
@@ -117,8 +117,9 @@ def test_without_a_home_features_are_kept_among_temporary_files(monkeypatch, tmp
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(evaluating.Path, "home", lost)
-    assert evaluating._cache(tmp_path / "encoder.safetensors").name.startswith("manyviews-")
+    monkeypatch.setattr(keeping.Path, "home", lost)
+    kept = keeping.cache_of(tmp_path / "encoder.safetensors").directory
+    assert kept.name.startswith("manyviews-")
 
 
 def test_results_on_data_of_like_names_do_not_overwrite_each_other(tmp_path):
@@ -133,7 +134,7 @@ def test_results_on_data_of_like_names_do_not_overwrite_each_other(tmp_path):
     )
     found = results.Beside(result=result, beside={})
     for data in ("a/b", "a-b", "a/b", f"x{'y' * 60}", f"z{'y' * 60}"):
-        evaluating._keep(tmp_path, found, {"data": data}, encoder="e")
+        keeping.keep_result(tmp_path, found, {"data": data}, encoder="e")
     kept = [json.loads(path.read_text())["data"] for path in (tmp_path / "evaluation").iterdir()]
     assert sorted(kept) == sorted(["a/b", "a-b", f"x{'y' * 60}", f"z{'y' * 60}"])
 
