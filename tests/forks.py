@@ -1,7 +1,7 @@
 """Child processes by fork: a fault is injected in milliseconds, without importing torch anew.
 
 No test may compute with torch on another thread of the process that forks: MKL can be left with a
-lock held (4 to 40 of 1,500 forks after such a thread had ended), which a child then waits for.
+lock held (53 of 400 forks after such a thread had ended), which a child then waits for.
 """
 
 import os

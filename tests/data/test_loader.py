@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -288,16 +289,16 @@ def test_opencv_works_in_a_worker_after_its_threads_ran_in_the_parent() -> None:
 def test_small_shared_memory_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folder(tmp_path)
     make = loader._Make(
-        source, engine, Order(count=40, batch=12, accumulate=1, seed=1), most_bad=0, senders=2
+        source, engine, Order(count=40, batch=12, accumulate=1, seed=1), None, most_bad=0, senders=2
     )
     usage = type("Usage", (), {"free": 0})
-    packet = make(0)
+    packet = make((0, None))
     assert isinstance(packet.views["global"], torch.Tensor)
     size = sum(v.nbytes for v in (packet.views["global"], packet.cues["place"]))
     for free, shared in ((8 * size, False), (8 * size + 1, True)):
         usage.free = free
         monkeypatch.setattr(loader.shutil, "disk_usage", lambda path: usage)
-        packet = make(0)
+        packet = make((0, None))
         assert isinstance(packet.views["global"], torch.Tensor) == shared
         assert isinstance(packet.index, torch.Tensor) == shared
 
@@ -342,33 +343,74 @@ def test_the_time_of_reading_and_of_making_views_is_told_apart(tmp_path: Path) -
 def test_memory_is_pinned_where_there_is_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
-    real = workers.DataLoader
-
-    def recording(*arguments: Any, **options: Any) -> Any:
-        asked.append(options["pin_memory"])
-        return real(*arguments, **options | {"pin_memory": False})
-
-    monkeypatch.setattr(workers, "DataLoader", recording)
-    source = folder(tmp_path)
-    for there in (False, True):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        list(stream(source, 0, 1))
-    assert asked == [False, True]
-
-    pinned = []
+    pinned: list[tuple[tuple[int, ...], bool]] = []
 
     def pin(self: torch.Tensor) -> torch.Tensor:
-        pinned.append(self.shape)
+        main = threading.current_thread() is threading.main_thread()
+        pinned.append((tuple(self.shape), main))
         return self.clone()
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
-    make = loader._Make(
-        source, engine, Order(count=40, batch=12, accumulate=2, seed=1), most_bad=0, senders=0
+    source = folder(tmp_path)
+    wanted = list(stream(source, 0, 3))
+    assert not pinned
+    # Workers ask too, and must be told the truth.
+    here = os.getpid()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: os.getpid() == here)
+    assert same(list(stream(source, 0, 3)), wanted)
+    shapes = [(6,), (6, 1), (6, 2, 1, 1, 4)]
+    assert sorted(pinned) == sorted((shape, False) for shape in shapes * 6)
+
+
+class Direct:
+    """The engine above; it makes views where it is told to, and counts how often it was."""
+
+    sample_bytes = 8
+
+    def __init__(self) -> None:
+        self.told = multiprocessing.Value("i", 0)
+
+    def __call__(
+        self, images: Any, index: np.ndarray, epoch: int, *, into: np.ndarray | None = None
+    ) -> tuple[dict, dict]:
+        views, cues = engine(images, index, epoch)
+        if into is not None:
+            with self.told.get_lock():
+                self.told.value += 1
+            room = into[: views["global"].size].reshape(views["global"].shape)
+            room[:] = views["global"]
+            views = {"global": room}
+        return views, cues
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_views_are_made_in_memory_that_is_used_again(tmp_path: Path, count: int) -> None:
+    source, made = folder(tmp_path), Direct()
+    wanted = list(stream(source, 0, 20))
+    for place, step in enumerate(stream(source, 0, 20, workers=count, engine=made)):
+        assert same([step], [wanted[place]])
+    assert made.told.value == 40
+    addresses = {
+        raw.views["global"].data_ptr()
+        for step in stream(source, 0, 20, workers=count, engine=made)
+        for raw in step
+    }
+    assert len(addresses) <= count * workers.AHEAD + 4
+
+
+def test_batches_that_are_kept_stay_what_they_were(tmp_path: Path) -> None:
+    """Parts of them too; where all memory is in use, batches are sent as other engines' are."""
+    source, made = folder(tmp_path), Direct()
+    wanted = list(stream(source, 0, 20))
+    assert same(list(stream(source, 0, 20, workers=1, engine=made)), wanted)
+    assert 0 < made.told.value < 40
+    first = [
+        step[1].views["global"][2, 1] for step in stream(source, 0, 20, workers=1, engine=made)
+    ]
+    assert all(
+        torch.equal(kept, step[1].views["global"][2, 1])
+        for kept, step in zip(first, wanted, strict=True)
     )
-    packet = make(0)
-    assert same([[packet.pin_memory().raw()]], [[packet.raw()]])
-    assert sorted(pinned) == [(6,), (6, 1), (6, 2, 1, 1, 4)]
 
 
 def test_four_batches_a_worker_are_made_ahead(tmp_path: Path) -> None:

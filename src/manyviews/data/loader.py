@@ -9,9 +9,11 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from manyviews.data import workers as processes
 from manyviews.data.decode import Pixels, Unreadable
 from manyviews.data.order import Order
 from manyviews.data.quarantine import Bad
+from manyviews.data.slots import Slots, slots
 from manyviews.data.sources import Source
 
 _SHARED_MEMORY = Path("/dev/shm")
@@ -42,6 +45,27 @@ class Engine(Protocol):
         self, images: Sequence[Pixels] | Pixels, index: NDArray[np.int64], epoch: int
     ) -> tuple[Arrays, Arrays]:
         """One micro-batch of views and cues."""
+        ...
+
+
+@runtime_checkable
+class Direct(Protocol):
+    """An engine that makes views where it is told to, in as many bytes an image as it says."""
+
+    @property
+    def sample_bytes(self) -> int:
+        """Of all views of an image."""
+        ...
+
+    def __call__(
+        self,
+        images: Sequence[Pixels] | Pixels,
+        index: NDArray[np.int64],
+        epoch: int,
+        *,
+        into: NDArray[np.uint8] | None = None,
+    ) -> tuple[Arrays, Arrays]:
+        """One micro-batch; its views lie in `into` one after the other."""
         ...
 
 
@@ -113,7 +137,13 @@ def batches(
         world=world,
     )  # fmt: skip
     running = processes.count(workers, in_memory=source.array is not None)
-    make = _Make(source, engine, order, most_bad=_most(max_bad, len(source)), senders=running)
+    lent = None
+    if running and isinstance(engine, Direct):
+        # Those ahead, the step that is in use, the batch that arrives, and the one after it, which
+        # is asked for before that arrives.
+        size = engine.sample_bytes * order.local
+        lent = slots(running * processes.AHEAD + accumulate + 2, size)
+    make = _Make(source, engine, order, lent, most_bad=_most(max_bad, len(source)), senders=running)
     items = range(start_step * accumulate, stop_step * accumulate)
     return _steps(make, items, max_bad, on_bad, spent or Spent())
 
@@ -124,25 +154,52 @@ def _steps(
     seen: set[str] = set()
     step: list[Raw] = []
     told = False
-    for packet in processes.each(make, items, workers=make.senders, pin=True):
-        for bad in packet.bad:
-            if bad.path in seen:
-                continue
-            seen.add(bad.path)
-            known = max(len(seen), on_bad(bad) or 0)
-            if known > make.most_bad:
-                raise Failure(_too_many(known, make.order.count, max_bad, bad))
-        if packet.failure is not None:
-            raise packet.failure
-        spent.reading += packet.reading
-        spent.making += packet.making
-        if packet.piped and not told:
-            told = True
-            log.warning("%s", _too_small(make.senders))
-        step.append(packet.raw())
-        if len(step) == make.order.accumulate:
-            yield step
-            step = []
+    tasks = ((item, make.lent.take() if make.lent else None) for item in items)
+    with closing(processes.each(make, tasks, workers=make.senders)) as packets:
+        for packet, raw in _received(packets, make.lent):
+            for bad in packet.bad:
+                if bad.path in seen:
+                    continue
+                seen.add(bad.path)
+                known = max(len(seen), on_bad(bad) or 0)
+                if known > make.most_bad:
+                    raise Failure(_too_many(known, make.order.count, max_bad, bad))
+            if packet.failure is not None:
+                raise packet.failure
+            spent.reading += packet.reading
+            spent.making += packet.making
+            if packet.piped and not told:
+                told = True
+                log.warning("%s", _too_small(make.senders))
+            step.append(raw)
+            if len(step) == make.order.accumulate:
+                yield step
+                step = []
+
+
+def _received(packets: Iterator["_Packet"], lent: Slots | None) -> Iterator[tuple["_Packet", Raw]]:
+    """Packets and what is in them; where there is a GPU in memory that it reads by itself.
+
+    A thread copies the batch there while this one trains on the batch before.
+    """
+    if not torch.cuda.is_available():
+        yield from ((packet, packet.raw(lent)) for packet in packets)
+        return
+    waiting: tuple[_Packet, Future[Raw]] | None = None
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        for packet in packets:
+            pinned = thread.submit(_pinned, packet.raw(lent))
+            if waiting is not None:
+                yield waiting[0], waiting[1].result()
+            waiting = packet, pinned
+        if waiting is not None:
+            yield waiting[0], waiting[1].result()
+
+
+def _pinned(raw: Raw) -> Raw:
+    views = {name: view.pin_memory() for name, view in raw.views.items()}
+    cues = {name: cue.pin_memory() for name, cue in raw.cues.items()}
+    return Raw(views, cues, raw.index.pin_memory())
 
 
 def _most(max_bad: float, count: int) -> int:
@@ -167,34 +224,35 @@ def _too_many(known: int, count: int, max_bad: float, last: Bad) -> str:
 
 @dataclass(frozen=True)
 class _Packet:
-    """A micro-batch on its way from a worker; arrays are tensors where they go by shared memory.
+    """A micro-batch on its way from a worker.
 
-    A tensor is copied once, into shared memory, and the main process maps that.
+    Views lie in the slot, and here are their shapes; or they are here, as arrays if they go through
+    a pipe and as tensors if they are copied to new shared memory, which this process maps.
     """
 
     views: Mapping[str, Any] = field(default_factory=dict[str, Any])
     cues: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    index: Any = None
+    index: Any = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    slot: int | None = None
     bad: tuple[Bad, ...] = ()
     failure: Failure | None = None
     reading: float = 0.0
     making: float = 0.0
     piped: bool = False
 
-    def pin_memory(self) -> "_Packet":
-        """The same in memory that a GPU can read while the processor works; called by torch."""
+    def raw(self, lent: Slots | None) -> Raw:
+        """What is in it, as tensors."""
+        views = dict[str, Any]() if self.slot is not None else dict(self.views)
+        if self.slot is not None and lent is not None:
+            left = lent.claim(self.slot)
+            for name, shape in self.views.items():
+                size = math.prod(shape)
+                views[name], left = left[:size].view(shape), left[size:]
+        return Raw(_tensors(views), _tensors(self.cues), torch.as_tensor(self.index))
 
-        def pinned(group: Mapping[str, Any]) -> dict[str, Any]:
-            return {name: torch.as_tensor(value).pin_memory() for name, value in group.items()}
 
-        index = torch.as_tensor(self.index).pin_memory() if self.index is not None else None
-        return replace(self, views=pinned(self.views), cues=pinned(self.cues), index=index)
-
-    def raw(self) -> Raw:
-        def tensors(group: Mapping[str, Any]) -> dict[str, Tensor]:
-            return {name: torch.as_tensor(value) for name, value in group.items()}
-
-        return Raw(tensors(self.views), tensors(self.cues), torch.as_tensor(self.index))
+def _tensors(group: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: torch.as_tensor(value) for name, value in group.items()}
 
 
 @dataclass(frozen=True)
@@ -204,10 +262,12 @@ class _Make:
     source: Source
     engine: Engine
     order: Order
+    lent: Slots | None
     most_bad: int
     senders: int
 
-    def __call__(self, item: int) -> _Packet:
+    def __call__(self, task: tuple[int, int | None]) -> _Packet:
+        item, slot = task
         step, part = divmod(item, self.order.accumulate)
         wanted = self.order.indices(step, part)
         bad: dict[str, Bad] = {}
@@ -220,12 +280,18 @@ class _Make:
             if len(bad) > self.most_bad:
                 return _Packet(bad=tuple(bad.values()))
             read = time.perf_counter()
-            views, cues = self.engine(images, index, self.order.epoch(step))
+            epoch = self.order.epoch(step)
+            if slot is not None and self.lent is not None:
+                direct = cast(Direct, self.engine)  # or nothing would have been lent
+                views, cues = direct(images, index, epoch, into=self.lent.room(slot))
+                packet = _in_slot(slot, views, cues, index)
+            else:
+                views, cues = self.engine(images, index, epoch)
+                packet = self._pack(views, cues, index)
         except Failure as failure:  # a worker's exception would arrive with its traceback as text
             return _Packet(bad=tuple(bad.values()), failure=failure)
-        packet = self._pack(views, cues, index, tuple(bad.values()))
-        made = time.perf_counter()
-        return replace(packet, reading=read - began, making=made - read)
+        seconds = {"reading": read - began, "making": time.perf_counter() - read}
+        return replace(packet, bad=tuple(bad.values()), **seconds)
 
     def _read(
         self, wanted: NDArray[np.int64], bad: dict[str, Bad]
@@ -242,9 +308,7 @@ class _Make:
                     index[place] = (index[place] + 1) % len(self.source)
         return index, images
 
-    def _pack(
-        self, views: Arrays, cues: Arrays, index: NDArray[np.int64], bad: tuple[Bad, ...]
-    ) -> _Packet:
+    def _pack(self, views: Arrays, cues: Arrays, index: NDArray[np.int64]) -> _Packet:
         size = sum(array.nbytes for group in (views, cues) for array in group.values())
         piped = self.senders > 0 and not self._fits(size)
         pack = _to_tensor if self.senders and not piped else np.ascontiguousarray
@@ -252,7 +316,6 @@ class _Make:
             {name: pack(array) for name, array in views.items()},
             {name: pack(array) for name, array in cues.items()},
             pack(index.copy()),
-            bad,
             piped=piped,
         )
 
@@ -261,6 +324,12 @@ class _Make:
         if not _SHARED_MEMORY.exists():
             return True  # shared memory is not a file system here
         return shutil.disk_usage(_SHARED_MEMORY).free > processes.AHEAD * self.senders * size
+
+
+def _in_slot(slot: int, views: Arrays, cues: Arrays, index: NDArray[np.int64]) -> _Packet:
+    """Views stay where they are; what else there is is small."""
+    shapes = {name: view.shape for name, view in views.items()}
+    return _Packet(shapes, dict(cues), index.copy(), slot=slot)
 
 
 def _to_tensor(array: NDArray[Any]) -> Tensor:

@@ -69,16 +69,20 @@ class Order:
         """Optimiser steps in one pass."""
         return self.count // self.batch
 
+    @property
+    def local(self) -> int:
+        """Samples of a micro-batch of one rank."""
+        return self.batch // (self.world * self.accumulate)
+
     def epoch(self, step: int) -> int:
         """The epoch that a step belongs to, from 0."""
         return step // self.steps_per_epoch
 
     def indices(self, step: int, part: int) -> NDArray[np.int64]:
         """[b] int64: the samples of one micro-batch of this rank."""
-        size = self.batch // (self.world * self.accumulate)
         place = step % self.steps_per_epoch
-        start = place * self.batch + (self.rank * self.accumulate + part) * size
-        return _cached(self.count, self.seed, self.epoch(step))[start : start + size]
+        start = place * self.batch + (self.rank * self.accumulate + part) * self.local
+        return _cached(self.count, self.seed, self.epoch(step))[start : start + self.local]
 
 
 @lru_cache(maxsize=2)  # a worker may hold the end of one epoch and the start of the next

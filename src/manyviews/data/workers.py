@@ -7,8 +7,8 @@ process decides when training stops, and a terminal sends Ctrl-C to every proces
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Generic, TypeVar, cast
 
 import cv2
 import torch
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from manyviews.core import Failure
 
+Item = TypeVar("Item")
 T = TypeVar("T")
 
 MOST = 8
@@ -44,37 +45,28 @@ def count(workers: int, *, in_memory: bool = False) -> int:
     return 0 if in_memory else max(1, min(cores() // ranks - 1, MOST))
 
 
-def each(
-    work: Callable[[int], T], items: Sequence[int], *, workers: int, pin: bool = False
-) -> Iterator[T]:
+def each(work: Callable[[Item], T], items: Iterable[Item], *, workers: int) -> Generator[T]:
     """`work(item)` for every item, in order, computed ahead by worker processes.
+
+    They end with the last result, and when the generator is closed. Close it where an exception's
+    traceback could keep it: workers that the garbage collector is left to end take 5 seconds each.
 
     Args:
         work: called in workers; has to be picklable where processes are not forked.
-        items: need not fit in memory: a range will do.
+        items: asked for in this process, AHEAD for each worker before the first result and one
+            before each result that is handed over.
         workers: 0 works in this process, when the next result is asked for.
-        pin: where there is a GPU, call the results' `pin_memory()` in a thread of this process.
 
     Raises:
         Failure: a worker died.
     """
-    loader: DataLoader[T] = DataLoader(
-        _Work(work),
-        batch_size=None,
-        sampler=items,
-        num_workers=workers,
-        prefetch_factor=AHEAD if workers else None,
-        pin_memory=pin and torch.cuda.is_available(),
-        worker_init_fn=prepare,
-        collate_fn=_same,
-    )
     try:
         with warnings.catch_warnings():
             # Python 3.12 warns of every fork in a process with threads, torch's own included
             warnings.filterwarnings("ignore", "This process .* is multi-threaded")
             # torch warns of more workers than cores; whoever asked for them may have them
             warnings.filterwarnings("ignore", "This DataLoader will create")
-            results = iter(loader)
+            results = iter(_loader(work, items, workers))
         yield from results
     except RuntimeError as error:
         first = str(error).splitlines()[0] if str(error) else ""
@@ -84,6 +76,18 @@ def each(
             f"A decoding process died ({first}). Often memory ran out: use fewer "
             "--data.workers, or lower --data.max-pixels."
         ) from None
+
+
+def _loader(work: Callable[[Item], T], items: Iterable[Item], workers: int) -> DataLoader[T]:
+    return DataLoader(
+        _Work(work),
+        batch_size=None,
+        sampler=cast(Any, items),
+        num_workers=workers,
+        prefetch_factor=AHEAD if workers else None,
+        worker_init_fn=prepare,
+        collate_fn=_same,
+    )
 
 
 def prepare(worker: int) -> None:
@@ -96,11 +100,11 @@ def prepare(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-class _Work(Dataset[T], Generic[T]):
-    def __init__(self, work: Callable[[int], T]) -> None:
+class _Work(Dataset[T], Generic[Item, T]):
+    def __init__(self, work: Callable[[Item], T]) -> None:
         self._work = work
 
-    def __getitem__(self, index: int) -> T:
+    def __getitem__(self, index: Item) -> T:
         return self._work(index)
 
 

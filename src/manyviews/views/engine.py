@@ -78,8 +78,14 @@ class Engine:
         with _patience():
             self(np.zeros((1, 1, 1, channels), dtype=np.uint8), np.zeros(1, dtype=np.int64), 0)
 
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of all views of an image."""
+        plans = (make.crops for _, make in self._families.values())
+        return sum(crops.count * crops.size**2 * self.channels for crops in plans)
+
     def __call__(
-        self, images: Images, index: Ints, epoch: int
+        self, images: Images, index: Ints, epoch: int, *, into: Bytes | None = None
     ) -> tuple[dict[str, Bytes], dict[str, NDArray[np.bool_]]]:
         """Make the views of a batch.
 
@@ -87,13 +93,15 @@ class Engine:
             images: B images [H, W, C] uint8, of any sizes, or one array [B, H, W, C].
             index: [B] int64, their positions in the data set.
             epoch: counted from 0.
+            into: at least B * sample_bytes uint8 in which the views are made, one family after the
+                other; None takes new memory.
 
         Returns:
             name -> [B, V, S, S, C] uint8, for families with at least one view; and
             name -> cue: "mask" [B, V, N] bool, True = hidden, when the plan has masks.
         """
         sides = np.array([image.shape[:2] for image in images], dtype=np.int64).reshape(-1, 2)
-        made = {name: self._room(len(images), make) for name, (_, make) in self._families.items()}
+        made = self._rooms(len(images), into)
         draws = {
             name: draw(
                 make.crops,
@@ -122,14 +130,17 @@ class Engine:
                     made[name][rows] = out
         return made, self._cues(index, epoch)
 
-    def _room(self, count: int, make: Maker) -> Bytes:
-        size = make.crops.size
-        shape = (count, make.crops.count, size, size, self.channels)
-        wanted = math.prod(shape)
-        room = np.empty(
-            max(wanted, _LARGE_PAGES) if wanted > _LARGE_PAGES // 4 else wanted, np.uint8
-        )
-        return room[:wanted].reshape(shape)
+    def _rooms(self, count: int, into: Bytes | None) -> dict[str, Bytes]:
+        made: dict[str, Bytes] = {}
+        first = 0
+        for name, (_, make) in self._families.items():
+            size = make.crops.size
+            shape = (count, make.crops.count, size, size, self.channels)
+            wanted = math.prod(shape)
+            room = _new(wanted) if into is None else into[first : first + wanted]
+            made[name] = room.reshape(shape)
+            first += wanted
+        return made
 
     def _cues(self, index: Ints, epoch: int) -> dict[str, NDArray[np.bool_]]:
         mask, crops = self.views.mask, self.views.global_
@@ -210,6 +221,11 @@ def _stacks(images: Images, sides: Ints) -> Iterator[tuple[slice | Ints, Bytes]]
         yield part, stack
     for row in np.flatnonzero(~small).tolist():
         yield slice(row, row + 1), images[row][None]
+
+
+def _new(size: int) -> Bytes:
+    """[size], in large pages where that pays."""
+    return np.empty(max(size, _LARGE_PAGES) if size > _LARGE_PAGES // 4 else size, np.uint8)[:size]
 
 
 def _enough(room: Bytes, size: int) -> Bytes:
