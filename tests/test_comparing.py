@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import manyviews
-from manyviews import cli, comparing, rows
+from manyviews import cli, comparing, past
 from manyviews.core import UsageError
 from manyviews.reports.table import Cell
 
@@ -173,14 +173,14 @@ def test_results_of_an_older_encoder_or_protocol_are_left_out(runs):
 
 
 def test_a_diagnosis_of_an_older_checkpoint_or_version_is_not_used(runs):
-    past = rows.read_past(runs / "seed0", name="seed0")
-    version = f'"version": {rows.read_diagnosis(past)["version"]}'
+    run = past.read_past(runs / "seed0", name="seed0")
+    version = f'"version": {past.read_diagnosis(run)["version"]}'
     edit(runs / "seed0" / "diagnosis.json", '"4": {', '"3": {')
-    assert rows.read_diagnosis(past) == {}
+    assert past.read_diagnosis(run) == {}
     edit(runs / "seed0" / "diagnosis.json", '"3": {', '"4": {')
-    assert rows.read_diagnosis(past)
+    assert past.read_diagnosis(run)
     edit(runs / "seed0" / "diagnosis.json", version, '"version": 1')
-    assert rows.read_diagnosis(past) == {}
+    assert past.read_diagnosis(run) == {}
 
 
 def test_what_is_missing_is_measured(trained, photos, tmp_path, monkeypatch):
@@ -201,6 +201,109 @@ def test_what_is_missing_is_measured(trained, photos, tmp_path, monkeypatch):
     assert asked == [str(photos)]
     assert row(found, "run").cells["nmi"].value == before["groups"]["nmi"]
     assert f"knn|{photos}|accuracy" in row(found, "untrained resnet_small").cells
+
+
+def spoil(runs, change, *, name="seed1"):
+    """Change what each evaluation of a run says of its data."""
+    for file in (runs / name / "evaluation").glob("*.json"):
+        said = json.loads(file.read_text())
+        change(said)
+        file.write_text(json.dumps(said))
+
+
+def test_results_on_other_data_of_the_same_name_are_refused_unless_told_to(runs, photos):
+    both = [runs / "seed0", runs / "seed1"]
+    assert manyviews.compare(both).table.differences == []
+    spoil(runs, lambda said: said.update(content="0123456789"))
+    words = rf"labelled data {photos} is \w{{8}} in seed0 but 01234567 in seed1 \(knn, linear\)"
+    with pytest.raises(UsageError, match=words) as error:
+        manyviews.compare(both)
+    assert len(str(error.value).splitlines()) == 1
+    assert "Evaluate again, or add --anyway" in str(error.value)
+    found = manyviews.compare(both, anyway=True)
+    assert len(found.table.differences) == 1
+    assert re.search(words, found.lines()[0])
+    assert manyviews.compare(both[1]).table.differences == []
+
+
+@pytest.mark.parametrize("change", [{"content": ""}, None], ids=["empty", "missing"])
+def test_results_from_before_data_were_noted_are_shown_as_unknown(runs, photos, change):
+    spoil(runs, lambda said: said.update(change) if change else said.pop("content"))
+    found = manyviews.compare([runs / "seed0", runs / "seed1"])
+    said = f"Whether seed1 saw the same images of {photos} as the others is unknown"
+    assert sum(note.startswith(said) for note in found.table.notes) == 1
+    assert f"knn|{photos}|accuracy" in row(found, "seed1").cells
+    alone = manyviews.compare(runs / "seed1")
+    assert not any("unknown" in note for note in alone.table.notes)
+
+
+@pytest.fixture
+def measured(runs, photos, monkeypatch):
+    """What `compare` evaluates again, in order."""
+    asked = []
+
+    def evaluate(run, **told):
+        asked.append((run.name, *told["protocol"]))
+        return manyviews.evaluate(run, **told)
+
+    def look(run, *, labels, max_pixels):
+        return manyviews.diagnose(run, labels=labels, max_pixels=max_pixels, **LOOK)
+
+    monkeypatch.setattr(comparing, "evaluate", evaluate)
+    monkeypatch.setattr(comparing, "diagnose", look)
+    monkeypatch.setattr(comparing, "PROTOCOLS", ("knn", "linear"))
+    return asked
+
+
+def test_results_on_what_data_no_longer_are_are_measured_again(runs, photos, measured):
+    both = [runs / "seed0", runs / "seed1"]
+    manyviews.compare(both, data=str(photos))
+    assert measured == []
+    spoil(runs, lambda said: said.update(content="0123456789"))
+    found = manyviews.compare(both, data=str(photos))
+    assert measured == [("seed1", "knn", "linear")]
+    assert found.table.differences == []
+    spoil(runs, lambda said: said.pop("content"))
+    manyviews.compare(both, data=str(photos))
+    assert len(measured) == 1
+
+
+def test_what_is_measured_on_a_run_that_cannot_be_written_is_shown(runs, photos, measured, caplog):
+    shutil.rmtree(runs / "seed1" / "evaluation")
+    (runs / "seed1" / "evaluation").write_text("in the way")
+    found = manyviews.compare([runs / "seed0", runs / "seed1"], data=str(photos))
+    assert measured == [("seed1", "knn", "linear")]
+    assert f"linear|{photos}|accuracy" in row(found, "seed1").cells
+    assert "2 of 2 results are not kept" in caplog.text
+
+
+def test_data_that_are_gone_show_what_the_runs_hold(runs, monkeypatch, caplog):
+    monkeypatch.setattr(comparing, "PROTOCOLS", ("knn", "linear"))
+    for name in ("seed0", "seed1"):
+        spoil(runs, lambda said: said.update(data="gone"), name=name)
+        edit(runs / name / "diagnosis.json", '"data": "', '"data": "gone", "was": "')
+    found = manyviews.compare([runs / "seed0", runs / "seed1"], data="gone")
+    assert "There is no labelled data 'gone'" in caplog.text
+    assert "knn|gone|accuracy" in row(found, "seed1").cells
+
+
+def test_the_result_that_has_baselines_beside_it_is_taken(runs, photos, measured):
+    """A training's own last evaluation has none, and may be as new."""
+    for name in ("seed0", "seed1"):
+        [kept] = (runs / name / "evaluation").glob("knn--*.json")
+        plain = json.loads(kept.read_text()) | {"beside": {}}
+        (runs / name / "evaluation" / "knn.json").write_text(json.dumps(plain))
+    found = manyviews.compare([runs / "seed0", runs / "seed1"], data=str(photos))
+    assert measured == []
+    assert f"knn|{photos}|accuracy" in row(found, "raw pixels").cells
+
+
+def test_a_trainings_own_evaluation_is_known_to_be_of_the_same_data(photos, tmp_path):
+    probed = TINY | {"probe.source": str(photos)}
+    manyviews.train("simclr", data=str(photos), out=tmp_path / "run", overrides=probed)
+    own = json.loads((tmp_path / "run" / "evaluation" / "knn.json").read_text())
+    later = manyviews.evaluate(tmp_path / "run", data=str(photos), baselines=False)
+    assert own["content"] == later.content != ""
 
 
 def test_all_forms_are_written(runs, tmp_path):

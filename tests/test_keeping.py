@@ -148,3 +148,17 @@ def test_what_was_kept_has_no_word_of_what_was_not(run, photos):
     assert "unsaved" not in json.loads((run / "diagnosis.json").read_text())
     assert found.unsaved == ""
     assert manyviews.evaluate(run, data=str(photos), baselines=False).unsaved == ""
+
+
+def test_a_result_says_of_which_images_and_labels_it_is(run, photos, tmp_path):
+    told = {"protocol": "knn", "baselines": False}
+    copied = tmp_path / "copied"
+    shutil.copytree(photos, copied, copy_function=shutil.copyfile)
+    found = manyviews.evaluate(run, data=str(copied), **told)
+    [before, after] = [json.loads(path.read_text()) for path in run.glob("evaluation/knn--*.json")]
+    assert {before["data"], after["data"]} == {str(photos), str(copied)}
+    assert before["content"] == after["content"] == found.content != ""
+    Image.new("RGB", (16, 16)).save(copied / "dark" / "3.png")
+    assert manyviews.evaluate(run, data=str(copied), **told).content != found.content
+    alone = manyviews.evaluate(run / "encoder.safetensors", data=str(copied), **told)
+    assert alone.content == ""  # nothing is kept that could be compared

@@ -391,7 +391,7 @@ def demo(
     }
     write_json(
         directory / "evaluation" / "knn--builtin-fashion.json",
-        result.to_json() | {"data": BUILTIN},
+        result.to_json() | {"data": BUILTIN, "content": probe.content()},
     )
     write_json(directory / "evaluation" / "demo.json", numbers)
     report(directory)

@@ -7,21 +7,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from manyviews import alike
+from manyviews.bars import bar
 from manyviews.core import UsageError
 from manyviews.diagnosing import diagnose
 from manyviews.evaluating import MAX_PIXELS, evaluate
+from manyviews.evaluation import identity
+from manyviews.evaluation.labelled import open_labelled
 from manyviews.files import atomic, json_text
-from manyviews.reports.table import Cell, Column, Row, Table, markdown, page
+from manyviews.past import Past, read_diagnosis, read_evaluations, read_past
+from manyviews.reports.table import Column, Row, Table, markdown, page
+from manyviews.results import Evaluated
 from manyviews.rows import (
     COLUMNS,
-    Past,
     cost,
     label_free,
     performance,
     performance_columns,
-    read_diagnosis,
-    read_evaluations,
-    read_past,
+    untrained_rows,
 )
 
 log = logging.getLogger("manyviews")
@@ -83,8 +86,8 @@ def compare(
             the table shows what the runs hold.
         out: a directory to write compare.md, compare.json and compare.html in, or one file with
             one of those endings.
-        anyway: compare although data, channels, batch or budget differ, and say in the table
-            what does.
+        anyway: compare although data, channels, batch or budget differ, or labelled data of one
+            name, and say in the table what does.
         max_pixels: larger images are unreadable.
 
     Raises:
@@ -92,41 +95,27 @@ def compare(
     """
     forms = _forms(out)
     pasts = _open(runs)
-    differences = differing(pasts)
-    if differences and not anyway:
-        raise UsageError(
-            f"These runs are not comparable: {'; '.join(differences)}. Add --anyway to put them "
-            "side by side all the same."
-        )
+    differences = alike.differing(pasts)
+    _refuse(differences, anyway=anyway)
+    held = [[r for r in read_evaluations(p) if not data or r["data"] == data] for p in pasts]
     if data:
-        _evaluate_missing(pasts, data, max_pixels=max_pixels)
+        held = _measured(pasts, held, data, max_pixels=max_pixels)
+    evaluations, older = alike.newest(pasts, held)
+    changed = alike.differing_data(pasts, evaluations)
+    _refuse(changed, anyway=anyway, advice="Evaluate again, or add")
+    differences += changed
     diagnoses, notes = _diagnoses(pasts, data, max_pixels=max_pixels)
-    evaluations, older = _evaluations(pasts, data)
-    table = _table(pasts, diagnoses, evaluations, differences, [*NOTES, *notes, *older])
+    notes = [*NOTES, *notes, *older, *alike.unknown_data(pasts, evaluations)]
+    table = _table(pasts, diagnoses, evaluations, differences, notes)
     return Compared(table=table, files=[_write(path, table) for path in forms])
 
 
-def differing(pasts: Sequence[Past]) -> list[str]:
-    """What comparable runs share and these do not, a line each with who has what."""
-    facts = {
-        "data": [f"{p.settings.data.source} ({p.images:,} images, {p.digest[:8]})" for p in pasts],
-        "channels": [str(p.settings.data.channels) for p in pasts],
-        "budget": [p.budget for p in pasts],
-        "batch": [str(p.settings.data.batch_size) for p in pasts],
-        "end": [p.ended if p.ended == "done" else f"{p.ended} at {p.steps:,}" for p in pasts],
-    }
-    digests = {p.digest for p in pasts}
-    if len(digests) == 1:  # the same images by another name
-        facts["data"] = [""] * len(pasts)
-    found: list[str] = []
-    for label, values in facts.items():
-        if len(set(values)) > 1:
-            having: dict[str, list[str]] = {}
-            for past, value in zip(pasts, values, strict=True):
-                having.setdefault(value, []).append(past.name)
-            said = [f"{value} in {', '.join(names)}" for value, names in having.items()]
-            found.append(f"{label} is {' but '.join(said)}")
-    return found
+def _refuse(differences: Sequence[str], *, anyway: bool, advice: str = "Add") -> None:
+    if differences and not anyway:
+        raise UsageError(
+            f"These runs are not comparable: {'; '.join(differences)}. {advice} --anyway to put "
+            "them side by side all the same."
+        )
 
 
 def _forms(out: str | Path) -> list[Path]:
@@ -161,33 +150,78 @@ def _open(runs: Sequence[str | Path]) -> list[Past]:
     return [read_past(path, name=name) for path, name in zip(paths, names, strict=True)]
 
 
-def _evaluate_missing(pasts: Sequence[Past], data: str, *, max_pixels: int) -> None:
-    """Measure what runs lack; baselines once for each way of seeing images."""
+def _measured(
+    pasts: Sequence[Past],
+    held: Sequence[Sequence[dict[str, Any]]],
+    data: str,
+    *,
+    max_pixels: int,
+) -> list[list[dict[str, Any]]]:
+    """What runs hold on this data as it is now, and what they lacked, measured.
+
+    Baselines are measured once for each way of seeing images.
+    """
+    now = _content(pasts, held, data, max_pixels=max_pixels)
     seen: list[dict[str, Any]] = []
     versions: dict[str, int] = {}
-    for past in pasts:
-        if not past.encoder:
-            continue
-        there = {r["protocol"]: r for r in read_evaluations(past) if r["data"] == data}
-        wanted = past.sees not in seen
+    found: list[list[dict[str, Any]]] = []
+    for past, own in zip(pasts, held, strict=True):
+        whole = sorted(own, key=lambda r: (r["version"], bool(r.get("beside"))))
+        there = {r["protocol"]: r for r in whole if alike.may_be_of(r, now)}
+        wanted = bool(past.encoder) and past.sees not in seen
         seen += [past.sees] if wanted else []
         missing = [
             name
             for name in PROTOCOLS
-            if name not in there
-            or (wanted and not there[name].get("beside"))
-            or there[name]["version"] < versions.get(name, 0)
+            if past.encoder
+            and (
+                name not in there
+                or (wanted and not there[name].get("beside"))
+                or there[name]["version"] < versions.get(name, 0)
+            )
         ]
         if missing:
             log.info("evaluating %s: %s", past.name, ", ".join(missing))
-            found = evaluate(
+            made = evaluate(
                 past.directory,
                 data=data,
                 protocol=missing,
                 baselines=wanted,
                 max_pixels=max_pixels,
             )
-            versions |= {one.result.protocol: one.result.version for one in found.found}
+            versions |= {one.result.protocol: one.result.version for one in made.found}
+            there |= _as_held(made)
+        found.append(list(there.values()))
+    return found
+
+
+def _content(
+    pasts: Sequence[Past],
+    held: Sequence[Sequence[Mapping[str, Any]]],
+    data: str,
+    *,
+    max_pixels: int,
+) -> str:
+    """The hash of LABELLED as it is now; "" where no result has one, or it is not there now."""
+    if not any(result.get("content") for own in held for result in own):
+        return ""
+    channels, cache = pasts[0].settings.data.channels, pasts[0].directory / "cache"
+    try:
+        train, test = (
+            open_labelled(data, channels=channels, max_pixels=max_pixels, split=split)
+            for split in ("train", "test")
+        )
+    except UsageError as error:
+        log.warning("%s The table shows what the runs hold.", error)
+        return ""
+    with bar("reading") as progress:
+        return identity.content(train, test, cache=cache, progress=progress)
+
+
+def _as_held(made: Evaluated) -> dict[str, dict[str, Any]]:
+    """Protocol -> its result as it would be read from the run, which may not be writable."""
+    marks = {"data": made.data, "content": made.content}
+    return {one.result.protocol: json.loads(json_text(one.to_json() | marks)) for one in made.found}
 
 
 def _diagnoses(
@@ -197,12 +231,12 @@ def _diagnoses(
     found: list[dict[str, Any]] = []
     notes: list[str] = []
     kept = [read_diagnosis(past) for past in pasts]
-    alike = {(d["data"], d["images"]) for d in kept if d}
-    usable = len(alike) == 1 and (not data or all(d.get("data") == data for d in kept if d))
+    same = {(d["data"], d["images"]) for d in kept if d}
+    usable = len(same) == 1 and (not data or all(d.get("data") == data for d in kept if d))
     for past, diagnosis in zip(pasts, kept, strict=True):
         if not diagnosis or not usable:
             log.info("diagnosing %s", past.name)
-            labels = data or (next(iter(alike))[0] if usable and _labelled(kept) else "")
+            labels = data or (next(iter(same))[0] if usable and _labelled(kept) else "")
             try:
                 made = diagnose(past.directory, labels=labels, max_pixels=max_pixels).to_json()
                 diagnosis = json.loads(json_text(made))
@@ -219,30 +253,6 @@ def _diagnoses(
 
 def _labelled(diagnoses: Sequence[Mapping[str, Any]]) -> bool:
     return any(d.get("groups") for d in diagnoses)
-
-
-def _evaluations(pasts: Sequence[Past], data: str) -> tuple[list[list[dict[str, Any]]], list[str]]:
-    """The evaluations of each run that were made in the same way as those of the others."""
-    found = [[r for r in read_evaluations(p) if not data or r["data"] == data] for p in pasts]
-    newest: dict[tuple[str, str], int] = {}
-    for result in (r for results in found for r in results):
-        key = (result["protocol"], result["data"])
-        newest[key] = max(newest.get(key, 0), int(result["version"]))
-    notes: list[str] = []
-    kept: list[list[dict[str, Any]]] = []
-    for past, results in zip(pasts, found, strict=True):
-        best: dict[tuple[str, str], dict[str, Any]] = {}
-        for result in results:
-            key = (result["protocol"], result["data"])
-            if result["version"] < newest[key]:
-                notes.append(
-                    f"{past.name}: {key[0]} on {key[1]} was measured by an older version of the "
-                    "protocol and is left out; evaluate it again."
-                )
-            elif key not in best or result.get("beside"):
-                best[key] = result
-        kept.append(list(best.values()))
-    return kept, notes
 
 
 def _table(
@@ -267,30 +277,10 @@ def _table(
     return Table(
         title=title,
         columns=columns,
-        rows=[*_beside(pasts, evaluations), *rows],
+        rows=[*untrained_rows(pasts, evaluations), *rows],
         differences=differences,
         notes=notes,
     )
-
-
-def _beside(pasts: Sequence[Past], evaluations: Sequence[Sequence[Mapping[str, Any]]]) -> list[Row]:
-    """Rows of what no training has touched; equal ones once."""
-    rows: dict[str, dict[str, Cell]] = {}
-    for past, results in zip(pasts, evaluations, strict=True):
-        own: dict[str, dict[str, Cell]] = {}
-        for result in results:
-            for name, beside in result.get("beside", {}).items():
-                cells = performance([dict(beside) | {"data": result["data"]}])
-                kind = past.settings.encoder.name
-                label = f"untrained {kind}" if name == "untrained encoder" else name
-                own.setdefault(label, {}).update(cells)
-        for label, cells in own.items():
-            known = rows.get(label, {})
-            if any(known.get(key, cell) != cell for key, cell in cells.items()):
-                label = f"{label}, as {past.name} sees images"
-            rows.setdefault(label, {}).update(cells)
-    order = sorted(rows, key=lambda name: name.startswith("untrained"))
-    return [Row(name=name, cells=rows[name], trained=False) for name in order]
 
 
 def _write(path: Path, table: Table) -> Path:

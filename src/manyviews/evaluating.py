@@ -115,8 +115,9 @@ def evaluate(
     probe = probing.open_probe(
         data, subject.plain, max_pixels=max_pixels, device=device, train_spec=train_data
     )
-    mark = fingerprint(subject)
-    sides = _sides(probe, subject, cache=cache_of(run), batch_size=batch_size)
+    mark, cache = fingerprint(subject), cache_of(run)
+    content = _content(probe, cache) if Path(run).is_dir() else ""
+    sides = _sides(probe, subject, cache=cache, batch_size=batch_size)
     if not baselines:
         sides = {"": sides[""]}
     told = {"data": data} | ({"train_data": train_data} if train_data else {})
@@ -131,12 +132,12 @@ def evaluate(
         all_found = {title: test(side) for title, side in sides.items()}
         beside = {title: r for title, r in all_found.items() if title and r is not None}
         found.append(results.Beside(result=cast(Result, all_found[""]), beside=beside))
-        why = keep_result(run, found[-1], told, encoder=mark)
+        why = keep_result(run, found[-1], told, encoder=mark, content=content)
         unkept += [why] if why else []
     unsaved = f"{unkept[0]} {len(unkept)} of {len(names)} results are not kept." if unkept else ""
     if unsaved:
         log.warning("%s", unsaved)
-    return results.Evaluated(run=str(run), data=data, found=found, unsaved=unsaved)
+    return results.Evaluated(run=str(run), data=data, found=found, content=content, unsaved=unsaved)
 
 
 @dataclass(frozen=True)
@@ -241,6 +242,11 @@ def _sides(
         "centred pixels": _Side(less_mean, small, centred, None),
         "untrained encoder": of(random),
     }
+
+
+def _content(probe: LabelledProbe, cache: Cache) -> str:
+    with bar("reading") as progress:
+        return probe.content(cache=cache.directory, progress=progress)
 
 
 def _once(compute: Callable[[Tell], Split]) -> Callable[[], Split]:

@@ -49,7 +49,12 @@ def _once_each(say: Callable[[str], object]) -> Callable[[str], None]:
 
 
 def keep_result(
-    run: str | Path, found: results.Beside, told: Mapping[str, str], *, encoder: str
+    run: str | Path,
+    found: results.Beside,
+    told: Mapping[str, str],
+    *,
+    encoder: str,
+    content: str,
 ) -> str:
     """Write a result to RUN/evaluation, where `compare` and the report find it.
 
@@ -58,6 +63,7 @@ def keep_result(
         found: the result.
         told: what it was measured on, by name: data, train_data.
         encoder: fingerprint of whose features.
+        content: hash of the images and labels.
 
     Returns:
         Why it could not be written; "" where it was, or where there is no run.
@@ -70,8 +76,9 @@ def keep_result(
     path = Path(run) / "evaluation" / f"{found.result.protocol}--{slug}.json"
     if not _is_of(path, told):
         path = path.with_name(f"{found.result.protocol}--{slug}-{mark[:8]}.json")
+    marks = {"encoder": encoder, "content": content}
     try:
-        write_json(path, found.to_json() | dict[str, Any](told) | {"encoder": encoder})
+        write_json(path, found.to_json() | dict[str, Any](told) | marks)
     except Failure as failure:
         return str(failure)
     return ""

@@ -12,6 +12,7 @@ from torch import Tensor
 from manyviews.assemble import embedder, readers
 from manyviews.core import Clock, Method, UsageError
 from manyviews.evaluation.features import cached, extract
+from manyviews.evaluation.identity import content
 from manyviews.evaluation.labelled import Labelled, open_labelled
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.evaluation.result import Result
@@ -121,6 +122,10 @@ class LabelledProbe:
             return found.features, part.labels[found.index]
 
         return Split(*features(self.train), *features(self.test))
+
+    def content(self, *, cache: Path | None = None, progress: Tell | None = None) -> str:
+        """A hash of all images and labels; see `evaluation.identity`."""
+        return content(self.train, self.test, cache=cache, progress=progress)
 
     def measure(self, embed: Embed, names: Sequence[str], *, batch_size: int = 256) -> list[Result]:
         """Several protocols on features that are extracted once."""

@@ -71,7 +71,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     if "measures" not in found:
         return {}
     beside = found.get("beside", {})
-    texts = ("data", "train_data", "encoder")
+    texts = ("data", "train_data", "encoder", "content")
     whole = (
         _fits(found, _MEASURED)
         and found["metric"] in found["measures"]

@@ -146,12 +146,14 @@ class Evaluated:
         run: whose features.
         data: whose labels.
         found: a result a protocol, in the order asked for.
+        content: hash of its images and labels; "" where there is no run to keep it in.
         unsaved: why they are not all in RUN/evaluation; "" where they are, or without a run.
     """
 
     run: str
     data: str
     found: list[Beside]
+    content: str = ""
     unsaved: str = ""
 
     def lines(self) -> list[str]:
@@ -161,7 +163,8 @@ class Evaluated:
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text."""
         results = {one.result.protocol: one.to_json() for one in self.found}
-        return {"run": self.run, "data": self.data, "results": results}
+        told = {"run": self.run, "data": self.data, "content": self.content}
+        return told | {"results": results}
 
 
 @dataclass(frozen=True, kw_only=True)

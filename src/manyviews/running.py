@@ -209,8 +209,10 @@ def _final_evaluation(
         return {}
     embed_ = embedder(assembly.method.encoder, assembly.device)
     found = probe.last or probe.measure(embed_, probe.protocols)
+    content = probe.content(cache=directory / "cache")
     for result in found:
-        write_json(directory / "evaluation" / f"{result.protocol}.json", result.to_json())
+        path = directory / "evaluation" / f"{result.protocol}.json"
+        write_json(path, result.to_json() | {"content": content})
     return {result.protocol: result.value for result in found}
 
 

@@ -76,7 +76,7 @@ def test_measures_that_were_not_finite_are_left_out(tmp_path):
         *({"measures": 3}, {"measures": {}}, {"measures": {"accuracy": 3}}, {"metric": None}),
         *({"metric": "zzz"}, {"measures": {"accuracy": ESTIMATE | {"low": "a"}}}, {"value": "x"}),
         *({"version": "x"}, {"protocol": 3}, {"data": None}, {"beside": 3}, {"beside": {"a": 3}}),
-        {"train": None},
+        *({"train": None}, {"content": 3}),
     ],
 )
 def test_an_evaluation_of_another_form_counts_as_missing(tmp_path, caplog, change):
@@ -134,7 +134,7 @@ def test_results_on_data_of_like_names_do_not_overwrite_each_other(tmp_path):
     )
     found = results.Beside(result=result, beside={})
     for data in ("a/b", "a-b", "a/b", f"x{'y' * 60}", f"z{'y' * 60}"):
-        keeping.keep_result(tmp_path, found, {"data": data}, encoder="e")
+        keeping.keep_result(tmp_path, found, {"data": data}, encoder="e", content="c")
     kept = [json.loads(path.read_text())["data"] for path in (tmp_path / "evaluation").iterdir()]
     assert sorted(kept) == sorted(["a/b", "a-b", f"x{'y' * 60}", f"z{'y' * 60}"])
 
