@@ -146,6 +146,15 @@ def test_a_run_without_health_lines_or_memory_still_has_a_row(runs):
     assert "images_per_second" not in cells
 
 
+def test_a_training_shorter_than_its_log_still_took_steps(runs):
+    outcome = json.loads((runs / "seed1" / "outcome.json").read_text())
+    lines = (runs / "seed1" / "metrics.jsonl").read_text().splitlines()
+    (runs / "seed1" / "metrics.jsonl").write_text("\n".join(lines[:1]))  # as --train.log-every 10
+    cells = row(manyviews.compare(runs / "seed1"), "seed1").cells
+    assert cells["steps"].value == outcome["steps"] == 4
+    assert cells["minutes"].value == outcome["seconds"] / 60
+
+
 def test_one_run_and_the_same_run_twice_are_one_row(runs):
     once = manyviews.compare(runs / "seed0")
     twice = manyviews.compare([runs / "seed0", runs / "seed1" / ".." / "seed0"])

@@ -1,5 +1,6 @@
 """What a run directory says of its training, and what was measured of it since."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,9 @@ def read_past(directory: Path, *, name: str) -> Past:
     records = remains.read_metrics(directory)
     outcome = remains.read_json(directory / "outcome.json")
     memory = outcome.get("peak_memory")
-    timed = [r for r in records if r.get("seconds") is not None]
+    # not every step is logged; a training that was killed has no outcome, or an older one
+    times = [(r["step"], r["seconds"]) for r in records if r.get("seconds") is not None]
+    times.append((_number(outcome.get("steps")), _number(outcome.get("seconds"))))
     file, encoder, parameters = directory / "encoder.safetensors", "", 0
     if file.is_file():
         subject = load_encoder(file)
@@ -98,14 +101,18 @@ def read_past(directory: Path, *, name: str) -> Past:
         settings=settings,
         digest=str(began["digest"]),
         images=int(began["images"]),
-        steps=max((int(r["step"]) for r in timed), default=0),
-        seconds=max((float(r["seconds"]) for r in timed), default=0.0),
+        steps=int(max(steps for steps, _ in times)),
+        seconds=float(max(seconds for _, seconds in times)),
         ended=str(outcome.get("status") or ("done" if encoder else "unfinished")),
         alarms=sum(r.get("kind") == "alarm" for r in records),
         peak_memory=memory if isinstance(memory, int) else None,
         encoder=encoder,
         parameters=parameters,
     )
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, int | float) and math.isfinite(value) else 0
 
 
 def read_diagnosis(past: Past) -> dict[str, Any]:
