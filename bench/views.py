@@ -29,7 +29,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 # ruff: noqa: E402 (thread pools read their size from the environment when they are imported)
@@ -41,13 +41,16 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image
-from view_libraries import LIBRARIES, Case, Stored, own_reader
+from view_libraries import LIBRARIES, Case, Stored
 
+from manyviews.data.loader import batches
+from manyviews.data.sources import Source, open_source
+from manyviews.data.sources import Stored as InMemory
 from manyviews.data.workers import each
 from manyviews.views.engine import Engine
 from manyviews.views.plan import Crops, Views
 
-_BATCHES = 24
+_BATCHES = 48
 
 
 def cases() -> dict[str, Case]:
@@ -153,9 +156,9 @@ def spin(_: int) -> int:
     return sum(range(10_000_000))
 
 
-def pulled(work: Callable[[int], object], count: int) -> float:
+def pulled(make: Callable[[int], Iterator[object]], count: int) -> float:
     """Results per second of worker processes, once every worker runs."""
-    made = each(work, range(_BATCHES), workers=count)
+    made = make(count)
     for _ in range(2 * count):
         next(made)
     began = time.perf_counter()
@@ -164,20 +167,29 @@ def pulled(work: Callable[[int], object], count: int) -> float:
 
 
 def workers(name: str, case: Case, rounds: int, images: list[Stored]) -> list[dict[str, object]]:
-    """Views of manyviews, uint8, from one and from two worker processes."""
+    """Views of manyviews, uint8, as the training process gets them from one and two workers."""
     engine = Engine(case.plan, channels=3, seed=0)
+    source: Source = (
+        open_source(str(Path(str(images[0])).parent), channels=3, max_pixels=10**8)
+        if case.jpeg
+        else InMemory("memory", np.stack(images))
+    )
 
-    def batch(number: int) -> dict[str, torch.Tensor]:
-        pixels = [own_reader(stored) for stored in images]
-        views, _ = engine(pixels, np.arange(len(images)), number)
-        return {name: torch.from_numpy(view) for name, view in views.items()}
+    def views(count: int) -> Iterator[object]:
+        return batches(
+            source, engine, seed=0, global_batch=len(images), start_step=0, stop_step=_BATCHES,
+            workers=count, on_bad=lambda _: None,
+        )  # fmt: skip
+
+    def spins(count: int) -> Iterator[object]:
+        return each(spin, range(_BATCHES), workers=count)
 
     gains: dict[str, list[float]] = {"views": [], "spin": []}
     speeds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(rounds):
-        gains["spin"].append(pulled(spin, 2) / pulled(spin, 1))
+        gains["spin"].append(pulled(spins, 2) / pulled(spins, 1))
         for count in speeds:
-            speeds[count].append(len(case.views()) * len(images) * pulled(batch, count))
+            speeds[count].append(len(case.views()) * len(images) * pulled(views, count))
         gains["views"].append(speeds[2][-1] / speeds[1][-1])
     gain, most = (statistics.median(gains[kind]) for kind in ("views", "spin"))
     print(f"{name:10} two workers make {gain:.2f}x the views of one (and add {most:.2f}x as fast)")

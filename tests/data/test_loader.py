@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from manyviews.data.loader import Raw, batches
 from manyviews.data.order import Order, permutation
 from manyviews.data.quarantine import Bad
 from manyviews.data.sources import Source, Stored, open_source
+from manyviews.views.engine import Engine
+from manyviews.views.plan import Crops, Mask, Views
 
 
 def engine(images: Any, index: np.ndarray, epoch: int) -> tuple[dict, dict]:
@@ -63,11 +65,13 @@ def same(one: list[list[Raw]], two: list[list[Raw]]) -> bool:
     assert len(one) == len(two)
     pairs = [(a, b) for x, y in zip(one, two, strict=True) for a, b in zip(x, y, strict=True)]
     return all(
-        torch.equal(a.views["global"], b.views["global"])
-        and torch.equal(a.cues["place"], b.cues["place"])
-        and torch.equal(a.index, b.index)
+        equal(a.views, b.views) and equal(a.cues, b.cues) and torch.equal(a.index, b.index)
         for a, b in pairs
     )
+
+
+def equal(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_step_holds_the_views_of_its_samples(tmp_path: Path) -> None:
@@ -175,6 +179,7 @@ def test_a_run_stops_above_the_share_and_not_at_it(
         return
     with pytest.raises(Failure) as caught:
         list(steps)
+    assert not multiprocessing.active_children()  # though the exception keeps the stream
     assert not isinstance(caught.value, UsageError)
     message = str(caught.value)
     assert f"{len(bad)} of 50 files cannot be read, more than --data.max-bad {share:g}" in message
@@ -433,3 +438,18 @@ def test_auto_leaves_a_core_to_training(monkeypatch: pytest.MonkeyPatch) -> None
     assert workers.count(-1, in_memory=True) == 0
     assert workers.count(5, in_memory=True) == 5
     assert workers.cores() >= 1
+
+
+def test_the_engines_families_lie_side_by_side(tmp_path: Path) -> None:
+    plan = Views(
+        global_=Crops(size=16), local=Crops(size=8, count=3), mask=Mask(patch=8, ratio=0.5)
+    )
+    made, source = Engine(plan, channels=3, seed=0), folder(tmp_path)
+    assert made.sample_bytes == (2 * 16 * 16 + 3 * 8 * 8) * 3
+    assert isinstance(made, loader.Direct)
+    wanted = list(stream(source, 0, 4, engine=made))
+    for here, there in zip(wanted, stream(source, 0, 4, engine=made, workers=1), strict=True):
+        assert same([here], [there])
+        starts = [raw.views["global"].data_ptr() for raw in there]
+        ends = [raw.views["local"].data_ptr() for raw in there]
+        assert np.array_equal(np.subtract(ends, starts), [6 * 2 * 16 * 16 * 3] * 2)
