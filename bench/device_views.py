@@ -42,12 +42,12 @@ def measure(name, options):
     images = np.random.default_rng(0).integers(0, 256, (batch, *shape, 3), dtype=np.uint8)
     index = np.arange(batch)
     engine, stage = Engine(plan, channels=3, seed=0), Stage(plan, channels=3, seed=0)
-    on_device = DeviceViews(plan)
+    on_device = DeviceViews(plan, device)
     groups = [{k: torch.as_tensor(v) for k, v in g.items()} for g in stage(images, index, 0)]
     ways = {
         "engine": lambda: engine(images, index, 0),
         "stage": lambda: stage(images, index, 0),
-        "device": lambda: on_device(*groups, device),
+        "device": lambda: on_device(*groups),
     }
     times = {way: [] for way in ways}
     for repeat in range(options.repeats + 1):

@@ -82,3 +82,10 @@ def test_a_training_step_runs_on_views_made_on_the_device(photos):
 def test_the_workers_make_what_the_device_does_not(photos):
     kinds = {where: type(assembled(photos, where).maker) for where in ("cpu", "device")}
     assert kinds == {"cpu": Engine, "device": Stage}
+
+
+def test_views_are_made_where_the_method_is_and_not_compiled_on_a_cpu(photos):
+    assembly = assembled(photos, "device")
+    assert assembly.device_views.device == assembly.device == torch.device("cpu")
+    assert assembly.device_views.views == assembly.run.views
+    assert not assembly.device_views.compiled

@@ -35,6 +35,7 @@ class Assembly:
         source: the unlabelled images.
         engine: makes training views, where the device does not and for whoever wants to look.
         plain: makes the evaluation view.
+        device_views: makes training views of what the workers decode, where the device does.
         method: on `device`, in train mode.
         steps_per_epoch: optimiser steps.
         device: where the method lives.
@@ -45,6 +46,7 @@ class Assembly:
     source: Source
     engine: Engine
     plain: Plain
+    device_views: DeviceViews
     method: Method
     steps_per_epoch: int
     device: torch.device
@@ -103,7 +105,7 @@ class Assembly:
         """Move a raw micro-batch to the device, make its views there if need be, and normalise."""
         pixels, cues = raw.views, raw.cues
         if IMAGES in pixels:
-            pixels, cues = DeviceViews(self.run.views)(pixels, cues, self.device)
+            pixels, cues = self.device_views(pixels, cues)
         mean, std = self.run.data.mean, self.run.data.std
         views = {
             name: normalise(levels.to(self.device, non_blocking=True), mean, std)
@@ -160,6 +162,7 @@ def assemble(run: AnyRun) -> Assembly:
         source=source,
         engine=Engine(run.views, channels=run.data.channels, seed=run.seed),
         plain=plain_of(run),
+        device_views=DeviceViews(run.views, device),
         method=method,
         steps_per_epoch=order.count // order.batch,
         device=device,

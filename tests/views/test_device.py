@@ -13,10 +13,11 @@ import torch
 
 from manyviews.core import UsageError
 from manyviews.views import reference
-from manyviews.views.device import DeviceViews, blurred
+from manyviews.views.device import DeviceViews
 from manyviews.views.draw import GLOBAL, draw
 from manyviews.views.engine import Engine
 from manyviews.views.plan import Crops, Mask, Views
+from manyviews.views.planes import blurred
 from manyviews.views.single import unchanged
 from manyviews.views.stage import Stage
 
@@ -49,7 +50,7 @@ def on_device(plan, images, index, *, epoch=0, canvas=512, channels=3):
     stage = Stage(plan, channels=channels, seed=7, canvas=canvas)
     views, cues = stage(images, index, epoch)
     views, cues = ({k: torch.as_tensor(v) for k, v in group.items()} for group in (views, cues))
-    made, cues = DeviceViews(plan)(views, cues, CPU)
+    made, cues = DeviceViews(plan, CPU)(views, cues)
     return {k: v.numpy() for k, v in made.items()}, {k: v.numpy() for k, v in cues.items()}
 
 
@@ -185,7 +186,7 @@ def test_chunks_of_a_batch_make_the_same_views(monkeypatch):
 def test_a_blur_ends_at_three_deviations_and_keeps_the_mean():
     x = torch.zeros(2, 1, 21, 21)
     x[:, :, 10, 10] = 200
-    out = blurred(x, torch.tensor([0.5, 2.0], dtype=torch.float64), largest=3.0)
+    out = blurred(x, torch.tensor([0.5, 2.0], dtype=torch.float64))
     torch.testing.assert_close(out.sum(dim=(1, 2, 3)), torch.full((2,), 200.0))
     reached = [(image[0] > 0).any(dim=0).nonzero().flatten().tolist() for image in out]
     assert reached == [list(range(8, 13)), list(range(4, 17))]

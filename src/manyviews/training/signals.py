@@ -15,8 +15,12 @@ _ONE_PRESS = 0.5
 terminal has already sent to the whole process group."""
 
 
-class Waited(Exception):
-    """A stop was asked for while the loop was only waiting, so nothing is half done."""
+class Waited(BaseException):
+    """A stop was asked for while the loop was only waiting, so nothing is half done.
+
+    As KeyboardInterrupt, none of those who take any error of theirs for a reason to go on another
+    way (the compiler of `views.graph`, say) may take this one.
+    """
 
 
 class Stop:
