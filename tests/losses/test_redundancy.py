@@ -60,3 +60,20 @@ def test_a_wide_batch_makes_no_matrix_of_all_dimensions(loss):
         loss(a, b)
     largest = max(event.cpu_memory_usage for event in profile.events())
     assert largest < 5000 * 5000 * 4 / 10
+
+
+@pytest.mark.parametrize(
+    ("loss", "count"),
+    [(lambda a, b: barlow_twins(a, b, off_diagonal=0.1), 2), (lambda a, _: covariance(a), 1)],
+    ids=["barlow", "covariance"],
+)
+def test_a_wide_batch_costs_two_products_for_a_view(loss, count):
+    a, b = (x.detach().requires_grad_() for x in pair(WIDE))
+    with torch.profiler.profile() as profile:
+        loss(a, b).backward()
+    assert sum(event.name == "aten::mm" for event in profile.events()) == 2 * count
+
+
+def test_gradients_can_be_derived_again():
+    a, b = pair((3, 20))
+    torch.autograd.gradgradcheck(lambda a, b: barlow_twins(a, b, off_diagonal=0.1), (a, b))

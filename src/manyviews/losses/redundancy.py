@@ -7,6 +7,9 @@ With more dimensions than samples the [D, D] matrices are never made: the sum of
 that of products of [N, N] matrices, sum((A A^T) * (B B^T)), at N / D of the work and memory.
 """
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -42,7 +45,7 @@ def barlow_twins(a: Tensor, b: Tensor, *, off_diagonal: float) -> Tensor:
     if 2 * count * count < len(a) * dim:
         diagonal = comm.mean((a * b).mean(dim=0))
         a, b = comm.gather(a), comm.gather(b)
-        squares = ((a @ a.T) * (b @ b.T)).sum() / count**2
+        squares = (_gram(a) * _gram(b)).sum() / count**2
     else:
         correlation = comm.mean(a.T @ b / len(a))
         diagonal, squares = correlation.diagonal(), correlation.square().sum()
@@ -90,7 +93,7 @@ def covariance(z: Tensor) -> Tensor:
     """
     z = comm.gather(z)
     z = z - z.mean(dim=0)
-    products = z @ z.T if len(z) < z.shape[1] else z.T @ z  # their squares have the same sum
+    products = _gram(z if len(z) < z.shape[1] else z.T)  # their squares have the same sum
     diagonal = z.square().sum(dim=0)
     return (products.square().sum() - diagonal.square().sum()) / (len(z) - 1) ** 2 / z.shape[1]
 
@@ -110,3 +113,22 @@ def invariance(a: Tensor, b: Tensor) -> Tensor:
     Source: Bardes et al. 2022 (VICReg), equation 5.
     """
     return F.mse_loss(a, b)
+
+
+def _gram(x: Tensor) -> Tensor:
+    """[N, D] -> [N, N], the products of all pairs of rows."""
+    return _Gram.apply(x)  # pyright: ignore[reportReturnType]
+
+
+class _Gram(torch.autograd.Function):
+    """X X^T, whose gradient (G + G^T) X is one product; autograd alone makes two."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x @ x.T
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return (grads[0] + grads[0].T) @ x
