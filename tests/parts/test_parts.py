@@ -1,15 +1,17 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from manyviews.core import Clock
 from manyviews.parts.branch import Branch
-from manyviews.parts.heads import mlp
+from manyviews.parts.heads import apart, mlp
 from manyviews.parts.memory import Queue
 from manyviews.parts.norm import BatchNorm
 from manyviews.parts.targets import EMA
 from manyviews.schedules import Cosine
-from tiny import TinyViT
+from tiny import TinyConv, TinyViT
 
 
 def test_a_queue_starts_with_unit_vectors_at_its_first_row():
@@ -79,6 +81,58 @@ def test_a_branch_gives_features_and_the_heads_output_and_passes_tokens_on():
     assert features.tokens.shape == (2, 5, 16)
     assert len(features.hidden) == 1
     assert torch.equal(out, branch.head(features.pooled))
+
+
+def one_by_one(head, views):
+    return torch.stack([head(view) for view in views.unbind(1)], dim=1)
+
+
+HEADS = {
+    "with norms": lambda: mlp([3, 8, 8, 5], bias=False, last_norm="full"),
+    "without": lambda: mlp([3, 8, 5], norm=False),
+    "of one layer": lambda: nn.Linear(3, 5),
+    "norm inside": lambda: nn.Sequential(nn.Sequential(nn.Linear(3, 5), BatchNorm(5)), nn.ReLU()),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_views_apart_are_one_call_for_each_view(name):
+    torch.manual_seed(0)
+    head = HEADS[name]().double().train()
+    other = copy.deepcopy(head)
+    views = torch.randn(6, 3, 3).double() * torch.tensor([1.0, 5.0, 0.2]).view(1, 3, 1)
+    views.requires_grad_()
+    weight = torch.randn(6, 3, 5).double()
+    mine, plain = apart(head, views), one_by_one(other, views)
+    torch.testing.assert_close(mine, plain)
+    wanted = torch.autograd.grad((plain * weight).sum(), [views, *other.parameters()])
+    torch.testing.assert_close(
+        torch.autograd.grad((mine * weight).sum(), [views, *head.parameters()]), wanted
+    )
+    for (name, mine), plain in zip(head.named_buffers(), other.buffers(), strict=True):
+        torch.testing.assert_close(mine, plain, msg=name)
+
+
+def test_views_apart_cost_one_product_for_a_weight():
+    head = mlp([3, 4, 4, 4], bias=False, bias_last=False)
+    with torch.profiler.profile() as profile:
+        apart(head, torch.randn(6, 2, 3)).square().sum().backward()
+    products = [event for event in profile.events() if event.name == "aten::mm"]
+    assert len(products) == 3 + 3 + 2  # forward, weights, inputs of all but the first
+
+
+def test_a_branch_encodes_views_apart():
+    torch.manual_seed(0)
+    branch = Branch(TinyConv(), mlp([16, 8, 4])).train()
+    other = copy.deepcopy(branch)
+    views = torch.randn(5, 2, 3, 16, 16)
+    views[:, 1] *= 3
+    pooled, out = branch.apart(views)
+    plain = [other(view) for view in views.unbind(1)]
+    torch.testing.assert_close(pooled, torch.stack([f.pooled for f, _ in plain], dim=1))
+    torch.testing.assert_close(out, torch.stack([z for _, z in plain], dim=1))
+    for mine, theirs in zip(branch.buffers(), other.buffers(), strict=True):
+        torch.testing.assert_close(mine, theirs)
 
 
 @pytest.mark.parametrize(

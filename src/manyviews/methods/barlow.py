@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from manyviews.core import Batch, Clock, Encoder, Method, Step
 from manyviews.losses.entropy import entropy_term
 from manyviews.losses.redundancy import barlow_twins
@@ -46,13 +44,12 @@ class BarlowTwins(Method):
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """The loss of equation 1; each view has batch statistics of its own."""
-        a, b = batch.views["global"].unbind(1)[:2]
-        (features_a, z_a), (features_b, z_b) = self.online(a), self.online(b)
-        z = torch.stack([z_a, z_b], dim=1)
+        embedding, z = self.online.apart(batch.views["global"][:, :2])
+        z_a, z_b = z.unbind(1)
         config = self.config
         entropy = entropy_term(z, weight=config.entropy_weight, kappa=config.entropy_concentration)
         return Step(
             {"barlow_twins": barlow_twins(z_a, z_b, off_diagonal=config.off_diagonal)} | entropy,
-            embedding=torch.stack([features_a.pooled, features_b.pooled], dim=1).detach(),
+            embedding=embedding.detach(),
             projection=z.detach(),
         )

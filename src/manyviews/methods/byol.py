@@ -8,7 +8,7 @@ from manyviews.core import Batch, Clock, Encoder, Method, Step
 from manyviews.losses.entropy import entropy_term
 from manyviews.losses.regression import normalised_mse
 from manyviews.parts.branch import Branch
-from manyviews.parts.heads import mlp
+from manyviews.parts.heads import apart, mlp
 from manyviews.parts.targets import EMA
 from manyviews.schedules import Cosine
 
@@ -50,18 +50,18 @@ class BYOL(Method):
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """The sum of both directions; each view has batch statistics of its own."""
-        a, b = batch.views["global"].unbind(1)[:2]
+        views = batch.views["global"][:, :2]
         # The target goes first: its memory is free again before the online network fills its own.
-        (_, target_a), (_, target_b) = self.target(a), self.target(b)
-        (features_a, z_a), (features_b, z_b) = self.online(a), self.online(b)
-        loss = normalised_mse(self.predictor(z_a), target_b)
-        loss = loss + normalised_mse(self.predictor(z_b), target_a)
-        z = torch.stack([z_a, z_b], dim=1)
+        with torch.no_grad():
+            target_a, target_b = self.target.copy.apart(views)[1].unbind(1)
+        embedding, z = self.online.apart(views)
+        of_a, of_b = apart(self.predictor, z).unbind(1)
+        loss = normalised_mse(of_a, target_b) + normalised_mse(of_b, target_a)
         config = self.config
         entropy = entropy_term(z, weight=config.entropy_weight, kappa=config.entropy_concentration)
         return Step(
             {"regression": loss} | entropy,
-            embedding=torch.stack([features_a.pooled, features_b.pooled], dim=1).detach(),
+            embedding=embedding.detach(),
             projection=z.detach(),
         )
 

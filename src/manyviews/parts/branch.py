@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features
+from manyviews.parts.heads import apart
 
 
 class Branch(nn.Module):
@@ -27,3 +29,15 @@ class Branch(nn.Module):
         """Encode x [B, C, H, W] and apply the head to `pooled`."""
         features = self.encoder(x, **tokens)
         return features, self.head(features.pooled)
+
+    def apart(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Each view by batch statistics of its own, with the numbers of one call for each.
+
+        Args:
+            views: [B, V, C, H, W].
+
+        Returns:
+            [B, V, D] pooled, and [B, V, P] of the head.
+        """
+        pooled = torch.stack([self.encoder(x).pooled for x in views.unbind(1)]).transpose(0, 1)
+        return pooled, apart(self.head, pooled)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from manyviews.parts.norm import BatchNorm
 
@@ -43,3 +44,23 @@ def mlp(
         shift = last_norm == "full"
         layers.append(BatchNorm(sizes[-1], scale=last_norm != "plain", shift=shift))
     return nn.Sequential(*layers)
+
+
+def apart(head: nn.Module, x: Tensor) -> Tensor:
+    """Apply a head to each of several views by itself, [B, V, D] -> [B, V, P].
+
+    Only batch norm tells that from one call for all views, so other layers take all of them in
+    one product. The gradient of a weight is then one product too, not one for each view.
+
+    Args:
+        head: one layer, or a sequence of them.
+        x: [B, V, D], fastest where it is the transpose of a contiguous [V, B, D].
+    """
+    views = x.shape[1]
+    x = x.transpose(0, 1).flatten(0, 1)  # view by view
+    for layer in head if isinstance(head, nn.Sequential) else [head]:
+        if any(isinstance(module, BatchNorm) for module in layer.modules()):
+            x = torch.cat([layer(view) for view in x.chunk(views)])
+        else:
+            x = layer(x)
+    return x.unflatten(0, (views, -1)).transpose(0, 1)
