@@ -219,3 +219,10 @@ def test_the_gradient_norm_tells_of_any_value_that_is_not_finite():
     assert torch.isfinite(updates.grad_norm())
     method.head.bias.grad[1] = float("inf")
     assert not torch.isfinite(updates.grad_norm())
+
+
+def test_a_parameter_with_gaps_in_memory_is_refused():
+    method = Two()
+    method.body.weight = nn.Parameter(torch.zeros(2, 6)[:, :3])
+    with pytest.raises(Failure, match=r"^body\.weight has gaps in memory: .*contiguous copy\.$"):
+        build(method, Optim(), batch_size=1)

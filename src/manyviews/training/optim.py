@@ -10,6 +10,7 @@ from manyviews.core import Clock, Failure, Group, Method, UsageError
 from manyviews.schedules import Cosine, WarmupCosine
 from manyviews.training.config import Optim
 from manyviews.training.lars import LARC, LARS
+from manyviews.training.sgd import SGD
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def build(method: Method, config: Optim, batch_size: int) -> Updates:
 
     Raises:
         UsageError: `lr_1d` is set for an optimiser other than lars.
-        Failure: a trainable parameter is in no group, or in two.
+        Failure: a trainable parameter is in no group, or in two, or has gaps in memory.
     """
     if config.lr_1d >= 0 and config.name != "lars":
         raise UsageError(
@@ -158,8 +159,7 @@ def clip_each(grads: Sequence[Tensor], limit: float) -> None:
 def _make(params: list[dict[str, list[nn.Parameter]]], config: Optim) -> torch.optim.Optimizer:
     match config.name:
         case "sgd":
-            # Fused: on a CPU the default makes temporaries and takes several times as long.
-            return torch.optim.SGD(params, lr=0.0, momentum=config.momentum, fused=True)
+            return SGD(params, lr=0.0, momentum=config.momentum)
         case "adamw":
             return torch.optim.AdamW(params, lr=0.0, betas=config.betas, fused=True)
         case "lars":
@@ -179,3 +179,9 @@ def _check_cover(method: Method, groups: Sequence[Group]) -> None:
         kind = type(method).__name__
         fault = f"leaves out {missing[0]}" if missing else f"lists {doubled[0]} twice"
         raise Failure(f"{kind}.param_groups() {fault}. List every trainable parameter once.")
+    for p in (p for group in groups for p in group.params):
+        if torch.empty_like(p).stride() != p.stride():
+            raise Failure(
+                f"{names[id(p)]} has gaps in memory: shape {tuple(p.shape)}, strides {p.stride()}. "
+                "A fused optimiser would write into them; make it of a contiguous copy."
+            )
