@@ -302,6 +302,7 @@ def test_a_pack_is_data_for_every_verb(tmp_path, capsys):
         (["--quality", "101"], "--quality 101 is not from 1 to 100"),
         (["--format", "png"], "invalid choice 'png'"),
         (["--channels", "-1"], "--channels -1"),
+        (["--workers", "-7"], "--workers -7 is not a number of processes"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path, capsys, flags, words):

@@ -37,7 +37,7 @@ from manyviews.evaluation import embed as embedding
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.methods import catalog
 from manyviews.packing import pack
-from manyviews.recipes import RECIPES, one_duration
+from manyviews.recipes import RECIPES, one_duration, ranges
 from manyviews.recipes.run import AnyRun, Facts
 from manyviews.remains import read_began
 from manyviews.reports import maps
@@ -152,6 +152,7 @@ def _before_looking(given: Mapping[str, Any]) -> dict[str, int]:
 
 def execute(run: AnyRun, *, out: Path | None = None) -> results.Trained:
     """Train a complete `Run` in a new run directory; runs/RECIPE-DATE-TIME if not given."""
+    ranges.check(run)
     return run_in(out, resolve(run), resume=False)
 
 
@@ -165,6 +166,7 @@ def resume(run: str | Path, *, accept_data_change: bool = False) -> results.Trai
     directory = Path(run)
     began = read_began(directory)
     settings = saved_run(directory)
+    ranges.check(settings)
     now = open_source(
         settings.data.source,
         channels=settings.data.channels,
@@ -221,6 +223,8 @@ def embed(
     if Path(out).suffix not in (".parquet", ".npy"):
         raise UsageError(f"--out {out} should end in .parquet or .npy.")
     _one_of("level", level, ["image", "patch"])
+    if thumbnails < 0:
+        raise UsageError(f"--thumbnails is {thumbnails}; wanted 0 or more pixels.")
     device = launch.device()
     network = open_subject(run, encoder=encoder, image_size=image_size).to(device)
     source = open_source(data, channels=network.config.channels, max_pixels=max_pixels)
@@ -365,6 +369,7 @@ def demo(
     begun = checkpoint.exists(directory / "checkpoints")
     default = RECIPES["simclr"](facts(BUILTIN))
     run = one_duration(override(default, {"seed": seed, "train.minutes": minutes}), default)
+    ranges.check(run)
     before = assemble(run)
     if begun and saved_run(directory) != before.run:
         refuse_second(directory)

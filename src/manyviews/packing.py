@@ -118,7 +118,7 @@ def pack(
         Failure: no image can be read, or `out` cannot be written.
     """
     began = time.monotonic()
-    _check(size, format, quality, channels)
+    _check(size, format, quality, channels, workers)
     source = _open(data, channels, max_pixels)
     if format == "jpeg" and source.channels not in (1, 3):
         raise UsageError(f"JPEG has no {source.channels} channels. Use --format uint8.")
@@ -155,7 +155,7 @@ def pack(
     )
 
 
-def _check(size: int, format: Format, quality: int, channels: int) -> None:
+def _check(size: int, format: Format, quality: int, channels: int, workers: int) -> None:
     if format not in ("jpeg", "uint8"):
         raise UsageError(f"--format is '{format}'; wanted jpeg or uint8.")
     if size < 1:
@@ -164,6 +164,8 @@ def _check(size: int, format: Format, quality: int, channels: int) -> None:
         raise UsageError(f"--quality {quality} is not from 1 to 100. Use 90 for photographs.")
     if channels < 0:
         raise UsageError(f"--channels {channels} is not a number of channels. Use 0 to choose.")
+    if workers < -1:
+        raise UsageError(f"--workers {workers} is not a number of processes. Use -1 to choose.")
 
 
 def _open(data: str, channels: int, max_pixels: int) -> Source:

@@ -43,6 +43,8 @@ def open_subject(spec: str | Path, *, encoder: str = "", image_size: int = 0) ->
         Failure: timm cannot get the weights.
     """
     text = str(spec)
+    if image_size < 0:
+        raise UsageError(f"--image-size is {image_size}; wanted 0 or more pixels.")
     if text.startswith(TIMM):
         if encoder:
             raise UsageError(f"{text} names its encoder already. Leave out --encoder {encoder}.")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from manyviews.core import UsageError
 from manyviews.parts.decoder import Decoder
 from manyviews.parts.masking import take
 
@@ -26,3 +27,9 @@ def test_some_patches_are_as_among_all_and_so_are_gradients(depth, classes):
     some_gradient = torch.autograd.grad(some.pow(3).sum(), parameters)
     every_gradient = torch.autograd.grad(every.pow(3).sum(), parameters)
     torch.testing.assert_close(some_gradient, every_gradient)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(6, 2), (16, 3)])
+def test_a_width_that_cannot_be_split_is_refused(width, heads):
+    with pytest.raises(UsageError, match=rf"width of {width} .* over {heads} heads.*--method"):
+        Decoder(12, grid=(3, 4), width=width, depth=1, heads=heads, out=5)

@@ -165,6 +165,10 @@ def open_source(spec: str, *, channels: int, max_pixels: int, split: Split = "tr
     """
     if channels < 1:
         raise UsageError(f"--data.channels {channels} is not a number of channels. Use 1 or more.")
+    if max_pixels < 1:
+        raise UsageError(
+            f"--data.max-pixels {max_pixels} is not a number of pixels. Use 1 or more."
+        )
     kind, colon, rest = spec.partition(":")
     if colon and kind == "builtin":
         if rest != "fashion":

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from manyviews.core import UsageError
 from manyviews.parts.masking import take
 from manyviews.positions import sincos
 
@@ -36,9 +37,17 @@ class Decoder(nn.Module):
             depth: blocks.
             heads: of attention.
             out: values to predict for each patch.
+
+        Raises:
+            UsageError: a width that cannot be split.
         """
         from timm.models.vision_transformer import Block  # slow to import; most runs never need it
 
+        if width % 4 or width % heads:
+            raise UsageError(
+                f"A decoder width of {width} cannot be split over {heads} heads and four parts of "
+                "its positions. Change --method.width or --method.heads."
+            )
         super().__init__()
         self.decoder_embed = nn.Linear(dim, width)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
