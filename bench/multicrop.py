@@ -13,7 +13,6 @@ import time
 import torch
 
 from manyviews import encoders
-from manyviews.core import Encoder
 from manyviews.encoders import EncoderConfig, vit
 
 
@@ -39,8 +38,8 @@ def main():
         for count, side in zip(options.counts, options.sides, strict=True)
     ]
     ways = {
-        "separate": lambda: Encoder.many(encoder, images),
-        "packed": lambda: encoder.many(images),
+        "separate": lambda: [encoder(x).pooled for x in images],
+        "packed": lambda: encoder.pooled(images),
     }
     times = {name: [] for name in ways}
     for repeat in range(options.repeats + 2):
@@ -62,7 +61,7 @@ def timed(encoder, encode, options):
     began = time.perf_counter()
     with torch.autocast(kind, torch.bfloat16, enabled=options.precision == "bf16"):
         encoded = encode()
-    sum(e.pooled.float().square().sum() for e in encoded).backward()
+    sum(e.float().square().sum() for e in encoded).backward()
     encoder.zero_grad()
     if kind == "cuda":
         torch.cuda.synchronize()

@@ -11,6 +11,7 @@ has lightly and torch (for instance a virtual environment), "" leaves lightly ou
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import resource
@@ -206,7 +207,8 @@ def ours(method, arch, options):
         hidden = torch.rand(options.batch, 1, patches).argsort(-1) >= patches // 4
         cues = {"mask": hidden} if method == "mae" else {}
         batch = Batch(views, torch.arange(options.batch), cues)
-        cut = Cut(encoder, made.target.copy.encoder if method in MOVING else None)
+        slow = made.target.copy.encoder if method in MOVING else None
+        cut = Cut(encoder, slow, read=("tokens", "class_token") if method == "mae" else ("pooled",))
         count = 0
 
         def step(parts):
@@ -243,39 +245,36 @@ def ours(method, arch, options):
 class Cut:
     """Stops gradients where the encoder ends, so that its backward is timed by itself."""
 
-    def __init__(self, online, target):
+    def __init__(self, online, target, *, read):
+        self.read = read  # of `Features`; what is not read is not kept, as in training
         self.parts, self.pairs, self.inside = None, [], False
-        forward, many = online.forward, online.many
+        forward, pooled = online.forward, online.pooled
 
         def online_forward(*args, **kwargs):
-            if self.inside:  # of `many`, which is timed as a whole
+            if self.inside:  # of `pooled`, which is timed as a whole
                 return forward(*args, **kwargs)
-            return self.leaves(self.parts("encoder_forward", forward, *args, **kwargs))
+            features = self.parts("encoder_forward", forward, *args, **kwargs)
+            names = [name for name in self.read if getattr(features, name) is not None]
+            leaves = {name: self.leaf(getattr(features, name)) for name in names}
+            return dataclasses.replace(features, **leaves)
 
-        def online_many(images):
+        def online_pooled(images):
             self.inside = True
-            encoded = self.parts("encoder_forward", many, images)
+            encoded = self.parts("encoder_forward", pooled, images)
             self.inside = False
-            return [self.leaves(features) for features in encoded]
+            return [self.leaf(x) for x in encoded]
 
-        online.forward, online.many = online_forward, online_many
+        online.forward, online.pooled = online_forward, online_pooled
         if target is not None:
             slow = target.forward
             target.forward = lambda *args, **kwargs: self.parts(
                 "target_forward", slow, *args, **kwargs
             )
 
-    def leaves(self, features):
-        import dataclasses
-
-        changed = {}
-        for name in ("pooled", "tokens", "class_token"):
-            value = getattr(features, name)
-            if value is not None:
-                leaf = value.detach().requires_grad_()
-                self.pairs.append((value, leaf))
-                changed[name] = leaf
-        return dataclasses.replace(features, **changed)
+    def leaf(self, value):
+        leaf = value.detach().requires_grad_()
+        self.pairs.append((value, leaf))
+        return leaf
 
     def backward(self):
         import torch

@@ -125,13 +125,13 @@ class Encoder(nn.Module):
     dim: int
     num_tokens: int
 
-    def many(self, images: Sequence[Tensor]) -> list[Features]:
-        """What the encoder makes of images of several sizes, [B_i, C, H_i, W_i] each.
+    def pooled(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """`pooled` [B_i, D] of images of several sizes, [B_i, C, H_i, W_i] each.
 
         The same numbers as one call for each; an encoder that can do it with less work overrides
         this.
         """
-        return [self(x) for x in images]
+        return [self(x).pooled for x in images]
 
     if TYPE_CHECKING:
 

@@ -82,20 +82,24 @@ class ViT(Encoder):
                 hidden.append(sequence[:, prefix:])
         return self._features(sequence, tuple(hidden))
 
-    def many(self, images: Sequence[Tensor]) -> list[Features]:
-        """Images of several sizes: the linear layers run on all of them together where that pays.
+    def pooled(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """As `Encoder.pooled`: the linear layers run on all sizes together where that pays.
 
-        Equal to separate calls up to rounding; see `packed.through` for stochastic depth.
+        Where `pooled` is the class token, the last block makes no other. Equal to separate calls
+        up to rounding; see `packed.through` for stochastic depth.
         """
         blocks = list(self.model.blocks)
-        if len(images) < 2 or not all(packable(block) for block in blocks):
-            return super().many(images)
+        if not all(packable(block) for block in blocks):
+            return super().pooled(images)
         height, width = self.model.patch_embed.patch_size
         pixels = sum(len(x) * x.shape[2] * x.shape[3] for x in images)
-        if images[0].device.type == "cpu" and pixels > PACKED * height * width:
-            return super().many(images)
-        sequences = through(blocks, [self.embed(x) for x in images])
-        return [self._features(sequence) for sequence in sequences]
+        apart = images[0].device.type == "cpu" and pixels > PACKED * height * width
+        made: list[Tensor] = []
+        for together in [[x] for x in images] if apart else [images]:
+            embedded = [self.embed(x) for x in together]
+            sequences = through(blocks, embedded, first_only=self.pool == "cls")
+            made += [self._features(sequence).pooled for sequence in sequences]
+        return made
 
     def _features(self, sequence: Tensor, hidden: tuple[Tensor, ...] = ()) -> Features:
         """From what the last block gave, [B, prefix + N, D]."""

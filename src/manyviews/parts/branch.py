@@ -39,5 +39,5 @@ class Branch(nn.Module):
         Returns:
             [B, V, D] pooled, and [B, V, P] of the head.
         """
-        pooled = torch.stack([self.encoder(x).pooled for x in views.unbind(1)]).transpose(0, 1)
+        pooled = torch.stack(self.encoder.pooled(views.unbind(1))).transpose(0, 1)
         return pooled, apart(self.head, pooled)

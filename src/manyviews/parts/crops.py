@@ -13,7 +13,7 @@ def encode_crops(encoder: Encoder, views: Mapping[str, Tensor]) -> Tensor:
 
     Batch norm in the encoder thus sees one resolution at a time; give the result to a head in one
     call, whose batch norm then sees all crops. Vision transformers may take both resolutions in
-    one pass (`Encoder.many`), which changes no number beyond rounding.
+    one pass (`Encoder.pooled`), which changes no number beyond rounding.
 
     Args:
         encoder: any encoder that takes both resolutions.
@@ -27,6 +27,6 @@ def encode_crops(encoder: Encoder, views: Mapping[str, Tensor]) -> Tensor:
     crops = [views[name] for name in ("global", "local") if name in views]
     if len(crops) == 2 and crops[0].shape[2:] == crops[1].shape[2:]:
         crops = [torch.cat(crops, dim=1)]
-    encoded = encoder.many([x.flatten(0, 1) for x in crops])
-    pooled = [e.pooled.unflatten(0, x.shape[:2]) for e, x in zip(encoded, crops, strict=True)]
+    encoded = encoder.pooled([x.flatten(0, 1) for x in crops])
+    pooled = [e.unflatten(0, x.shape[:2]) for e, x in zip(encoded, crops, strict=True)]
     return torch.cat(pooled, dim=1)
