@@ -1,8 +1,11 @@
 """Views/s of the CPU engine, of what remains to workers without it, and of the device engine.
 
     python bench/device_views.py               # --device cuda on a GPU
+    python bench/device_views.py --compiled    # and the same views compiled
 
-Images are arrays of noise: decoding is not counted. Medians of interleaved repeats.
+Images are arrays of noise: decoding is not counted. Medians of interleaved repeats, in views/s;
+compiling is not counted either, its seconds stand beside them. Compiling for a CPU, where nobody
+would, shows that it works and says nothing of a GPU.
 """
 
 import argparse
@@ -31,6 +34,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=0, help="0: 256 small or 8 large images")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--compiled", action="store_true", help="compile the device engine too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(json.dumps([measure(name, options) for name in CASES], indent=1))
@@ -42,13 +46,16 @@ def measure(name, options):
     images = np.random.default_rng(0).integers(0, 256, (batch, *shape, 3), dtype=np.uint8)
     index = np.arange(batch)
     engine, stage = Engine(plan, channels=3, seed=0), Stage(plan, channels=3, seed=0)
-    on_device = DeviceViews(plan, device)
+    plain = DeviceViews(plan, device, compiled=False)
+    compiled = DeviceViews(plan, device, compiled=True)
     groups = [{k: torch.as_tensor(v) for k, v in g.items()} for g in stage(images, index, 0)]
     ways = {
         "engine": lambda: engine(images, index, 0),
         "stage": lambda: stage(images, index, 0),
-        "device": lambda: on_device(*groups),
+        "device": lambda: plain(*groups),
     }
+    if options.compiled:
+        ways["compiled"] = lambda: compiled(*groups)
     times = {way: [] for way in ways}
     for repeat in range(options.repeats + 1):
         for way, make in ways.items():
@@ -59,7 +66,9 @@ def measure(name, options):
             if repeat:
                 times[way].append(time.perf_counter() - began)
     rates = {way: round(2 * batch / statistics.median(t)) for way, t in times.items()}
-    return {"case": name, "device": options.device} | rates
+    if options.compiled:
+        rates["compile_seconds"] = round(compiled.compile_seconds, 1)
+    return {"case": name, "on": options.device, "torch": torch.__version__} | rates
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ def test_the_gpu_bench_trains_from_files_on_a_cpu(case):
         assert row["step_images_per_second"] > 0
         assert 0 < row["wait_share"] < 1
         assert 0 < row["mfu"] < 1
+        assert row["compile_seconds"] == 0  # on a CPU
     assert rows[0]["gflop_per_image"] == rows[1]["gflop_per_image"] > 0
 
 

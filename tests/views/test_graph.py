@@ -14,6 +14,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from forks import run
+from manyviews.training.signals import Waited
 from manyviews.views import planes
 from manyviews.views.device import DeviceViews
 from manyviews.views.plan import Crops, Mask, Views
@@ -229,6 +230,18 @@ def test_too_little_memory_is_no_reason_to_go_on_without_a_graph(compiling_with,
     compiling_with(full)
     compiled = DeviceViews(SIMCLR, CPU, compiled=True)
     with pytest.raises(torch.OutOfMemoryError):
+        compiled(*staged(SIMCLR, 4, 20, 20))
+    assert not warned()
+
+
+@in_child
+def test_a_stop_while_compiling_is_not_taken_for_a_failure(compiling_with, warned):
+    def stopped(graph, inputs):
+        raise Waited
+
+    compiling_with(stopped)
+    compiled = DeviceViews(SIMCLR, CPU, compiled=True)
+    with pytest.raises(Waited):
         compiled(*staged(SIMCLR, 4, 20, 20))
     assert not warned()
 
