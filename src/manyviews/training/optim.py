@@ -147,7 +147,9 @@ def build(method: Method, config: Optim, batch_size: int) -> Updates:
                     frozen_until=group.frozen_until,
                 )
             )
-    return Updates(_make(params, config), rules, config, peak=peak)
+    optimizer = _make(params, config)
+    _make_state(optimizer)
+    return Updates(optimizer, rules, config, peak=peak)
 
 
 def clip_each(grads: Sequence[Tensor], limit: float) -> None:
@@ -166,6 +168,22 @@ def _make(params: list[dict[str, list[nn.Parameter]]], config: Optim) -> torch.o
             return LARS(params, lr=0.0, momentum=config.momentum)
         case "larc":
             return LARC(params, lr=0.0, momentum=config.momentum)
+
+
+def _make_state(optimizer: torch.optim.Optimizer) -> None:
+    """Make the optimiser's state, which is zeros before the first step, by a step of no length.
+
+    It lives as long as the training. Made during the first step it would lie among activations,
+    and malloc could not join what they leave behind (docs/performance.md, memory of steps).
+    """
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            p.grad = torch.zeros_like(p)
+    optimizer.step()  # learning rates are 0 so far
+    optimizer.zero_grad()
+    for state in optimizer.state.values():
+        if "step" in state:
+            state["step"].zero_()
 
 
 def _check_cover(method: Method, groups: Sequence[Group]) -> None:
