@@ -8,6 +8,11 @@ the machinery, which is everything else. Shares are of one step, so a machine wh
 does not move them; times are medians. Inputs are ready tensors. lightly's side follows its
 examples with the same encoder, heads, batch and optimiser; `--peer-python` is an interpreter that
 has lightly and torch (for instance a virtual environment), "" leaves lightly out.
+
+MAE is measured with the ViT only: it drops patches before it encodes them, and a ResNet cannot.
+
+Peak memory is the process's largest resident size. `--allocated` also asks glibc every 5 ms how
+much it has given out; the rest lies in holes of its heap. That takes time, so take times without.
 """
 
 import argparse
@@ -18,6 +23,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 METHODS = ("simclr", "moco", "byol", "swav", "dino", "barlow", "vicreg", "mae")
@@ -52,6 +58,7 @@ def arguments():
     parser.add_argument("--image", type=int, default=0, help="0: 32 for resnet18, 64 for vit")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="fp32")
     parser.add_argument("--peer-python", default=sys.executable)
+    parser.add_argument("--allocated", action="store_true", help="also sample what is in use")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--side", choices=("manyviews", "lightly"), help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -89,7 +96,7 @@ def compare(arch, method, options):
 def start(name, python, arch, method, options):
     command = [python, os.path.abspath(__file__), "--side", name, "--arch", arch]  # noqa: PTH100 - a string is wanted
     command += ["--methods", method, "--threads", str(options.threads)]
-    command += ["--precision", options.precision]
+    command += ["--precision", options.precision] + ["--allocated"] * options.allocated
     command += ["--batch", str(options.batch or {"resnet18": 256, "vit": 64}[arch])]
     command += ["--image", str(options.image or {"resnet18": 32, "vit": 64}[arch])]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -110,6 +117,7 @@ def row(name, times, memory, *, arch, method):
         "parts_ms": {part: round(1000 * s, 2) for part, s in middle.items() if part != "step"},
         "peak_memory_gb": round(memory["peak"], 3),
         "peak_memory_above_imports_gb": round(memory["peak"] - memory["start"], 3),
+        "peak_allocated_gb": round(memory["allocated"], 3),
     }
 
 
@@ -117,10 +125,12 @@ def show(each):
     parts = " ".join(f"{part} {ms:.0f}" for part, ms in each["parts_ms"].items())
     low, high = each["machinery_share_range"]
     peak, above = each["peak_memory_gb"], each["peak_memory_above_imports_gb"]
+    in_use = each["peak_allocated_gb"]
     print(
         f"{each['case']:16s} {each['library']:9s} machinery {100 * each['machinery_share']:5.1f} % "
         f"[{100 * low:.1f}-{100 * high:.1f}]  step {each['step_ms']:6.0f} ms  "
-        f"peak {peak:.2f} GB ({above:.2f} above imports)  ms: {parts}",
+        f"peak {peak:.2f} GB ({above:.2f} above imports"
+        f"{f', {in_use:.2f} in use' if in_use else ''})  ms: {parts}",
         file=sys.stderr,
         flush=True,
     )
@@ -150,10 +160,12 @@ def child(options):
     build = {"manyviews": ours, "lightly": lightlys}[options.side]
     prepare = build(options.methods[0], options.arch[0], options)
     start = peak_memory()
+    allocated = Allocated(options.allocated)
     step = prepare()
     for line in sys.stdin:
         if line.strip() == "end":
-            print(json.dumps({"start": start, "peak": peak_memory()}), flush=True)
+            memory = {"start": start, "peak": peak_memory(), "allocated": allocated.stop()}
+            print(json.dumps(memory), flush=True)
             return
         parts = Parts()
         began = time.perf_counter()
@@ -163,7 +175,35 @@ def child(options):
 
 
 def peak_memory():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    """GB, the largest resident size so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+class Allocated:
+    """The most that malloc had given out and not got back, sampled by a thread."""
+
+    FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+
+    def __init__(self, wanted):
+        import ctypes
+
+        self.most, self.over = 0, threading.Event()
+        if wanted:  # glibc's struct mallinfo2
+            fields = [(name, ctypes.c_size_t) for name in self.FIELDS.split()]
+            self.ask = ctypes.CDLL(None).mallinfo2
+            self.ask.restype = type("Info", (ctypes.Structure,), {"_fields_": fields})
+            self.thread = threading.Thread(target=self.watch, daemon=True)
+            self.thread.start()
+
+    def watch(self):
+        while not self.over.wait(0.005):
+            info = self.ask()
+            self.most = max(self.most, info.uordblks + info.hblkhd)
+
+    def stop(self):
+        """GB."""
+        self.over.set()
+        return self.most / 1e9
 
 
 def crops(method, options):
