@@ -306,10 +306,20 @@ class Cut:
 
         online.forward, online.pooled = online_forward, online_pooled
         if target is not None:
-            slow = target.forward
-            target.forward = lambda *args, **kwargs: self.parts(
-                "target_forward", slow, *args, **kwargs
-            )
+            slow, slow_pooled = target.forward, target.pooled
+
+            def target_forward(*args, **kwargs):
+                if self.inside:
+                    return slow(*args, **kwargs)
+                return self.parts("target_forward", slow, *args, **kwargs)
+
+            def target_pooled(images):
+                self.inside = True
+                encoded = self.parts("target_forward", slow_pooled, images)
+                self.inside = False
+                return encoded
+
+            target.forward, target.pooled = target_forward, target_pooled
 
     def leaf(self, value):
         leaf = value.detach().requires_grad_()
