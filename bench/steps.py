@@ -266,8 +266,9 @@ def ours(method, arch, options):
             parts.seconds["forward"] -= inside
             parts("backward", made_step.total.backward)
             cut.backward()
+            losses = {name: loss.detach() for name, loss in made_step.losses.items()}
+            made_step = dataclasses.replace(made_step, losses=losses)
             norm = parts("norm", updates.grad_norm)
-            losses = made_step.losses
             verdict = parts("vote", guard.vote, losses, norm=norm, stop=False, seconds=0.0)
             assert not verdict.fault, verdict
             with torch.no_grad():

@@ -6,6 +6,7 @@ batch. torch's own differentiable all_gather gives silently wrong gradients on g
 incoming gradient is not contiguous, hence our own functions.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -65,12 +66,23 @@ def barrier() -> None:
         dist.barrier()
 
 
+def _gather_into(out: Tensor, x: Tensor) -> None:
+    """`out` [W*B, ...] takes every rank's x [B, ...].
+
+    torch 2.14 gives the function a new name and warns of the old one, which is all that 2.11 has.
+    """
+    single: Callable[[Tensor, Tensor], Any] | None = getattr(dist, "all_gather_single", None)
+    if single is None:
+        single = getattr(dist, "all_gather_into_tensor")  # noqa: B009 - by name: newer stubs call it deprecated
+    single(out, x)
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.rows = len(x)
         out = x.new_empty((world_size() * len(x), *x.shape[1:]))
-        dist.all_gather_into_tensor(out, x.contiguous())
+        _gather_into(out, x.contiguous())
         return out
 
     @staticmethod

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import logging
 import math
+import weakref
 
 import pytest
 import torch
@@ -100,6 +101,29 @@ def test_the_order_of_a_step_is_the_methods_contract(tmp_path):
     assert calls[:6] == [("before_epoch", 0, 0), *one]
     assert calls[16] == ("before_epoch", 3, 1)
     assert len(calls) == 2 + 4 * 5
+
+
+def test_no_graph_outlives_its_backward(tmp_path):
+    graphs = []
+
+    class Marker(Toy):
+        def forward(self, batch, clock):
+            assert not any(graph() for graph in graphs)
+            step = super().forward(batch, clock)
+
+            def kept_by_the_graph(gradient):
+                return gradient
+
+            next(iter(step.losses.values())).register_hook(kept_by_the_graph)
+            graphs.append(weakref.ref(kept_by_the_graph))
+            return step
+
+        def after_backward(self, step, clock):
+            assert not any(graph() for graph in graphs)
+            super().after_backward(step, clock)
+
+    train(tmp_path, Marker(), train=settings(steps=3, accumulate=2))
+    assert len(graphs) == 6
 
 
 def test_bf16_reaches_the_forward_and_only_where_asked(tmp_path):

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -153,6 +153,8 @@ class _Training:
             ):
                 step: Step = run(batch, clock)
             (step.total / of).backward()
+        # The graph, which hangs on the losses, goes now; monitors hold the step for longer.
+        step = replace(step, losses={name: loss.detach() for name, loss in step.losses.items()})
         if final:
             self.updates.freeze(clock)
         norm = self.updates.grad_norm() if final else torch.zeros(())
