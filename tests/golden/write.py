@@ -1,0 +1,82 @@
+"""Write what the tests in this folder hold the code against.
+
+    python tests/golden/write.py
+
+trains three steps of every recipe and writes `steps.json` (their losses and settings), and writes
+the run directories below `runs/`. Those were written by version 0.1.0, before settings had inputs
+and families: they are never written again, so that what users have stays readable.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import manyviews
+
+HERE = Path(__file__).parent
+DATA = "builtin:fashion"
+SHORT = {
+    "train.steps": 3,
+    "train.log_every": 1,
+    "train.precision": "fp32",
+    "data.batch_size": 8,
+    "data.workers": 0,
+}
+SMALL = {"encoder.name": "resnet18", "views.global.size": 32}
+"""Instead of ImageNet's networks and sizes."""
+VIT = {"encoder.name": "vit", "views.global.size": 32, "encoder.patch": 8, "encoder.width": 48}
+VIT |= {"encoder.depth": 2, "encoder.heads": 3}
+WIDE = {"method.hidden": 32, "method.out": 32}
+RECIPES = {
+    "simclr": {},
+    "moco": {"method.queue": 64},
+    "byol": {},
+    "swav": {},
+    "dino": {},
+    "barlow": {},
+    "vicreg": {},
+    "er": {},
+    "mae": {"encoder.depth": 2},
+    "simclr-imagenet": SMALL,
+    "moco-imagenet": SMALL | {"method.queue": 64, "method.norm_groups": 2},
+    "byol-imagenet": SMALL | {"method.hidden": 32},
+    "swav-imagenet": SMALL | {"views.local.size": 16, "method.hidden": 32, "method.prototypes": 30},
+    "dino-imagenet": VIT | {"views.local.size": 16, "method.hidden": 32, "method.prototypes": 64},
+    "barlow-imagenet": SMALL | WIDE,
+    "vicreg-imagenet": SMALL | WIDE,
+    "mae-imagenet": VIT | {"views.mask.patch": 8, "method.patch": 8, "method.width": 32}
+    | {"method.depth": 1, "method.heads": 2},
+}  # fmt: skip
+"""Recipe -> what is set so that three steps take a second."""
+
+
+def losses(run: Path) -> list[dict[str, float]]:
+    """Name -> value of every logged step."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [
+        {k.removeprefix("losses/"): v for k, v in line.items() if k.startswith("losses/")}
+        for line in lines
+        if line["kind"] == "train"
+    ]
+
+
+def trained(recipe: str, folder: Path, **more: object) -> Path:
+    """The run directory of three steps of a recipe."""
+    out = folder / recipe
+    manyviews.train(recipe, data=DATA, out=out, overrides=SHORT | RECIPES[recipe] | more)
+    return out
+
+
+def main() -> None:
+    """Write `steps.json` anew."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for recipe in RECIPES:
+            run = trained(recipe, Path(folder))
+            config = (run / "config.yaml").read_text()
+            found[recipe] = {"losses": losses(run), "config": config.splitlines()}
+    (HERE / "steps.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
