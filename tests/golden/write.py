@@ -38,7 +38,7 @@ RECIPES = {
     "er": {},
     "mae": {"encoder.depth": 2},
     "simclr-imagenet": SMALL,
-    "moco-imagenet": SMALL | {"method.queue": 64, "method.norm_groups": 2},
+    "moco-imagenet": SMALL | {"method.queue": 64, "method.norm_groups": 2, "encoder.stem": "small"},
     "byol-imagenet": SMALL | {"method.hidden": 32},
     "swav-imagenet": SMALL | {"views.local.size": 16, "method.hidden": 32, "method.prototypes": 30},
     "dino-imagenet": VIT | {"views.local.size": 16, "method.hidden": 32, "method.prototypes": 64},
