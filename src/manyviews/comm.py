@@ -6,7 +6,6 @@ batch. torch's own differentiable all_gather gives silently wrong gradients on g
 incoming gradient is not contiguous, hence our own functions.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -71,10 +70,9 @@ def _gather_into(out: Tensor, x: Tensor) -> None:
 
     torch 2.14 gives the function a new name and warns of the old one, which is all that 2.11 has.
     """
-    single: Callable[[Tensor, Tensor], Any] | None = getattr(dist, "all_gather_single", None)
-    if single is None:
-        single = getattr(dist, "all_gather_into_tensor")  # noqa: B009 - by name: newer stubs call it deprecated
-    single(out, x)
+    known = vars(dist)
+    name = "all_gather_single" if "all_gather_single" in known else "all_gather_into_tensor"
+    known[name](out, x)
 
 
 class _Gather(torch.autograd.Function):
