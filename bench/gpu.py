@@ -4,12 +4,11 @@
     python bench/gpu.py --smoke                # the same code on a CPU with tiny sizes
 
 SimCLR with a ResNet-50 (2 views of 224 px) and DINO with a ViT-S/16 (2 of 224 and 8 of 96 px), in
-bf16, from JPEGs of 500x375 pixels that are made first: with views made by the workers ("cpu"), with
-views made on the GPU ("device"), and lightly's example with the same networks, heads, batch,
-precision and number of workers. Each side runs in a process of its own for --seconds after a
-warm-up; views made on the GPU are compiled in that, which takes `compile_seconds`. `wait_share` is
-the share of the time in which the loop stood waiting for a batch; `step_images_per_second` is the
-rate of the same step on one batch that is already there, so the bound that data can at best reach.
+bf16, from JPEGs of 500x375 pixels that are made first: ours, and lightly's example with the same
+networks, heads, batch, precision and number of workers. Each side runs in a process of its own for
+--seconds after a warm-up. `wait_share` is the share of the time in which the loop stood waiting for
+a batch; `step_images_per_second` is the rate of the same step on one batch that is already there,
+so the bound that data can at best reach.
 `mfu` is FLOPs of forward and backward (torch's counter, a multiply-add being 2; the target
 network's included) times images/s over the peak: --peak, or what the GPU is sold as, or else the
 best of a few large products.
@@ -32,7 +31,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 CASES = ("simclr", "dino")
-SIDES = ("cpu", "device", "lightly")
+SIDES = ("manyviews", "lightly")
 PEAKS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L4": 121.0, "L40S": 362.0}
 """Dense bf16 TFLOP/s of the SXM or only version, NVIDIA data sheets."""
 
@@ -91,7 +90,7 @@ def run(case, side, data, options):
     for name in ("batch", "workers", "seconds", "peak"):
         command += [f"--{name}", str(getattr(options, name))]
     command += ["--data", str(data)]
-    limit = 170 if side == "device" else 110  # seconds; that side compiles
+    limit = 110  # seconds
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=limit)
         return json.loads(done.stdout.splitlines()[-1])
@@ -122,7 +121,7 @@ def measure(case, side, data, options):
     device = torch.device("cpu" if options.smoke else "cuda")
     torch.manual_seed(0)
     make = lightlys if side == "lightly" else ours
-    batches, step, notes = make(case, side, data, batch, device, options)
+    batches, step = make(case, side, data, batch, device, options)
     ready = next(batches)
     with FlopCounterMode(display=False) as counter:
         step(ready)
@@ -152,7 +151,6 @@ def measure(case, side, data, options):
         "mfu": round(flops * rate / (peak * 1e12), 4),
         "peak_tflops": round(peak, 1),
         "peak_memory_gb": round(memory(device), 2),
-        **notes(),
         "batch": batch,
         "workers": options.workers,
         "steps": steps,
@@ -214,9 +212,7 @@ def ours(case, side, data, batch, device, options):
     from manyviews.training import guard, launch, optim
 
     run = RECIPES[f"{case}-imagenet"](api.facts(str(data), channels=3))
-    settings = replace(
-        run.data, source=str(data), batch_size=batch, workers=options.workers, views_on=side
-    )
+    settings = replace(run.data, source=str(data), batch_size=batch, workers=options.workers)
     run = replace(run, data=settings)
     if options.smoke:
         views = run.views
@@ -258,10 +254,7 @@ def ours(case, side, data, batch, device, options):
         for [made] in assembly.batches()(0, 10**9):
             yield made
 
-    def notes():
-        return {"compile_seconds": round(assembly.device_views.compile_seconds, 1)}
-
-    return batches(), step, notes
+    return batches(), step
 
 
 def lightlys(case, side, data, batch, device, options):
@@ -304,7 +297,7 @@ def lightlys(case, side, data, batch, device, options):
         net = timm.create_model(name, num_classes=0, **extra)
     net = net.to(device, memory_format=torch.channels_last)
     learn = {"simclr": simclr_step, "dino": dino_step}[case]
-    return batches(), learn(net, device, options), dict
+    return batches(), learn(net, device, options)
 
 
 def simclr_step(net, device, options):

@@ -288,39 +288,23 @@ class Cut:
 
     def __init__(self, online, target, *, read):
         self.read = read  # of `Features`; what is not read is not kept, as in training
-        self.parts, self.pairs, self.inside = None, [], False
-        forward, pooled = online.forward, online.pooled
+        self.parts, self.pairs = None, []
+        forward = online.forward
 
         def online_forward(*args, **kwargs):
-            if self.inside:  # of `pooled`, which is timed as a whole
-                return forward(*args, **kwargs)
             features = self.parts("encoder_forward", forward, *args, **kwargs)
             names = [name for name in self.read if getattr(features, name) is not None]
             leaves = {name: self.leaf(getattr(features, name)) for name in names}
             return dataclasses.replace(features, **leaves)
 
-        def online_pooled(images):
-            self.inside = True
-            encoded = self.parts("encoder_forward", pooled, images)
-            self.inside = False
-            return [self.leaf(x) for x in encoded]
-
-        online.forward, online.pooled = online_forward, online_pooled
+        online.forward = online_forward
         if target is not None:
-            slow, slow_pooled = target.forward, target.pooled
+            slow = target.forward
 
             def target_forward(*args, **kwargs):
-                if self.inside:
-                    return slow(*args, **kwargs)
                 return self.parts("target_forward", slow, *args, **kwargs)
 
-            def target_pooled(images):
-                self.inside = True
-                encoded = self.parts("target_forward", slow_pooled, images)
-                self.inside = False
-                return encoded
-
-            target.forward, target.pooled = target_forward, target_pooled
+            target.forward = target_forward
 
     def leaf(self, value):
         leaf = value.detach().requires_grad_()

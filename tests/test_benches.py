@@ -21,15 +21,14 @@ def loaded(name):
 
 @pytest.mark.parametrize("case", ["simclr", "dino"])
 def test_the_gpu_bench_trains_from_files_on_a_cpu(case):
-    rows = loaded("gpu").main(["--smoke", "--cases", case, "--sides", "cpu", "device"])
-    assert [(row["case"], row["side"]) for row in rows] == [(case, "cpu"), (case, "device")]
+    rows = loaded("gpu").main(["--smoke", "--cases", case, "--sides", "manyviews"])
+    assert [(row["case"], row["side"]) for row in rows] == [(case, "manyviews")]
     for row in rows:
         assert row["images_per_second"] > 0
         assert row["step_images_per_second"] > 0
         assert 0 < row["wait_share"] < 1
         assert 0 < row["mfu"] < 1
-        assert row["compile_seconds"] == 0  # on a CPU
-    assert rows[0]["gflop_per_image"] == rows[1]["gflop_per_image"] > 0
+        assert row["gflop_per_image"] > 0
 
 
 def test_the_gpu_bench_says_that_there_is_no_gpu(capsys, monkeypatch):

@@ -28,7 +28,7 @@ class TinyViT(Encoder):
         )
         self.norm = nn.LayerNorm(DIM)
 
-    def forward(self, x, *, keep=None, hide=None, blocks=0):
+    def forward(self, x, *, keep=None, hide=None, blocks=0, tokens=True):
         t = self.patches(x)
         side, whole = t.shape[-1], SIDE // PATCH
         places = self.position.view(whole, whole, DIM)[:side, :side].reshape(-1, DIM)
@@ -64,11 +64,11 @@ class TinyConv(Encoder):
             nn.ReLU(),
         )
 
-    def forward(self, x, *, keep=None, hide=None, blocks=0):
+    def forward(self, x, *, keep=None, hide=None, blocks=0, tokens=True):
         if keep is not None or hide is not None or blocks:
             raise Unsupported("TinyConv has no tokens to keep or hide.")
-        tokens = self.body(x).flatten(2).transpose(1, 2)
-        return Features(tokens.mean(dim=1), tokens)
+        places = self.body(x).flatten(2).transpose(1, 2)
+        return Features(places.mean(dim=1), places)
 
 
 def make_batch(seed: int, *, size: int = 8, local: int = 2, dtype=torch.float32) -> Batch:

@@ -20,10 +20,8 @@ from manyviews.methods import catalog
 from manyviews.recipes.run import AnyRun
 from manyviews.training import launch
 from manyviews.views import normalise
-from manyviews.views.device import DeviceViews
 from manyviews.views.engine import Engine
 from manyviews.views.plain import Plain
-from manyviews.views.stage import IMAGES, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +31,8 @@ class Assembly:
     Attributes:
         run: what it was made from, with the encoder's sizes filled in.
         source: the unlabelled images.
-        engine: makes training views, where the device does not and for whoever wants to look.
+        engine: makes training views.
         plain: makes the evaluation view.
-        device_views: makes training views of what the workers decode, where the device does.
         method: on `device`, in train mode.
         steps_per_epoch: optimiser steps.
         device: where the method lives.
@@ -46,19 +43,10 @@ class Assembly:
     source: Source
     engine: Engine
     plain: Plain
-    device_views: DeviceViews
     method: Method
     steps_per_epoch: int
     device: torch.device
     spent: loader.Spent = field(default_factory=loader.Spent)
-
-    @property
-    def maker(self) -> Engine | Stage:
-        """What the workers run: they make views, or leave that to the device."""
-        run = self.run
-        if run.data.views_on == "device":
-            return Stage(run.views, channels=run.data.channels, seed=run.seed)
-        return self.engine
 
     def batches(
         self, quarantine: Quarantine | None = None, *, processes: int | None = None
@@ -74,7 +62,7 @@ class Assembly:
         def between(start: int, stop: int) -> Iterator[Sequence[Batch]]:
             raws = loader.batches(
                 self.source,
-                self.maker,
+                self.engine,
                 seed=run.seed,
                 global_batch=data.batch_size,
                 accumulate=run.train.accumulate,
@@ -102,16 +90,13 @@ class Assembly:
         return waiting.why(self.source, self.spent, workers=number)
 
     def to_batch(self, raw: loader.Raw) -> Batch:
-        """Move a raw micro-batch to the device, make its views there if need be, and normalise."""
-        pixels, cues = raw.views, raw.cues
-        if IMAGES in pixels:
-            pixels, cues = self.device_views(pixels, cues)
+        """Move a raw micro-batch to the device and normalise."""
         mean, std = self.run.data.mean, self.run.data.std
         views = {
             name: normalise(levels.to(self.device, non_blocking=True), mean, std)
-            for name, levels in pixels.items()
+            for name, levels in raw.views.items()
         }
-        cues = {name: cue.to(self.device, non_blocking=True) for name, cue in cues.items()}
+        cues = {name: cue.to(self.device, non_blocking=True) for name, cue in raw.cues.items()}
         return Batch(views, raw.index.to(self.device, non_blocking=True), cues)
 
     def embed_all(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -162,7 +147,6 @@ def assemble(run: AnyRun) -> Assembly:
         source=source,
         engine=Engine(run.views, channels=run.data.channels, seed=run.seed),
         plain=plain_of(run),
-        device_views=DeviceViews(run.views, device),
         method=method,
         steps_per_epoch=order.count // order.batch,
         device=device,

@@ -200,7 +200,7 @@ def _raws(
     run = assembly.run
     return loader.batches(
         assembly.source,
-        assembly.maker,
+        assembly.engine,
         seed=run.seed,
         global_batch=batch,
         start_step=0,

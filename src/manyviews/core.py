@@ -3,7 +3,7 @@
 This file imports nothing of ours, so any room may import it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -81,7 +81,7 @@ class Features:
         pooled: [B, D].
         tokens: [B, N, D] without class token; N = H*W positions for convolutional encoders.
             Narrower than D where `pooled` joins several places side by side: those of
-            `resnet_small` with a grid g are D / g^2 wide.
+            `resnet_small` with a grid g are D / g^2 wide. N may be 0 where they were not asked for.
         hidden: tokens of the last `blocks` blocks, when they were asked for.
         class_token: [B, D] after the final norm, whatever `pooled` is; None for encoders without
             one (MAE's decoder reads it).
@@ -112,9 +112,10 @@ class Hide:
 class Encoder(nn.Module):
     """Any backbone: pixels in, Features out.
 
-    Call: `encoder(x, keep=None, hide=None, blocks=0)`, x [B, C, H, W].
+    Call: `encoder(x, keep=None, hide=None, blocks=0, tokens=True)`, x [B, C, H, W].
     keep [B, K] int64: encode only these tokens (MAE). hide: replace these tokens by a token that
     the method owns (iBOT, BEiT). blocks: also return the tokens of the last `blocks` blocks.
+    tokens=False: nobody reads `Features.tokens`, and an encoder may leave them out.
     An encoder that cannot do what is asked raises `Unsupported`.
 
     Attributes:
@@ -125,14 +126,6 @@ class Encoder(nn.Module):
     dim: int
     num_tokens: int
 
-    def pooled(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """`pooled` [B_i, D] of images of several sizes, [B_i, C, H_i, W_i] each.
-
-        The same numbers as one call for each; an encoder that can do it with less work overrides
-        this.
-        """
-        return [self(x).pooled for x in images]
-
     if TYPE_CHECKING:
 
         def __call__(
@@ -142,6 +135,7 @@ class Encoder(nn.Module):
             keep: Tensor | None = None,
             hide: Hide | None = None,
             blocks: int = 0,
+            tokens: bool = True,
         ) -> Features:
             """Encode a batch of images."""
             ...

@@ -21,7 +21,7 @@ class Raw(Encoder):
         self.dim = dim
         self.unused = nn.Parameter(torch.zeros(()))
 
-    def forward(self, x, *, keep=None, hide=None, blocks=0):
+    def forward(self, x, *, keep=None, hide=None, blocks=0, tokens=True):
         return Features(x, x[:, None])
 
 

@@ -54,7 +54,7 @@ class Net(Encoder):
         super().__init__()
         self.conv = nn.Conv2d(3, 6, 3, 2, 1)
 
-    def forward(self, x, *, keep=None, hide=None, blocks=0):
+    def forward(self, x, *, keep=None, hide=None, blocks=0, tokens=True):
         tokens = F.gelu(self.conv(x)).flatten(2).transpose(1, 2)
         return Features(tokens.mean(dim=1), tokens)
 

@@ -37,7 +37,7 @@ class Body(Encoder):
         super().__init__()
         self.body = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Tanh())
 
-    def forward(self, x, *, keep=None, hide=None, blocks=0):
+    def forward(self, x, *, keep=None, hide=None, blocks=0, tokens=True):
         out = self.body(x)
         return Features(out, out[:, None])
 

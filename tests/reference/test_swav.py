@@ -53,7 +53,7 @@ class Flat(Encoder):
 
     dim, num_tokens = 5, 1
 
-    def forward(self, x, *, keep=None, hide=None, blocks=0):
+    def forward(self, x, *, keep=None, hide=None, blocks=0, tokens=True):
         return Features(x.flatten(1), x.flatten(1)[:, None])
 
 

@@ -1,7 +1,6 @@
 """What data a run reads, and how."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +17,6 @@ class Data:
         max_bad: share of unreadable files above which a run stops.
         max_pixels: larger images are refused from their header, before decoding.
         workers: decoding processes per rank; -1 chooses.
-        views_on: where views are made: by the workers ("cpu"), or in batch on the device that
-            trains, which has been tried on CPUs only. The same views, but for a level or two of
-            255; resume with the same setting for the same bits.
     """
 
     source: str
@@ -31,4 +27,3 @@ class Data:
     max_bad: float = 0.01
     max_pixels: int = 200_000_000
     workers: int = -1
-    views_on: Literal["cpu", "device"] = "cpu"

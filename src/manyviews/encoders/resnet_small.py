@@ -68,13 +68,20 @@ class ResNetSmall(Encoder):
                 nn.init.zeros_(module.norm2.weight)
 
     def forward(
-        self, x: Tensor, *, keep: Tensor | None = None, hide: Hide | None = None, blocks: int = 0
+        self,
+        x: Tensor,
+        *,
+        keep: Tensor | None = None,
+        hide: Hide | None = None,
+        blocks: int = 0,
+        tokens: bool = True,
     ) -> Features:
-        """Pixels to features.
+        """Pixels to features; the tokens cost nothing here.
 
         Raises:
             Unsupported: keep, hide or blocks was asked for.
         """
+        del tokens
         if keep is not None or hide is not None or blocks:
             raise Unsupported(
                 "The encoder resnet_small has no tokens to keep or hide. Set --encoder.name vit."

@@ -56,7 +56,13 @@ class TimmEncoder(Encoder):
             self.num_tokens = self._tokens(features).shape[1]
 
     def forward(
-        self, x: Tensor, *, keep: Tensor | None = None, hide: Hide | None = None, blocks: int = 0
+        self,
+        x: Tensor,
+        *,
+        keep: Tensor | None = None,
+        hide: Hide | None = None,
+        blocks: int = 0,
+        tokens: bool = True,
     ) -> Features:
         """Pixels to features.
 
@@ -74,7 +80,9 @@ class TimmEncoder(Encoder):
                 f"{x.shape[2]}x{x.shape[3]}. Set all view sizes to {self.fixed_size}."
             )
         features = self.model.forward_features(x)
-        return Features(self.model.forward_head(features, pre_logits=True), self._tokens(features))
+        pooled = self.model.forward_head(features, pre_logits=True)
+        wanted = tokens or not self.headed  # a head on every place costs something
+        return Features(pooled, self._tokens(features) if wanted else pooled[:, None, :][:, :0])
 
     def _tokens(self, features: Tensor) -> Tensor:
         if self.layout == "NLC":

@@ -4,18 +4,14 @@ from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import torch
+import torch.nn.functional as F
 from timm.layers.attention import Attention
 from timm.layers.pos_embed import resample_abs_pos_embed
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported
-from manyviews.encoders.packed import packable, through
 from manyviews.positions import sincos
-
-PACKED = 512
-"""Patches up to which a CPU gains by packing: 8 % at 224, 3 % at 448, nothing at 1792, where larger
-activations leave its cache (docs/performance.md). Other devices always pack."""
 
 
 class ViT(Encoder):
@@ -59,9 +55,17 @@ class ViT(Encoder):
             model.pos_embed.requires_grad = False
 
     def forward(
-        self, x: Tensor, *, keep: Tensor | None = None, hide: Hide | None = None, blocks: int = 0
+        self,
+        x: Tensor,
+        *,
+        keep: Tensor | None = None,
+        hide: Hide | None = None,
+        blocks: int = 0,
+        tokens: bool = True,
     ) -> Features:
         """Pixels to features; see `Encoder`. With `keep` there are K tokens, in its order.
+
+        Without tokens, where `pooled` is the class token, the last block makes no other.
 
         Raises:
             Unsupported: a size that the patch does not divide, or more blocks than there are.
@@ -76,30 +80,17 @@ class ViT(Encoder):
             sequence = self._select(sequence, keep)
         prefix, hidden = self.model.num_prefix_tokens, list[Tensor]()
         first = len(self.model.blocks) - blocks
-        for i, block in enumerate(self.model.blocks):
+        *body, last = cast("Sequence[Any]", self.model.blocks)
+        for i, block in enumerate(body):
             sequence = block(sequence)
             if i >= first:
                 hidden.append(sequence[:, prefix:])
+        if self.pool == "cls" and not (tokens or blocks) and _plain(last):
+            return self._features(_first_token(last, sequence))
+        sequence = last(sequence)
+        if blocks:
+            hidden.append(sequence[:, prefix:])
         return self._features(sequence, tuple(hidden))
-
-    def pooled(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """As `Encoder.pooled`: the linear layers run on all sizes together where that pays.
-
-        Where `pooled` is the class token, the last block makes no other. Equal to separate calls
-        up to rounding; see `packed.through` for stochastic depth.
-        """
-        blocks = list(self.model.blocks)
-        if not all(packable(block) for block in blocks):
-            return super().pooled(images)
-        height, width = self.model.patch_embed.patch_size
-        pixels = sum(len(x) * x.shape[2] * x.shape[3] for x in images)
-        apart = images[0].device.type == "cpu" and pixels > PACKED * height * width
-        made: list[Tensor] = []
-        for together in [[x] for x in images] if apart else [images]:
-            embedded = [self.embed(x) for x in together]
-            sequences = through(blocks, embedded, first_only=self.pool == "cls")
-            made += [self._features(sequence).pooled for sequence in sequences]
-        return made
 
     def _features(self, sequence: Tensor, hidden: tuple[Tensor, ...] = ()) -> Features:
         """From what the last block gave, [B, prefix + N, D]."""
@@ -159,6 +150,32 @@ class ViT(Encoder):
                 f"A ViT of patch {patch[0]} cannot take images of {x.shape[2]}x{x.shape[3]} "
                 f"pixels. Use multiples of {patch[0]} for all view sizes."
             )
+
+
+def _plain(block: nn.Module) -> bool:
+    """Whether a block is timm's plain pre-norm block, of which `_first_token` knows everything."""
+    if type(block) is not Block:
+        return False
+    return type(block.attn) is Attention and getattr(block.attn, "gate", None) is None
+
+
+def _first_token(block: Any, x: Tensor) -> Tensor:
+    """The first row of `block(x)` [B, 1 + N, D] -> [B, 1, D], without making the others.
+
+    The others are asked for keys and values alone.
+    """
+    layer = block.attn
+    heads = layer.qkv(block.norm1(x)).unflatten(2, (3, layer.num_heads, layer.head_dim))
+    query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
+    out = F.scaled_dot_product_attention(
+        layer.q_norm(query[:, :, :1]),
+        layer.k_norm(key),
+        value,
+        dropout_p=layer.attn_drop.p if layer.training else 0.0,
+    )
+    seen = layer.proj_drop(layer.proj(layer.norm(out.transpose(1, 2).flatten(2))))
+    x = x[:, :1] + block.drop_path1(block.ls1(seen))
+    return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
 
 
 @torch.no_grad()

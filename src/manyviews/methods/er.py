@@ -62,7 +62,7 @@ class ER(Method):
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """Minus both terms of the bound; batch norms see both views at once."""
-        h = flat(lambda x: self.backbone(x).pooled, batch.views["global"][:, :2])
+        h = flat(lambda x: self.backbone(x, tokens=False).pooled, batch.views["global"][:, :2])
         z = unit(flat(self.projector, h))
         watch: dict[str, Tensor] = {}
         if self.prototypes is None:

@@ -53,7 +53,9 @@ class SimCLR(Method):
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """NT-Xent over both views' projections; batch norms see both views at once."""
-        embedding = flat(lambda x: self.backbone.pooled([x])[0], batch.views["global"][:, :2])
+        embedding = flat(
+            lambda x: self.backbone(x, tokens=False).pooled, batch.views["global"][:, :2]
+        )
         z = unit(flat(self.projector, embedding))
         loss = nt_xent(z, temperature=self.config.temperature)
         config = self.config

@@ -12,7 +12,8 @@ from manyviews.parts.heads import apart
 class Branch(nn.Module):
     """An encoder and the head that carries its pooled output into the space of a loss.
 
-    Call: `branch(x, **tokens)` -> (Features, [B, P]); `tokens` go to the encoder.
+    Call: `branch(x, **asked)` -> (Features, [B, P]); what is asked goes to the encoder. Tokens are
+    made where `tokens=True` asks for them.
     """
 
     def __init__(self, encoder: Encoder, head: nn.Module) -> None:
@@ -21,13 +22,13 @@ class Branch(nn.Module):
 
     if TYPE_CHECKING:
 
-        def __call__(self, x: Tensor, **tokens: Any) -> tuple[Features, Tensor]:
+        def __call__(self, x: Tensor, **asked: Any) -> tuple[Features, Tensor]:
             """The typed `forward`."""
             ...
 
-    def forward(self, x: Tensor, **tokens: Any) -> tuple[Features, Tensor]:
+    def forward(self, x: Tensor, **asked: Any) -> tuple[Features, Tensor]:
         """Encode x [B, C, H, W] and apply the head to `pooled`."""
-        features = self.encoder(x, **tokens)
+        features = self.encoder(x, **{"tokens": False, **asked})
         return features, self.head(features.pooled)
 
     def apart(self, views: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,5 +40,6 @@ class Branch(nn.Module):
         Returns:
             [B, V, D] pooled, and [B, V, P] of the head.
         """
-        pooled = torch.stack(self.encoder.pooled(views.unbind(1))).transpose(0, 1)
+        pooled = torch.stack([self.encoder(view, tokens=False).pooled for view in views.unbind(1)])
+        pooled = pooled.transpose(0, 1)
         return pooled, apart(self.head, pooled)

@@ -5,15 +5,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from manyviews.core import Encoder
+from manyviews.core import Encoder, flat
 
 
 def encode_crops(encoder: Encoder, views: Mapping[str, Tensor]) -> Tensor:
     """Encode global, then local views; crops of one resolution share one forward pass.
 
     Batch norm in the encoder thus sees one resolution at a time; give the result to a head in one
-    call, whose batch norm then sees all crops. Vision transformers may take both resolutions in
-    one pass (`Encoder.pooled`), which changes no number beyond rounding.
+    call, whose batch norm then sees all crops.
 
     Args:
         encoder: any encoder that takes both resolutions.
@@ -27,6 +26,5 @@ def encode_crops(encoder: Encoder, views: Mapping[str, Tensor]) -> Tensor:
     crops = [views[name] for name in ("global", "local") if name in views]
     if len(crops) == 2 and crops[0].shape[2:] == crops[1].shape[2:]:
         crops = [torch.cat(crops, dim=1)]
-    encoded = encoder.pooled([x.flatten(0, 1) for x in crops])
-    pooled = [e.unflatten(0, x.shape[:2]) for e, x in zip(encoded, crops, strict=True)]
-    return torch.cat(pooled, dim=1)
+    encoded = [flat(lambda x: encoder(x, tokens=False).pooled, x) for x in crops]
+    return torch.cat(encoded, dim=1)

@@ -35,6 +35,8 @@ def from_yaml(text: str, *, name: str) -> AnyRun:
     for key in tree:
         if key not in known_fields:
             raise UsageError(f"{name} has no field '{key}'. {config.nearest(key, known_fields)}")
+    if isinstance(tree.get("data"), dict):
+        tree["data"].pop("views_on", None)  # until 0.1.0 a device could make views
     parts = {
         key: config.build(METHODS[known].config, method, "config.method")
         if key == "method"

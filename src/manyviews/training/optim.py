@@ -10,7 +10,6 @@ from manyviews.core import Clock, Failure, Group, Method, UsageError
 from manyviews.schedules import Cosine, WarmupCosine
 from manyviews.training.config import Optim
 from manyviews.training.lars import LARC, LARS
-from manyviews.training.sgd import SGD
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ def clip_each(grads: Sequence[Tensor], limit: float) -> None:
 def _make(params: list[dict[str, list[nn.Parameter]]], config: Optim) -> torch.optim.Optimizer:
     match config.name:
         case "sgd":
-            return SGD(params, lr=0.0, momentum=config.momentum)
+            return torch.optim.SGD(params, lr=0.0, momentum=config.momentum, fused=True)
         case "adamw":
             return torch.optim.AdamW(params, lr=0.0, betas=config.betas, fused=True)
         case "lars":

@@ -19,7 +19,7 @@ class Waited(BaseException):
     """A stop was asked for while the loop was only waiting, so nothing is half done.
 
     As KeyboardInterrupt, none of those who take any error of theirs for a reason to go on another
-    way (the compiler of `views.graph`, say) may take this one.
+    way may take this one.
     """
 
 
