@@ -17,10 +17,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from manyviews import api, running
-from manyviews.assemble import assemble
-from manyviews.config import override
+from manyviews.core.settings import override
+from manyviews.data.sources import BUILTIN
 from manyviews.recipes import RECIPES, one_duration
+from manyviews.runs import train as running
+from manyviews.runs.assemble import assemble
+from manyviews.runs.facts import facts
+from manyviews.verbs.train import execute
 
 SMALL = {
     "encoder.width": 16,
@@ -157,7 +160,7 @@ def cell(alarms, fault):
 
 def train(name, steps, change, settings):
     """The alarms of one training."""
-    default = RECIPES[name](api.facts(api.BUILTIN))
+    default = RECIPES[name](facts(BUILTIN))
     given = {k: v for k, v in SMALL.items() if name != "mae" or not k.startswith("encoder")}
     run = one_duration(override(default, given | settings | {"train.steps": steps}), default)
 
@@ -171,7 +174,7 @@ def train(name, steps, change, settings):
         out = Path(folder) / "run"
         running.assemble = altered
         try:
-            api.execute(run, out=out)
+            execute(run, out=out)
         finally:
             running.assemble = assemble
         lines = (out / "metrics.jsonl").read_text().splitlines()

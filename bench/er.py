@@ -17,10 +17,11 @@ from pathlib import Path
 import torch
 
 import manyviews
-from manyviews import api
+from manyviews.data.settings import MAX_PIXELS
 from manyviews.data.sources import open_source
 from manyviews.diagnosis.rank import effective_rank
 from manyviews.evaluation.features import extract
+from manyviews.runs.subject import load
 
 DATA = "builtin:fashion"
 SEEDS = (0, 1, 2)
@@ -123,8 +124,8 @@ def one(method, condition, seed, runs):
 
 def rank(run):
     """Effective rank of the 12,000 training images' features."""
-    network = api.load(run)
-    source = open_source(DATA, channels=network.config.channels, max_pixels=api.MAX_PIXELS)
+    network = load(run)
+    source = open_source(DATA, channels=network.config.channels, max_pixels=MAX_PIXELS)
     with torch.inference_mode():
         return effective_rank(torch.as_tensor(extract(network, source, network.plain).features))
 

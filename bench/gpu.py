@@ -203,15 +203,15 @@ def peak_of(device, options):
 def ours(case, side, data, batch, device, options):
     from dataclasses import replace
 
-    from manyviews import api
-    from manyviews.assemble import assemble
     from manyviews.core import Clock
     from manyviews.encoders import EncoderConfig
-    from manyviews.methods.dino import DINOConfig
+    from manyviews.methods.distillation.dino import DINOConfig
     from manyviews.recipes import RECIPES
+    from manyviews.runs.assemble import assemble
+    from manyviews.runs.facts import facts
     from manyviews.training import guard, launch, optim
 
-    run = RECIPES[f"{case}-imagenet"](api.facts(str(data), channels=3))
+    run = RECIPES[f"{case}-imagenet"](facts(str(data), channels=3))
     settings = replace(run.data, source=str(data), batch_size=batch, workers=options.workers)
     run = replace(run, data=settings)
     if options.smoke:

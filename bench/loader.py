@@ -49,9 +49,9 @@ from torchvision.transforms import v2
 from manyviews.data import workers as processes
 from manyviews.data.loader import batches
 from manyviews.data.sources import Source, Stored, open_source
-from manyviews.packing import pack
+from manyviews.verbs.pack import pack
 from manyviews.views import normalise
-from manyviews.views.engine import Engine
+from manyviews.views.image.engine import Engine
 from manyviews.views.plan import Crops, Views
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import torch
 
-from manyviews import api
-from manyviews.assemble import cores
-from manyviews.comparing import compare
+from manyviews.data.sources import BUILTIN
 from manyviews.reports.table import markdown
+from manyviews.runs.assemble import cores
+from manyviews.verbs.compare import compare
 
 METHODS = ("simclr", "moco", "byol", "swav", "dino", "barlow", "vicreg", "mae")
-DATA = api.BUILTIN
+DATA = BUILTIN
 KEPT = "## About these runs"
 
 

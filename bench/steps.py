@@ -224,7 +224,7 @@ def ours(method, arch, options):
     from manyviews.encoders import EncoderConfig
     from manyviews.methods import catalog
     from manyviews.training import guard, launch, optim
-    from manyviews.training.config import Optim
+    from manyviews.training.settings import Optim
 
     def prepare():
         config = (
@@ -320,7 +320,11 @@ class Cut:
 
 
 def settings(method):
-    from manyviews.methods import barlow, byol, dino, mae, moco, simclr, swav, vicreg
+    from manyviews.methods.clustering import swav
+    from manyviews.methods.contrastive import moco, simclr
+    from manyviews.methods.distillation import byol, dino
+    from manyviews.methods.masked import mae
+    from manyviews.methods.redundancy import barlow, vicreg
 
     return {
         "simclr": lambda: simclr.SimCLRConfig(hidden=512, out=128),

@@ -12,9 +12,9 @@ from PIL import Image
 from torchvision.io import decode_jpeg
 from torchvision.transforms import InterpolationMode, v2
 
-from manyviews.data.decode import read
+from manyviews.data.streams.image import read
 from manyviews.views import normalise
-from manyviews.views.engine import Engine
+from manyviews.views.image.engine import Engine
 from manyviews.views.plan import Crops, Views
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

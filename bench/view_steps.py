@@ -18,9 +18,9 @@ import torch
 from view_libraries import MEAN, STD, Case, own_reader
 
 from manyviews.views import normalise
-from manyviews.views.columns import columns
 from manyviews.views.draw import GLOBAL, LOCAL, draw
-from manyviews.views.make import Maker
+from manyviews.views.image.columns import columns
+from manyviews.views.image.make import Maker
 from manyviews.views.plan import Crops
 from views import cases, stored_images
 

@@ -47,7 +47,7 @@ from manyviews.data.loader import batches
 from manyviews.data.sources import Source, open_source
 from manyviews.data.sources import Stored as InMemory
 from manyviews.data.workers import each
-from manyviews.views.engine import Engine
+from manyviews.views.image.engine import Engine
 from manyviews.views.plan import Crops, Views
 
 _BATCHES = 48

@@ -11,7 +11,7 @@ from manyviews.encoders import EncoderConfig, build
 from manyviews.losses.contrastive import nt_xent
 from manyviews.parts.heads import mlp
 from manyviews.views import normalise
-from manyviews.views.engine import Engine
+from manyviews.views.image.engine import Engine
 from manyviews.views.plan import Crops, Views
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 200

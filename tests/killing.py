@@ -8,8 +8,12 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from manyviews import api, watching
+from manyviews.data.sources import BUILTIN
 from manyviews.recipes import RECIPES
+from manyviews.runs import watch
+from manyviews.runs.facts import facts
+from manyviews.verbs.resume import resume
+from manyviews.verbs.train import execute
 
 STEPS = 12
 TIMES = {"seconds", "images_per_second", "data_wait"}
@@ -17,7 +21,7 @@ TIMES = {"seconds", "images_per_second", "data_wait"}
 
 def settings(name):
     """A recipe for the built-in images, small enough to take seconds, in fp32 or bf16 as it is."""
-    run = RECIPES[name](api.facts(api.BUILTIN))
+    run = RECIPES[name](facts(BUILTIN))
     small = replace(run.method, **shrunk(run.method))
     return replace(
         run,
@@ -46,19 +50,19 @@ def shrunk(method):
 def train(name, path, *, kill_at=None, workers=0):
     """Train, or resume if there is a run; with `kill_at` the process kills itself in that step."""
     if kill_at is not None:
-        look = watching.Watch.__call__
+        look = watch.Watch.__call__
 
         def killing(self, method, step, clock, losses):
             if clock.step == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             return look(self, method, step, clock, losses)
 
-        watching.Watch.__call__ = killing
+        watch.Watch.__call__ = killing
     if (path / "config.yaml").exists():
-        api.resume(path)
+        resume(path)
     else:
         run = settings(name)
-        api.execute(replace(run, data=replace(run.data, workers=workers)), out=path)
+        execute(replace(run, data=replace(run.data, workers=workers)), out=path)
 
 
 def ending(path: Path):

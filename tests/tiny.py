@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from manyviews.core import Batch, Encoder, Features, Unsupported
-from manyviews.positions import sincos
+from manyviews.core.positions import sincos
 
 SIDE, PATCH, CHANNELS, DIM = 16, 4, 3, 16
 

@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from manyviews import comm
-from manyviews.core import Batch, Group, Method, Step
-from manyviews.training.config import Optim, Train
-from manyviews.training.directory import RunDirectory
+from manyviews.core import Batch, Group, Method, Step, comm
+from manyviews.runs.folder.lock import RunDirectory
 from manyviews.training.job import Job
+from manyviews.training.settings import Optim, Train
 
 SAMPLES, SIDE, DIM = 24, 4, 8
 

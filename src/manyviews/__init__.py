@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from manyviews.api import (
-        compare,
-        demo,
-        diagnose,
-        doctor,
-        embed,
-        evaluate,
-        export,
-        listing,
-        load,
-        pack,
-        report,
-        resume,
-        train,
-    )
+    from manyviews.runs.subject import load
+    from manyviews.verbs.compare import compare
+    from manyviews.verbs.demo import demo
+    from manyviews.verbs.diagnose import diagnose
+    from manyviews.verbs.doctor import doctor
+    from manyviews.verbs.embed import embed
+    from manyviews.verbs.evaluate import evaluate
+    from manyviews.verbs.export import export
+    from manyviews.verbs.listing import listing
+    from manyviews.verbs.pack import pack
+    from manyviews.verbs.report import report
+    from manyviews.verbs.resume import resume
+    from manyviews.verbs.train import train
 
 __all__ = [
     "compare",
@@ -44,7 +42,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from manyviews import api
+        from manyviews.verbs import verb_of
 
-        return getattr(api, name)
+        return verb_of(name)
     raise AttributeError(f"module 'manyviews' has no attribute '{name}'")

@@ -1,5 +1,5 @@
 """`python -m manyviews`, which torchrun wants."""
 
-from manyviews.cli import main
+from manyviews.verbs.cli import main
 
 main()

@@ -21,7 +21,7 @@ from manyviews.data.loader import Raw, batches
 from manyviews.data.order import Order, permutation
 from manyviews.data.quarantine import Bad
 from manyviews.data.sources import Source, Stored, open_source
-from manyviews.views.engine import Engine
+from manyviews.views.image.engine import Engine
 from manyviews.views.plan import Crops, Mask, Views
 
 

@@ -13,9 +13,9 @@ from pictures import folder_of, picture
 from PIL import Image
 
 from manyviews.core import UsageError
-from manyviews.data.decode import Unreadable
 from manyviews.data.manifest import of_folder, of_list
 from manyviews.data.sources import Files, Source, open_source
+from manyviews.data.streams.image import Unreadable
 
 
 def open_it(spec: object, channels: int = 3, **options: str) -> Source:

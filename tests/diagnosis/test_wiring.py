@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from manyviews.core import Batch, Clock, Method, Step
+from manyviews.core.schedules import Cosine
 from manyviews.diagnosis.wiring import check
 from manyviews.parts.targets import EMA
-from manyviews.schedules import Cosine
 
 CLOCK = Clock(0, 10)
 

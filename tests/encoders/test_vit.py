@@ -4,9 +4,9 @@ import torch
 
 from manyviews import encoders
 from manyviews.core import Hide, Unsupported
+from manyviews.core.positions import sincos
 from manyviews.encoders import EncoderConfig
 from manyviews.encoders.vit import attention
-from manyviews.positions import sincos
 
 CONFIG = EncoderConfig(name="vit", image_size=16, patch=4, width=16, depth=2, heads=2)
 REGISTERS = EncoderConfig(

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from manyviews.core import Failure, UsageError
-from manyviews.data.decode import Unreadable
+from manyviews.data.streams.image import Unreadable
 from manyviews.evaluation.baselines import centred, pixels
 from manyviews.evaluation.features import cached, extract, fingerprint
-from manyviews.views.plain import Plain
+from manyviews.views.image.plain import Plain
 
 PLAIN = Plain(8, channels=3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
 

@@ -11,10 +11,10 @@ import pytest
 
 from forks import run
 from manyviews.core import Failure
+from manyviews.runs.folder.lock import RunDirectory
 from manyviews.training import checkpoint, keeper
-from manyviews.training.config import Train
-from manyviews.training.directory import RunDirectory
 from manyviews.training.loop import fit
+from manyviews.training.settings import Train
 from toy import Toy, job
 
 

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from forks import fork, run, wait, wait_for
+from manyviews.runs.folder.lock import RunDirectory
 from manyviews.training import checkpoint
-from manyviews.training.config import Optim, Train
-from manyviews.training.directory import RunDirectory
 from manyviews.training.loop import fit
+from manyviews.training.settings import Optim, Train
 from toy import Toy, batches, job
 
 TIMES = {"seconds", "images_per_second", "data_wait"}

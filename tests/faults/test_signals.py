@@ -8,9 +8,9 @@ import time
 import pytest
 
 from forks import fork, run, wait, wait_for
-from manyviews.training.config import Train
-from manyviews.training.directory import RunDirectory
+from manyviews.runs.folder.lock import RunDirectory
 from manyviews.training.loop import fit
+from manyviews.training.settings import Train
 from manyviews.training.signals import Stop, Waited
 from toy import Toy, job
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from forks import fork, run_ranks, wait
-from manyviews import comm
+from manyviews.core import comm
+from manyviews.runs.folder.lock import RunDirectory
 from manyviews.training import launch, loop
-from manyviews.training.config import Optim, Train
-from manyviews.training.directory import RunDirectory
 from manyviews.training.job import Collapsed
+from manyviews.training.settings import Optim, Train
 from toy import Toy, batches, job
 
 

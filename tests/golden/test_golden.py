@@ -11,7 +11,7 @@ from write import DATA, HERE, RECIPES, losses, trained
 
 import manyviews
 from manyviews.data.sources import open_source
-from manyviews.views.engine import Engine
+from manyviews.views.image.engine import Engine
 from manyviews.views.plan import Crops, Mask, Views
 
 STEPS = json.loads((HERE / "steps.json").read_text())

@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from manyviews.core import Clock
+from manyviews.core.schedules import Cosine
 from manyviews.parts.branch import Branch
 from manyviews.parts.heads import apart, mlp
 from manyviews.parts.memory import Queue
 from manyviews.parts.norm import BatchNorm
 from manyviews.parts.targets import EMA
-from manyviews.schedules import Cosine
 from tiny import TinyConv, TinyViT
 
 

@@ -9,8 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
-from manyviews import comm
-from manyviews.core import Batch, Clock
+from manyviews.core import Batch, Clock, comm
 from manyviews.losses.clustering import swapped_cross_entropy
 from manyviews.losses.contrastive import info_nce, nt_xent, unit
 from manyviews.losses.entropy import (

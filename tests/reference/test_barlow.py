@@ -4,7 +4,7 @@ from torch import nn
 
 from manyviews.core import Clock
 from manyviews.losses.redundancy import barlow_twins
-from manyviews.methods.barlow import BarlowTwins, BarlowTwinsConfig
+from manyviews.methods.redundancy.barlow import BarlowTwins, BarlowTwinsConfig
 from manyviews.parts.norm import BatchNorm
 
 CLOCK = Clock(0, 10)

@@ -4,7 +4,7 @@ from torch import nn
 
 from manyviews.core import Clock
 from manyviews.losses.regression import normalised_mse
-from manyviews.methods.byol import BYOL, BYOLConfig
+from manyviews.methods.distillation.byol import BYOL, BYOLConfig
 from manyviews.parts.norm import BatchNorm
 
 

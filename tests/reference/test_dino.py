@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from manyviews.core import Batch, Clock, Encoder, Features
+from manyviews.core.schedules import Cosine, Ramp
 from manyviews.losses.clustering import swapped_cross_entropy
-from manyviews.methods.dino import DINO, DINOConfig
+from manyviews.methods.distillation.dino import DINO, DINOConfig
 from manyviews.parts.assign import Center
 from manyviews.parts.crops import encode_crops
 from manyviews.parts.prototypes import DINOHead, UnitLinear
-from manyviews.schedules import Cosine, Ramp
 from tiny import TinyViT, make_batch
 
 SAVED = {

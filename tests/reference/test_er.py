@@ -14,14 +14,14 @@ from manyviews.losses.entropy import (
     vmf_entropy,
     vmf_reconstruction,
 )
-from manyviews.methods.barlow import BarlowTwins, BarlowTwinsConfig
-from manyviews.methods.byol import BYOL, BYOLConfig
-from manyviews.methods.dino import DINO, DINOConfig
-from manyviews.methods.er import ER, ERConfig
-from manyviews.methods.moco import MoCo, MoCoConfig
-from manyviews.methods.simclr import SimCLR, SimCLRConfig
-from manyviews.methods.swav import SwAV, SwAVConfig
-from manyviews.methods.vicreg import VICReg, VICRegConfig
+from manyviews.methods.clustering.swav import SwAV, SwAVConfig
+from manyviews.methods.contrastive.moco import MoCo, MoCoConfig
+from manyviews.methods.contrastive.simclr import SimCLR, SimCLRConfig
+from manyviews.methods.distillation.byol import BYOL, BYOLConfig
+from manyviews.methods.distillation.dino import DINO, DINOConfig
+from manyviews.methods.information.er import ER, ERConfig
+from manyviews.methods.redundancy.barlow import BarlowTwins, BarlowTwinsConfig
+from manyviews.methods.redundancy.vicreg import VICReg, VICRegConfig
 
 CLOCK = Clock(0, 10)
 EPSILON = {"rtol": 1e-5, "atol": 1e-5}  # the authors add 1e-7 inside their logarithms

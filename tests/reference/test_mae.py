@@ -9,12 +9,12 @@ from torch import nn
 
 from manyviews import encoders
 from manyviews.core import Batch, Clock, UsageError
-from manyviews.encoders.config import EncoderConfig
+from manyviews.core.positions import sincos
+from manyviews.encoders.settings import EncoderConfig
 from manyviews.losses.reconstruction import masked_mse, normalise_patches, prediction_std
-from manyviews.methods.mae import MAE, MAEConfig
+from manyviews.methods.masked.mae import MAE, MAEConfig
 from manyviews.parts.decoder import Decoder
 from manyviews.parts.masking import patchify, take, unpatchify, visible
-from manyviews.positions import sincos
 from tiny import PATCH, TinyViT, make_batch
 
 SAVED = {

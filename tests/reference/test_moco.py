@@ -6,10 +6,10 @@ from raw import Raw, assert_same, batch_of, gaussian, load
 from torch import Tensor, nn
 
 from manyviews.core import Clock, Encoder, Features
+from manyviews.core.schedules import Cosine
 from manyviews.losses.contrastive import info_nce, unit
-from manyviews.methods.moco import MoCo, MoCoConfig
+from manyviews.methods.contrastive.moco import MoCo, MoCoConfig
 from manyviews.parts.norm import BatchNorm
-from manyviews.schedules import Cosine
 
 
 def equation_1(query, key, negatives, temperature):

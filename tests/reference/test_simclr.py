@@ -7,7 +7,7 @@ from torch import nn
 
 from manyviews.core import Clock
 from manyviews.losses.contrastive import nt_xent, unit
-from manyviews.methods.simclr import SimCLR, SimCLRConfig
+from manyviews.methods.contrastive.simclr import SimCLR, SimCLRConfig
 from manyviews.parts.norm import BatchNorm
 
 CLOCK = Clock(0, 10)

@@ -11,7 +11,7 @@ from torch import nn
 
 from manyviews.core import Batch, Clock, Encoder, Features
 from manyviews.losses.clustering import swapped_cross_entropy
-from manyviews.methods.swav import SwAV, SwAVConfig
+from manyviews.methods.clustering.swav import SwAV, SwAVConfig
 from manyviews.parts.assign import entropies, sinkhorn
 from manyviews.parts.prototypes import Prototypes
 

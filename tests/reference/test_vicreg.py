@@ -5,7 +5,7 @@ from torch import nn
 
 from manyviews.core import Clock
 from manyviews.losses.redundancy import covariance, invariance, variance
-from manyviews.methods.vicreg import VICReg, VICRegConfig
+from manyviews.methods.redundancy.vicreg import VICReg, VICRegConfig
 from manyviews.parts.norm import BatchNorm
 
 CLOCK = Clock(0, 10)

@@ -8,8 +8,8 @@ import torch
 
 from manyviews.core import Clock, Failure
 from manyviews.training import checkpoint
-from manyviews.training.config import Optim
 from manyviews.training.optim import build
+from manyviews.training.settings import Optim
 from toy import Toy, batches
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from manyviews.training.guard import Guard, Undo, Verdict, mean_verdict, vote
+from manyviews.training.guard import Guard, Undo, Vote, mean_vote, vote
 
 
 def ask(loss=1.0, norm=1.0, other=2.0):
@@ -16,7 +16,7 @@ def ask(loss=1.0, norm=1.0, other=2.0):
 
 def test_a_finite_step_is_good():
     verdict = ask()
-    assert verdict == Verdict({"a": 1.0, "b": 2.0}, 1.0, fault="", stop=False, seconds=7.0)
+    assert verdict == Vote({"a": 1.0, "b": 2.0}, 1.0, fault="", stop=False, seconds=7.0)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -31,10 +31,10 @@ def test_losses_that_cancel_do_not_hide_each_other():
 
 
 def test_micro_batches_are_averaged_and_the_last_decides():
-    one = Verdict({"a": 1.0}, 0.0, fault="", stop=True, seconds=1.0)
-    two = Verdict({"a": 3.0}, 5.0, fault="loss", stop=False, seconds=2.0)
-    wanted = Verdict({"a": 2.0}, 5.0, fault="loss", stop=True, seconds=2.0)
-    assert mean_verdict([one, two]) == wanted
+    one = Vote({"a": 1.0}, 0.0, fault="", stop=True, seconds=1.0)
+    two = Vote({"a": 3.0}, 5.0, fault="loss", stop=False, seconds=2.0)
+    wanted = Vote({"a": 2.0}, 5.0, fault="loss", stop=True, seconds=2.0)
+    assert mean_vote([one, two]) == wanted
 
 
 def test_three_in_a_row_call_for_a_rewind_and_a_good_step_breaks_the_row():

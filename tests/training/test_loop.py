@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from manyviews.core import Failure, UsageError
+from manyviews.runs.folder.lock import RunDirectory
 from manyviews.training import loop
-from manyviews.training.config import Optim, Train
-from manyviews.training.directory import RunDirectory
 from manyviews.training.job import Collapsed
 from manyviews.training.loop import fit
+from manyviews.training.settings import Optim, Train
 from toy import Toy, batches, job
 
 

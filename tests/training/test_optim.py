@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from manyviews.core import Clock, Failure, Group, Method, UsageError
-from manyviews.training.config import Optim
 from manyviews.training.optim import build, clip_each
+from manyviews.training.settings import Optim
 
 
 class Two(Method):

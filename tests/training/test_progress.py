@@ -3,7 +3,7 @@ import io
 from rich.console import Console
 
 from manyviews.training import progress
-from manyviews.training.progress import Line, Reading, clock_time
+from manyviews.training.progress import LiveLine, Reading, clock_time
 
 READING = Reading(
     done=0.25,
@@ -21,7 +21,7 @@ READING = Reading(
 def shown(*, terminal):
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=200, color_system=None)
-    with Line(console=console) as line:
+    with LiveLine(console=console) as line:
         line.show(READING)
     return out.getvalue()
 
@@ -47,7 +47,7 @@ def test_without_a_terminal_lines_become_rare(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     out = io.StringIO()
-    with Line(console=Console(file=out, force_terminal=False, width=200)) as line:
+    with LiveLine(console=Console(file=out, force_terminal=False, width=200)) as line:
         for _ in range(10 * 60):
             now[0] += 1.0
             if line.due():
@@ -58,7 +58,7 @@ def test_without_a_terminal_lines_become_rare(monkeypatch):
 
 def test_a_hidden_line_is_never_due_and_says_nothing():
     out = io.StringIO()
-    with Line(shown=False, console=Console(file=out)) as line:
+    with LiveLine(shown=False, console=Console(file=out)) as line:
         assert not line.due()
         line.show(READING)
     assert out.getvalue() == ""

@@ -3,10 +3,10 @@
 import logging
 import time
 
+from manyviews.runs.folder.lock import RunDirectory
 from manyviews.training import waiting
-from manyviews.training.config import Train
-from manyviews.training.directory import RunDirectory
 from manyviews.training.loop import fit
+from manyviews.training.settings import Train
 from manyviews.training.waiting import Waiting
 from toy import Toy, batches, job
 

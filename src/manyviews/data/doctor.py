@@ -14,11 +14,11 @@ from rich.progress import track
 
 from manyviews.core import UsageError
 from manyviews.data import workers as processes
-from manyviews.data.decode import Unreadable
 from manyviews.data.duplicates import Print, near, print_of
 from manyviews.data.quarantine import Bad
 from manyviews.data.sources import Files, Source, open_source
 from manyviews.data.statistics import Sums, add, is_grey
+from manyviews.data.streams.image import Unreadable
 
 _SIDES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 _SHOWN = 5
@@ -26,7 +26,7 @@ _BLANK = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class DataReport:
     """What `doctor` found.
 
     Attributes:
@@ -158,7 +158,7 @@ def doctor(
     workers: int = -1,
     sample: int = 0,
     progress: bool = True,
-) -> Report:
+) -> DataReport:
     """Read a data set through and report on it, with a progress bar on a terminal's stderr.
 
     Args:
@@ -191,7 +191,7 @@ def doctor(
     )
     readable = [(index, look) for index, look in zip(chosen, found, strict=True) if not look.reason]
     ignored = source.manifest.ignored if isinstance(source, Files) else {}
-    return Report(
+    return DataReport(
         spec=spec,
         digest=source.digest,
         count=len(source),

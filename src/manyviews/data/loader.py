@@ -22,11 +22,11 @@ from torch import Tensor
 
 from manyviews.core import Failure
 from manyviews.data import workers as processes
-from manyviews.data.decode import Pixels, Unreadable
 from manyviews.data.order import Order
 from manyviews.data.quarantine import Bad
 from manyviews.data.slots import Slots, slots
 from manyviews.data.sources import Source
+from manyviews.data.streams.image import Pixels, Unreadable
 
 _SHARED_MEMORY = Path("/dev/shm")
 
@@ -38,7 +38,7 @@ OnBad = Callable[[Bad], "int | None"]
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class Engine(Protocol):
+class ViewMaker(Protocol):
     """Makes views: (images, index [B] int64, epoch) -> (views [B, V, H, W, C] uint8, cues)."""
 
     def __call__(
@@ -95,7 +95,7 @@ class Spent:
 
 def batches(
     source: Source,
-    engine: Engine,
+    engine: ViewMaker,
     *,
     seed: int,
     global_batch: int,
@@ -260,7 +260,7 @@ class _Make:
     """Micro-batch number i of this rank, counted from step 0. Runs in workers."""
 
     source: Source
-    engine: Engine
+    engine: ViewMaker
     order: Order
     lent: Slots | None
     most_bad: int

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from manyviews.core import UsageError
-from manyviews.data.decode import SUFFIXES
+from manyviews.data.streams.image import SUFFIXES
 
 _SKIPPED = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN"))
 

@@ -13,12 +13,15 @@ import numpy as np
 from PIL import Image
 
 from manyviews.core import UsageError
-from manyviews.data.decode import SUFFIXES, Header, Pixels, read, read_header, suffixes
 from manyviews.data.idx import find_idx, read_idx
 from manyviews.data.manifest import Manifest, of_folder, of_list
-from manyviews.data.pack import Packed, is_pack
+from manyviews.data.pack.read import Packed, is_pack
+from manyviews.data.streams.image import SUFFIXES, Header, Pixels, read, read_header, suffixes
 
 Split = Literal["train", "test"]
+
+BUILTIN = "builtin:fashion"
+"""The images that come with the package."""
 
 FORMS = "a folder of images, a text file of paths, fashion-mnist:DIR, or builtin:fashion"
 """What `open_source` takes, for messages."""

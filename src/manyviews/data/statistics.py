@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.data.decode import Pixels
+from manyviews.data.streams.image import Pixels
 
 _LOSS = 4
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from manyviews.core import UsageError
-from manyviews.data.decode import Header, Unreadable
 from manyviews.data.order import permutation
 from manyviews.data.sources import Source
 from manyviews.data.statistics import Sums, add, is_grey
+from manyviews.data.streams.image import Header, Unreadable
 
 _FEWEST = 8
 _PIXELS = 32_000_000

@@ -3,8 +3,8 @@
 import difflib
 
 from manyviews.core import Encoder, UsageError
-from manyviews.encoders.config import EncoderConfig
 from manyviews.encoders.resnet_small import ResNetSmall
+from manyviews.encoders.settings import EncoderConfig
 
 OWN = ("resnet_small", "vit")
 

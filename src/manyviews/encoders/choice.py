@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from manyviews.encoders.config import EncoderConfig
+from manyviews.encoders.settings import EncoderConfig
 
 SMALL = 64
 """Side in pixels up to which an image is small: it is trained at its own size."""

@@ -12,11 +12,11 @@ import safetensors.torch
 from torch import Tensor
 
 import manyviews
-from manyviews import config as trees
 from manyviews.core import Encoder, UsageError
-from manyviews.encoders.config import EncoderConfig
+from manyviews.core import settings as trees
+from manyviews.core.files import atomic
+from manyviews.encoders.settings import EncoderConfig
 from manyviews.encoders.weights import network
-from manyviews.files import atomic
 
 KEY = "manyviews"
 """Name of the safetensors metadata entry that describes the encoder, as JSON."""

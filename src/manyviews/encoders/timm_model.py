@@ -9,7 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
-from manyviews.encoders.config import EncoderConfig
+from manyviews.encoders.settings import EncoderConfig
 from manyviews.encoders.vit import ViT, initialise
 
 VIT = "vit_tiny_patch16_224"

@@ -11,7 +11,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported
-from manyviews.positions import sincos
+from manyviews.core.positions import sincos
 
 
 class ViT(Encoder):

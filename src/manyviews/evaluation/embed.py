@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.files import atomic, write_array
+from manyviews.core.files import atomic, write_array
 
 _ROWS = 4096  # in one row group of a Parquet file
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from manyviews.core import Failure, UsageError
-from manyviews.data.decode import Unreadable
+from manyviews.core.files import atomic, write_array
+from manyviews.data.streams.image import Unreadable
 from manyviews.data.workers import each
-from manyviews.files import atomic, write_array
 
 log = logging.getLogger("manyviews")
 
@@ -44,7 +44,7 @@ Prepare = Callable[[Sequence[Pixels]], Tensor]
 
 
 @dataclass(frozen=True)
-class Bad:
+class UnreadRow:
     """An image that could not be read: its row in the data set, where it lies, and why."""
 
     index: int
@@ -64,7 +64,7 @@ class Extracted:
 
     features: Tensor
     index: Tensor
-    bad: tuple[Bad, ...] = ()
+    bad: tuple[UnreadRow, ...] = ()
 
 
 def extract(
@@ -96,7 +96,7 @@ def extract(
         raise UsageError(f"The batch size is {batch_size}; wanted 1 or more.")
     reader = _Reader(source, plain, batch_size)
     out: Tensor | None = None
-    bad: list[Bad] = []
+    bad: list[UnreadRow] = []
     index: list[int] = []
     with torch.inference_mode():
         for rows, pixels, broken in each(reader, range(len(reader)), workers=workers):
@@ -190,7 +190,7 @@ def _load(data: Path, note: Path) -> Extracted | None:
     try:
         said = json.loads(note.read_text(encoding="ascii"))
         array = np.load(data, mmap_mode="c", allow_pickle=False)
-        bad = tuple(Bad(int(i), str(path), str(reason)) for i, path, reason in said["bad"])
+        bad = tuple(UnreadRow(int(i), str(path), str(reason)) for i, path, reason in said["bad"])
         index = torch.tensor(said["index"], dtype=torch.int64)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -221,15 +221,30 @@ class _Reader:
     def __len__(self) -> int:
         return -(-len(self.source) // self.batch_size)
 
-    def __call__(self, number: int) -> tuple[list[int], Tensor | None, list[Bad]]:
+    def __call__(self, number: int) -> tuple[list[int], Tensor | None, list[UnreadRow]]:
         start = number * self.batch_size
         images: list[Pixels] = []
         good: list[int] = []
-        bad: list[Bad] = []
+        bad: list[UnreadRow] = []
         for i in range(start, min(start + self.batch_size, len(self.source))):
             try:
                 images.append(self.source.read(i))
                 good.append(i)
             except Unreadable as error:
-                bad.append(Bad(i, error.path, error.reason))
+                bad.append(UnreadRow(i, error.path, error.reason))
         return good, self.plain(images) if images else None, bad
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """Where features are kept.
+
+    Attributes:
+        directory: made if missing.
+        encoder: what tells one encoder's features from another's.
+        warn: told why features could not be kept.
+    """
+
+    directory: Path
+    encoder: str = ""
+    warn: Callable[[str], object] = log.warning

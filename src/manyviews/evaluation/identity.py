@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from manyviews.core import Failure
+from manyviews.core.files import atomic
 from manyviews.data.sources import Source
 from manyviews.evaluation.labelled import Labelled
-from manyviews.files import atomic
 
 
 def content(

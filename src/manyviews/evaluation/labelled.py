@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.data.decode import suffixes
 from manyviews.data.idx import find_idx, read_idx
 from manyviews.data.manifest import File, Manifest, of_folder
-from manyviews.data.pack import Packed, is_pack
+from manyviews.data.pack.read import Packed, is_pack
 from manyviews.data.sources import Files, Source, open_source
+from manyviews.data.streams.image import suffixes
 
 Split = Literal["train", "test"]
 

@@ -196,3 +196,56 @@ def check_split(
             f"{int(strange.sum())} of {len(test_y)} test images). Take them out of the test part, "
             "or label training images of them."
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A protocol's result, and the same protocol on what no training has touched.
+
+    Attributes:
+        result: of the features in question.
+        beside: name of a baseline -> its result.
+    """
+
+    result: Result
+    beside: dict[str, Result]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        metric = self.result.metric
+        others = ", ".join(f"{name} {found.value:.4f}" for name, found in self.beside.items())
+        return [*self.result.lines(), *([f"  {metric} of {others}"] if others else [])]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and text."""
+        beside = {name: found.to_json() for name, found in self.beside.items()}
+        return self.result.to_json() | {"beside": beside}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """What protocols found.
+
+    Attributes:
+        run: whose features.
+        data: whose labels.
+        found: a result a protocol, in the order asked for.
+        content: hash of its images and labels; "" where there is no run to keep it in.
+        unsaved: why they are not all in RUN/evaluation; "" where they are, or without a run.
+    """
+
+    run: str
+    data: str
+    found: list[Beside]
+    content: str = ""
+    unsaved: str = ""
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [line for one in self.found for line in one.lines()]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and text."""
+        results = {one.result.protocol: one.to_json() for one in self.found}
+        told = {"run": self.run, "data": self.data, "content": self.content}
+        return told | {"results": results}

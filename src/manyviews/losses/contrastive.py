@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from manyviews import comm
+from manyviews.core import comm
 from manyviews.losses.precision import full_precision
 
 

@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from manyviews import comm
-from manyviews.core import UsageError
+from manyviews.core import UsageError, comm
 from manyviews.losses.precision import full_precision
 
 Estimator = Literal["joe", "plug-in"]

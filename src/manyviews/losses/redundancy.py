@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from manyviews import comm
+from manyviews.core import comm
 from manyviews.losses.precision import full_precision
 
 BATCH_NORM_EPSILON = 1e-5

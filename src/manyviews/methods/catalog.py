@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from manyviews.core import Encoder, Method, UsageError
-from manyviews.methods.barlow import BarlowTwins, BarlowTwinsConfig
-from manyviews.methods.byol import BYOL, BYOLConfig
-from manyviews.methods.dino import DINO, DINOConfig
-from manyviews.methods.er import ER, ERConfig
-from manyviews.methods.mae import MAE, MAEConfig
-from manyviews.methods.moco import MoCo, MoCoConfig
-from manyviews.methods.simclr import SimCLR, SimCLRConfig
-from manyviews.methods.swav import SwAV, SwAVConfig
-from manyviews.methods.vicreg import VICReg, VICRegConfig
+from manyviews.methods.clustering.swav import SwAV, SwAVConfig
+from manyviews.methods.contrastive.moco import MoCo, MoCoConfig
+from manyviews.methods.contrastive.simclr import SimCLR, SimCLRConfig
+from manyviews.methods.distillation.byol import BYOL, BYOLConfig
+from manyviews.methods.distillation.dino import DINO, DINOConfig
+from manyviews.methods.information.er import ER, ERConfig
+from manyviews.methods.masked.mae import MAE, MAEConfig
+from manyviews.methods.redundancy.barlow import BarlowTwins, BarlowTwinsConfig
+from manyviews.methods.redundancy.vicreg import VICReg, VICRegConfig
 from manyviews.parts.norm import convert
 
 

@@ -5,8 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from manyviews import comm
-from manyviews.core import wide
+from manyviews.core import comm, wide
 
 
 @torch.no_grad()

@@ -28,7 +28,8 @@ class Branch(nn.Module):
 
     def forward(self, x: Tensor, **asked: Any) -> tuple[Features, Tensor]:
         """Encode x [B, C, H, W] and apply the head to `pooled`."""
-        features = self.encoder(x, **{"tokens": False, **asked})
+        asked.setdefault("tokens", False)
+        features = self.encoder(x, **asked)
         return features, self.head(features.pooled)
 
     def apart(self, views: Tensor) -> tuple[Tensor, Tensor]:

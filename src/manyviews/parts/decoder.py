@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manyviews.core import UsageError
+from manyviews.core.positions import sincos
 from manyviews.parts.masking import take
-from manyviews.positions import sincos
 
 
 class Decoder(nn.Module):

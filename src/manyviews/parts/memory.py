@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from manyviews import comm
+from manyviews.core import comm
 
 
 class Queue(nn.Module):

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from manyviews import comm
-from manyviews.core import Unsupported, UsageError
+from manyviews.core import Unsupported, UsageError, comm
 
 
 class BatchNorm(nn.Module):

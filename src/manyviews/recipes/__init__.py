@@ -8,8 +8,13 @@ import math
 from dataclasses import replace
 
 from manyviews.core import UsageError
-from manyviews.recipes import barlow, byol, dino, er, mae, moco, simclr, swav, vicreg
-from manyviews.recipes.run import AnyRun, Recipe
+from manyviews.recipes.clustering import swav
+from manyviews.recipes.contrastive import moco, simclr
+from manyviews.recipes.distillation import byol, dino
+from manyviews.recipes.information import er
+from manyviews.recipes.masked import mae
+from manyviews.recipes.redundancy import barlow, vicreg
+from manyviews.runs.settings import AnyRun, Recipe
 
 RECIPES: dict[str, Recipe] = {
     "simclr": simclr.small,

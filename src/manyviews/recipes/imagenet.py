@@ -1,8 +1,8 @@
 """What the authors' ImageNet recipes share: the data side, and epochs turned into shares."""
 
-from manyviews.data.config import Data
-from manyviews.encoders.config import EncoderConfig
-from manyviews.recipes.run import Facts
+from manyviews.data.settings import Data
+from manyviews.encoders.settings import EncoderConfig
+from manyviews.runs.settings import Facts
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

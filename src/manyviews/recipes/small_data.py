@@ -5,11 +5,11 @@ import math
 from dataclasses import replace
 from typing import TypeVar
 
-from manyviews.data.config import Data
+from manyviews.data.settings import Data
 from manyviews.encoders import choose
-from manyviews.methods.mae import MAEConfig
-from manyviews.recipes.run import Facts, Run
-from manyviews.training.config import Optim, Train
+from manyviews.methods.masked.mae import MAEConfig
+from manyviews.runs.settings import Facts, Run
+from manyviews.training.settings import Optim, Train
 from manyviews.views.plan import Crops, Mask, Views
 
 log = logging.getLogger("manyviews")

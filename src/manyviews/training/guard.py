@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from manyviews import comm
+from manyviews.core import comm
 
 _ROW = 3
 """Non-finite steps in a row that call for a rewind."""
@@ -23,7 +23,7 @@ MOST_REWINDS = 3
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Vote:
     """What every rank knows, and agrees on, after a micro-batch.
 
     Attributes:
@@ -41,7 +41,7 @@ class Verdict:
     seconds: float
 
 
-def vote(losses: Mapping[str, Tensor], *, norm: Tensor, stop: bool, seconds: float) -> Verdict:
+def vote(losses: Mapping[str, Tensor], *, norm: Tensor, stop: bool, seconds: float) -> Vote:
     """Agree with the other ranks on the state of a micro-batch: one all_reduce, one transfer.
 
     Args:
@@ -60,7 +60,7 @@ def vote(losses: Mapping[str, Tensor], *, norm: Tensor, stop: bool, seconds: flo
         dist.all_reduce(tally)
     ranks = comm.world_size()
     bad_losses, bad_norms, norms, stops, time, *sums = tally.tolist()
-    return Verdict(
+    return Vote(
         losses=dict(zip(losses, (total / ranks for total in sums), strict=True)),
         grad_norm=norms / ranks,
         fault="loss" if bad_losses else "gradient" if bad_norms else "",
@@ -69,12 +69,12 @@ def vote(losses: Mapping[str, Tensor], *, norm: Tensor, stop: bool, seconds: flo
     )
 
 
-def mean_verdict(verdicts: Sequence[Verdict]) -> Verdict:
+def mean_vote(verdicts: Sequence[Vote]) -> Vote:
     """One verdict for a step of several micro-batches: mean losses, the rest from the last."""
     last = verdicts[-1]
     names = last.losses
     losses = {n: sum(v.losses[n] for v in verdicts) / len(verdicts) for n in names}
-    return Verdict(
+    return Vote(
         losses=losses,
         grad_norm=last.grad_norm,
         fault=last.fault,

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 
 from manyviews.core import Batch, Clock, EmbedAll, Method, Step, UsageError
-from manyviews.training.config import Optim, Train
-from manyviews.training.directory import RunDirectory
+from manyviews.training.metrics import Value
+from manyviews.training.settings import Optim, Train
 
 Monitor = Callable[[Method, Step, Clock, Mapping[str, float]], Mapping[str, float]]
 """Looks, never changes: (method, last micro-batch's step, clock, losses) -> numbers to log.
@@ -35,6 +36,30 @@ class Remembering(Protocol):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what was saved."""
+        ...
+
+
+class Directory(Protocol):
+    """Where a training is written down: the folder of its run, open and locked.
+
+    Attributes:
+        path: the folder.
+        checkpoints: where checkpoints lie in it.
+    """
+
+    path: Path
+    checkpoints: Path
+
+    def metrics(self, kind: str, values: Mapping[str, Value]) -> None:
+        """Append a line of metrics; nothing on ranks other than 0."""
+        ...
+
+    def metrics_size(self) -> int:
+        """Bytes of the metrics, on disk."""
+        ...
+
+    def cut_metrics(self, size: int) -> None:
+        """Drop what was logged after so many bytes."""
         ...
 
 
@@ -70,7 +95,7 @@ class Job:
     batch_size: int
     steps_per_epoch: int
     batches: Callable[[int, int], Iterator[Sequence[Batch]]]
-    directory: RunDirectory
+    directory: Directory
     device: torch.device
     monitors: Sequence[Monitor] = ()
     after_epoch: Sequence[Callback] = ()

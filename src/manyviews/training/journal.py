@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from manyviews import comm
-from manyviews.core import Clock
-from manyviews.training.guard import Verdict
+from manyviews.core import Clock, comm
+from manyviews.training.guard import Vote
 from manyviews.training.job import Job
 from manyviews.training.keeper import State
 from manyviews.training.metrics import Events, Value
 from manyviews.training.optim import Rates
-from manyviews.training.progress import Line, Reading
+from manyviews.training.progress import LiveLine, Reading
 from manyviews.training.waiting import Waiting
 
 log = logging.getLogger("manyviews")
@@ -31,7 +30,7 @@ class Journal:
     def __init__(self, job: Job, state: State) -> None:
         first = comm.rank() == 0
         self._job = job
-        self._line = Line(shown=job.progress and first)
+        self._line = LiveLine(shown=job.progress and first)
         self._events: Events | None = None
         if job.tensorboard and first:
             self._events = Events(job.directory.path / "tensorboard", step=state.step)
@@ -65,7 +64,7 @@ class Journal:
             epoch = state.step // self._job.steps_per_epoch
             self.write(kind, state.step, {"epoch": epoch, "seconds": state.seconds, **values})
 
-    def step(self, clock: Clock, state: State, rates: Rates, verdict: Verdict) -> None:
+    def step(self, clock: Clock, state: State, rates: Rates, verdict: Vote) -> None:
         """A training step went well: write it down now and then."""
         share = self._waiting.share(state.step, seconds=state.seconds, waited=state.waited)
         if share:

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 
-from manyviews import comm
-from manyviews.core import Failure, Method, UsageError
+from manyviews.core import Failure, Method, UsageError, comm
 from manyviews.training import checkpoint
-from manyviews.training.config import Train
-from manyviews.training.directory import RunDirectory
 from manyviews.training.guard import Guard
+from manyviews.training.job import Directory
+from manyviews.training.settings import Train
 
 log = logging.getLogger("manyviews")
 
@@ -61,7 +60,7 @@ class Keeper:
 
     def __init__(
         self,
-        directory: RunDirectory,
+        directory: Directory,
         train: Train,
         *,
         method: Method,

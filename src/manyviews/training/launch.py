@@ -16,8 +16,7 @@ from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from manyviews import comm
-from manyviews.core import Failure, Method, UsageError
+from manyviews.core import Failure, Method, UsageError, comm
 
 _MASK = (1 << 64) - 1
 

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from manyviews import comm
-from manyviews.core import Batch, Clock, Failure, Step
+from manyviews.core import Batch, Clock, Failure, Step, comm
 from manyviews.training import launch
-from manyviews.training.guard import MOST_REWINDS, Undo, Verdict, mean_verdict, vote
+from manyviews.training.guard import MOST_REWINDS, Undo, Vote, mean_vote, vote
 from manyviews.training.job import Collapsed, Job, Outcome, Remembering
 from manyviews.training.journal import Journal
 from manyviews.training.keeper import Keeper
@@ -37,7 +36,7 @@ class _Pass:
     """One micro-batch's forward and backward, what the ranks think of it, the gradients' norm."""
 
     step: Step
-    verdict: Verdict
+    verdict: Vote
     norm: Tensor
 
 
@@ -120,7 +119,7 @@ class _Training:
             state.begun = state.step
         return clock
 
-    def step(self, micro_batches: Sequence[Batch], clock: Clock) -> tuple[Rates, Verdict, Step]:
+    def step(self, micro_batches: Sequence[Batch], clock: Clock) -> tuple[Rates, Vote, Step]:
         """One optimiser step, or nothing at all if anything on any rank is not finite."""
         launch.seed_step(self.job.seed, clock.step)
         rates = self.updates.set_rates(clock)
@@ -138,7 +137,7 @@ class _Training:
             with torch.no_grad():
                 self.method.after_step(clock)
         self.updates.clear()
-        return rates, mean_verdict([p.verdict for p in passes]), last.step
+        return rates, mean_vote([p.verdict for p in passes]), last.step
 
     def micro_batch(self, batch: Batch, clock: Clock, *, i: int, of: int) -> _Pass:
         """Forward, backward, vote, and the hook if every rank found the micro-batch finite.
@@ -165,7 +164,7 @@ class _Training:
                 self.method.after_backward(step, clock)
         return _Pass(step, verdict, norm)
 
-    def skipped(self, micro_batches: Sequence[Batch], verdict: Verdict) -> None:
+    def skipped(self, micro_batches: Sequence[Batch], verdict: Vote) -> None:
         """Log a step that changed nothing, and go back to a checkpoint if there are too many."""
         step, guard = self.state.step, self.state.guard
         own = torch.cat([batch.index for batch in micro_batches]).to(self.job.device)
@@ -191,7 +190,7 @@ class _Training:
         log.warning("Went back to the weights of step %d; the data go on from %d.", back, step)
         self.journal.write("rewind", step, {"to": back})
 
-    def look(self, step: Step, clock: Clock, verdict: Verdict) -> str:
+    def look(self, step: Step, clock: Clock, verdict: Vote) -> str:
         """Ask the monitors; why to stop, or "" to go on."""
         if self.state.step % self.job.train.health_every:
             return ""

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from manyviews.core import Clock, Failure, Group, Method, UsageError
-from manyviews.schedules import Cosine, WarmupCosine
-from manyviews.training.config import Optim
+from manyviews.core.schedules import Cosine, WarmupCosine
 from manyviews.training.lars import LARC, LARS
+from manyviews.training.settings import Optim
 
 
 @dataclass(frozen=True)

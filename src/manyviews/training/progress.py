@@ -40,7 +40,7 @@ class Reading:
     health: int = 0
 
 
-class Line:
+class LiveLine:
     """Shows readings: redrawn in place on a terminal, now and then as plain lines elsewhere.
 
     Plain lines come after 1, 2, 4, ... seconds and then every minute.

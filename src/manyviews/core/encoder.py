@@ -1,0 +1,39 @@
+"""Any backbone, whatever it is fed."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from manyviews.core.batch import Features, Hide
+
+
+class Encoder(nn.Module):
+    """Any backbone: pixels in, Features out.
+
+    Call: `encoder(x, keep=None, hide=None, blocks=0, tokens=True)`, x [B, C, H, W].
+    keep [B, K] int64: encode only these tokens (MAE). hide: replace these tokens by a token that
+    the method owns (iBOT, BEiT). blocks: also return the tokens of the last `blocks` blocks.
+    tokens=False: nobody reads `Features.tokens`, and an encoder may leave them out.
+    An encoder that cannot do what is asked raises `Unsupported`.
+
+    Attributes:
+        dim: D, width of `pooled`, and of `tokens` as `Features` says.
+        num_tokens: N for an image of the configured size.
+    """
+
+    dim: int
+    num_tokens: int
+
+    if TYPE_CHECKING:
+
+        def __call__(
+            self,
+            x: Tensor,
+            *,
+            keep: Tensor | None = None,
+            hide: Hide | None = None,
+            blocks: int = 0,
+            tokens: bool = True,
+        ) -> Features:
+            """Encode a batch of images."""
+            ...

@@ -1,0 +1,220 @@
+"""Training an encoder with labels: its batches, its loss, and what comes of it."""
+
+import contextlib
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from manyviews.core import Clock, Encoder, Failure
+from manyviews.core.schedules import WarmupCosine
+from manyviews.data.sources import Source
+from manyviews.data.streams.image import Unreadable
+from manyviews.data.workers import each
+from manyviews.evaluation.features import extract
+from manyviews.evaluation.image.mix import mix, soft
+from manyviews.evaluation.image.settings import FineTune
+from manyviews.evaluation.layers import param_groups, set_modes, thaw
+from manyviews.views.image.engine import Engine
+from manyviews.views.image.plain import Plain, normalise
+from manyviews.views.plan import Crops, Views
+
+Bytes = NDArray[np.uint8]
+
+Progress = Callable[[int, int], None]
+"""Told (steps done, steps in all)."""
+
+_ORDER, _MIX = 1, 2  # what a stream of random numbers is for
+
+
+class Classifier(nn.Module):
+    """An encoder with a linear layer on its pooled output: [B, C, H, W] -> scores [B, K]."""
+
+    def __init__(self, encoder: Encoder, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.dim, classes)
+        # all classes begin equally likely (facebookresearch/mae main_finetune.py)
+        nn.init.trunc_normal_(self.head.weight, std=2e-5)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores."""
+        return self.head(self.encoder(x).pooled)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a labelled data set, as `extract` reads them.
+
+    Attributes:
+        source: all images.
+        labels: [N] int64, of all images.
+        rows: [M] int64, those that belong to this part.
+    """
+
+    source: Source
+    labels: Tensor
+    rows: Tensor
+
+    @property
+    def digest(self) -> str:
+        """The source's."""
+        return self.source.digest
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, i: int, /) -> Bytes:
+        """[H, W, C] uint8. Raises `Unreadable`."""
+        return self.source.read(int(self.rows[i]))
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one training is told.
+
+    Attributes:
+        lr: peak learning rate for 256 images a step.
+        settings: the recipe.
+        plain: size, channels, mean and std of the encoder's input.
+        classes: K.
+    """
+
+    lr: float
+    settings: FineTune
+    plain: Plain
+    classes: int
+
+
+@dataclass
+class Setup:
+    """What goes on across trainings: where, how far, and which images could not be read."""
+
+    device: torch.device
+    workers: int
+    progress: Progress | None
+    total: int = 0
+    done: int = 0
+    bad: set[int] = field(default_factory=set[int])
+
+    def step(self, bad: list[int]) -> None:
+        """One more step is done; `bad` are the rows of it that could not be read."""
+        self.done += 1
+        self.bad.update(bad)
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+class Batches:
+    """Step -> readable rows [B], their views [B, S, S, C] (None without any), unreadable rows.
+
+    A pure function of the step, so worker processes change nothing.
+    """
+
+    def __init__(self, part: Part, training: Training) -> None:
+        plan, plain = training.settings, training.plain
+        crops = Crops(
+            count=1,
+            size=plain.size,
+            scale=(plan.crop, 1.0),
+            interpolation="bicubic",
+            flip=plan.flip,
+            jitter=0,
+            grey=0,
+            blur=(0.0,),
+        )
+        self.engine = Engine(Views(global_=crops), channels=plain.channels, seed=plan.seed)
+        self.part, self.seed, self.size = part, plan.seed, plan.size(len(part))
+        self.order = -1, np.empty(0, dtype=np.int64)
+
+    def __call__(self, step: int) -> tuple[list[int], Bytes | None, list[int]]:
+        """The batch of one step."""
+        epoch, place = divmod(step, len(self.part) // self.size)
+        if self.order[0] != epoch:
+            rng = np.random.default_rng([_ORDER, self.seed, epoch])
+            self.order = epoch, rng.permutation(self.part.rows.numpy())
+        rows = self.order[1][place * self.size : (place + 1) * self.size].tolist()
+        images: list[Bytes] = []
+        good: list[int] = []
+        for row in rows:
+            with contextlib.suppress(Unreadable):
+                images.append(self.part.source.read(row))
+                good.append(row)
+        bad = sorted(set(rows) - set(good))
+        if not good:
+            return good, None, bad
+        views, _ = self.engine(images, np.array(good, dtype=np.int64), epoch)
+        return good, views["global"][:, 0], bad
+
+
+def fit(encoder: Encoder, part: Part, training: Training, run: Setup) -> Classifier:
+    """A copy of the encoder and a new classifier, trained; the caller's random state is kept."""
+    plan, device = training.settings, run.device
+    rate = training.lr * plan.size(len(part)) / 256
+    schedule, steps = WarmupCosine(rate, warmup=plan.warmup), plan.steps(len(part))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(plan.seed)
+        model = Classifier(copy.deepcopy(encoder), training.classes).to(device)
+        thaw(model.encoder, plan.blocks)
+        set_modes(model)
+        groups = param_groups(
+            model.encoder,
+            model.head,
+            layer_decay=plan.layer_decay,
+            weight_decay=plan.weight_decay,
+        )
+        optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
+        batches = each(Batches(part, training), range(steps), workers=run.workers)
+        for step, (rows, views, bad) in enumerate(batches):
+            if views is not None:
+                for group in optimizer.param_groups:
+                    group["lr"] = schedule.at(Clock(step, steps)) * group["lr_scale"]
+                optimizer.zero_grad(set_to_none=True)
+                loss = _loss(model, views, part.labels[rows], training, step, device)
+                loss.backward()
+                optimizer.step()
+                _check_loss(loss, step, training)
+            run.step(bad)
+    return model
+
+
+def _loss(
+    model: Classifier,
+    views: Bytes,
+    labels: Tensor,
+    training: Training,
+    step: int,
+    device: torch.device,
+) -> Tensor:
+    """Cross entropy with mixed and smoothed labels."""
+    plan, plain = training.settings, training.plain
+    images = normalise(torch.from_numpy(views).to(device), plain.mean, plain.std)
+    targets = soft(labels.to(device), training.classes, plan.smoothing)
+    rng = np.random.default_rng([_MIX, plan.seed, step])
+    images, targets = mix(images, targets, mixup=plan.mixup, cutmix=plan.cutmix, rng=rng)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        scores = model(images)
+    return F.cross_entropy(scores.float(), targets)
+
+
+def score(model: Classifier, part: Part, plain: Plain, run: Setup) -> tuple[int, int]:
+    """How many of the readable images are classified rightly, and how many there are."""
+    model.eval()
+    found = extract(model, part, plain, device=run.device, workers=run.workers)
+    labels = part.labels[part.rows[found.index]]
+    return int((found.features.argmax(dim=1) == labels).sum()), len(labels)
+
+
+def _check_loss(loss: Tensor, step: int, training: Training) -> None:
+    if not math.isfinite(float(loss.detach())):
+        raise Failure(
+            f"Fine-tuning diverged: the loss is {float(loss.detach())} at step {step + 1}, with "
+            f"the learning rate {training.lr:g}. Lower lr."
+        )

@@ -1,0 +1,68 @@
+"""SimCLR. Chen et al. 2020, arXiv:2002.05709; v2's deeper head: arXiv:2006.10029."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from manyviews.core import Batch, Clock, Encoder, Method, Step, comm, flat
+from manyviews.losses.contrastive import nt_xent, unit
+from manyviews.losses.entropy import entropy_term
+from manyviews.parts.heads import mlp
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimCLRConfig:
+    """Defaults: the authors' for ImageNet, google-research/simclr run.py and model_util.py.
+
+    Attributes:
+        temperature: of the softmax.
+        hidden: width of the projector's hidden layers; 0 takes the encoder's.
+        out: width of its output.
+        layers: of the projector, 2 (v1) or 3 (v2).
+        sum_of_views: add the means of the two views, as the authors' code does, rather than
+            average over all 2N embeddings: twice the loss.
+        entropy_weight: of the projections' entropy (docs/methods/er.md); 0 leaves it out.
+        entropy_concentration: of the kernels of its estimate.
+    """
+
+    temperature: float = 0.1
+    hidden: int = 0
+    out: int = 128
+    layers: Literal[2, 3] = 2
+    sum_of_views: bool = False
+    entropy_weight: float = 0.0
+    entropy_concentration: float = 10.0
+
+
+class SimCLR(Method):
+    """Pull two views of a sample together, push all other views in the global batch away."""
+
+    def __init__(self, encoder: Encoder, config: SimCLRConfig) -> None:
+        super().__init__()
+        self.config, self.backbone = config, encoder
+        hidden = [config.hidden or encoder.dim] * (config.layers - 1)
+        self.projector = mlp(
+            [encoder.dim, *hidden, config.out], bias=False, bias_last=False, last_norm="scale"
+        )
+
+    @property
+    def encoder(self) -> Encoder:
+        """The trained encoder."""
+        return self.backbone
+
+    def forward(self, batch: Batch, clock: Clock) -> Step:
+        """NT-Xent over both views' projections; batch norms see both views at once."""
+        embedding = flat(
+            lambda x: self.backbone(x, tokens=False).pooled, batch.views["global"][:, :2]
+        )
+        z = unit(flat(self.projector, embedding))
+        loss = nt_xent(z, temperature=self.config.temperature)
+        config = self.config
+        entropy = entropy_term(z, weight=config.entropy_weight, kappa=config.entropy_concentration)
+        candidates = len(comm.gather(batch.index)) * 2 - 1
+        return Step(
+            {"nt_xent": loss * (2 if config.sum_of_views else 1)} | entropy,
+            embedding=embedding.detach(),
+            projection=z.detach(),
+            watch={"contrastive_floor": loss.detach() / math.log(candidates)},
+        )

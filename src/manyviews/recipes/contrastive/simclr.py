@@ -1,0 +1,38 @@
+"""SimCLR: for your own data, and as the authors trained it on ImageNet."""
+
+from manyviews.methods.contrastive.simclr import SimCLRConfig
+from manyviews.recipes import imagenet as authors
+from manyviews.recipes import photometric, small_data
+from manyviews.runs.settings import Facts, Run
+from manyviews.training.settings import Optim, Train
+from manyviews.views.plan import Views
+
+
+def small(facts: Facts) -> Run[SimCLRConfig]:
+    """Your own data, sized to the images and the hardware.
+
+    Command: `manyviews train simclr --data DIR`. Accuracy on `builtin:fashion`: docs/results.md.
+    """
+    return small_data.run(
+        facts,
+        name="simclr",
+        method=SimCLRConfig(temperature=0.2, hidden=512, out=128),
+    )
+
+
+def imagenet(facts: Facts) -> Run[SimCLRConfig]:
+    """The authors' ResNet-50 on ImageNet: 69.1 % linear top-1 after 1000 epochs (published).
+
+    Command: `torchrun --nproc-per-node 8 -m manyviews train simclr-imagenet --data DIR`.
+    Batch 4096 wants about 32 GPUs of 16 GB, or --train.accumulate (which shrinks the set of
+    negatives). Source: google-research/simclr run.py and README.
+    """
+    return Run(
+        recipe="simclr-imagenet",
+        method=SimCLRConfig(temperature=0.1, sum_of_views=True),
+        encoder=authors.resnet50(),
+        views=Views(global_=photometric.SIMCLR),
+        data=authors.data(facts, batch_size=4096),
+        optim=Optim(name="lars", lr=0.3, weight_decay=1e-6, warmup=10 / 1000),
+        train=Train(epochs=1000),
+    )

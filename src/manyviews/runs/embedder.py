@@ -1,0 +1,195 @@
+"""The encoder that a user keeps, frozen or as weights for timm."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from manyviews import encoders
+from manyviews.core import Encoder, UsageError
+from manyviews.data.settings import MAX_PIXELS
+from manyviews.data.streams import image as decode
+from manyviews.encoders import file
+from manyviews.encoders.file import About
+from manyviews.encoders.settings import EncoderConfig
+from manyviews.encoders.weights import network
+from manyviews.views.image.plain import Plain
+
+Picture = str | Path | Image.Image | NDArray[np.uint8]
+"""An image: its file, a Pillow image, or uint8 [H, W] or [H, W, C]."""
+
+
+class Embedder(nn.Module):
+    """A trained encoder, frozen: normalised images [B, C, H, W] in, embeddings [B, D] out.
+
+    It stays in evaluation mode. To train it further, take `encoder` and thaw its parameters.
+
+    Attributes:
+        encoder: the network.
+        about: all that its file says of it.
+        config: how it was built.
+        info: what was said of it when it was saved (method, data, steps).
+        plain: the evaluation transform, with the size, mean and std of training.
+        dim: D.
+    """
+
+    def __init__(self, encoder: Encoder, about: About) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.about = about
+        self.config, self.info = about.encoder, dict(about.info)
+        self.dim = encoder.dim
+        channels, side = about.encoder.channels, about.encoder.image_size
+        self.plain = Plain(side, channels=channels, mean=about.mean, std=about.std)
+        self.requires_grad_(requires_grad=False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "Embedder":  # noqa: FBT001, FBT002 - as nn.Module
+        """Stay in evaluation mode, whatever the module around it does."""
+        del mode
+        return super().train(mode=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] normalised -> [B, D]."""
+        return self.encoder(x).pooled
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] normalised -> [B, N, T], one row for each place in the image.
+
+        T is `dim` for most encoders; `core.Features` says where it is less.
+        """
+        return self.encoder(x).tokens
+
+    def transform(self, image: Picture) -> Tensor:
+        """One image -> [C, S, S] float, resized and normalised as the encoder wants it.
+
+        Args:
+            image: a file, a Pillow image or an array (see `Picture`).
+
+        Raises:
+            UsageError: it cannot be read or has other channels.
+        """
+        pixels = _pixels(image, self.config.channels)
+        return self.plain([pixels])[0]
+
+
+def save_encoder(
+    path: str | Path,
+    encoder: Encoder,
+    *,
+    config: EncoderConfig,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    info: Mapping[str, str],
+) -> None:
+    """Write a self-describing safetensors file, whole or not at all.
+
+    The tensors of timm models have timm's names.
+
+    Args:
+        path: usually encoder.safetensors.
+        encoder: as `encoders.build(config)` builds it.
+        config: how to build it again.
+        mean: per channel, of pixels in [0, 1], that training normalised with.
+        std: likewise.
+        info: strings to keep with it, for instance the method.
+    """
+    resize = resize_rule(config.image_size)
+    about = About(encoder=config, mean=mean, std=std, resize=resize, info=info)
+    file.write(Path(path), encoder, about)
+
+
+def load_encoder(path: str | Path) -> Embedder:
+    """Read what `save_encoder` wrote. Never unpickles, never downloads.
+
+    Raises:
+        UsageError: the file is missing, broken, from another program, or its description and its
+            weights do not agree.
+    """
+    path = Path(path)
+    about, state = file.read(path)
+    if about.resize != resize_rule(about.encoder.image_size):
+        raise UsageError(
+            f"{path} was trained for another way of resizing images ({about.resize}). "
+            "Use the version of manyviews that wrote it."
+        )
+    with torch.random.fork_rng(devices=[]):  # the random weights are thrown away
+        encoder = encoders.build(about.encoder)
+    try:
+        network(encoder).load_state_dict(state)
+    except RuntimeError as error:
+        problem = [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+        raise UsageError(
+            f"The weights in {path} are not those of the encoder {about.encoder.name} that it "
+            f"describes ({problem[:200]}). Export it again from its run."
+        ) from None
+    return Embedder(encoder, about)
+
+
+def copy(path_in: str | Path, path_out: str | Path) -> None:
+    """Write an encoder file once more, after making sure that it loads.
+
+    Raises:
+        UsageError: it does not load.
+    """
+    embedder = load_encoder(path_in)
+    file.write(Path(path_out), embedder.encoder, embedder.about)
+
+
+def resize_rule(side: int) -> str:
+    """What `Plain` does, in words; saved, so that a later change of it is noticed."""
+    if side >= 96:
+        return f"shorter side to {side * 256 // 224}, bilinear, antialiased; then centre crop"
+    return f"to {side}x{side}, bilinear, antialiased"
+
+
+def _pixels(
+    image: str | Path | Image.Image | NDArray[np.uint8], channels: int
+) -> NDArray[np.uint8]:
+    """[H, W, channels] uint8."""
+    if isinstance(image, str | Path):
+        try:
+            return decode.read(str(image), channels=channels, max_pixels=MAX_PIXELS)
+        except decode.Unreadable as error:
+            raise UsageError(
+                f"{image} cannot be read: {error.reason}. Give another file."
+            ) from None
+    if isinstance(image, Image.Image):
+        image = _from_pillow(image, channels)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise UsageError(
+            f"An array of {image.dtype} {list(image.shape)} is no image. "
+            "Give uint8 [height, width] or [height, width, channels]."
+        )
+    image = image[..., None] if image.ndim == 2 else image
+    found = image.shape[2]
+    if found == channels:
+        return image
+    if (found, channels) == (1, 3):
+        return np.repeat(image, 3, axis=2)
+    if (found, channels) == (3, 1):
+        return np.asarray(Image.fromarray(image).convert("L"))[..., None]
+    raise UsageError(f"The image has {found} channels and the encoder takes {channels}.")
+
+
+def _from_pillow(image: Image.Image, channels: int) -> NDArray[np.uint8]:
+    """As `image.read` treats the same image in a file."""
+    if image.mode.startswith(("I", "F")):
+        raise UsageError(
+            f"A Pillow image of mode {image.mode} has more than 8 bits. Give its file instead."
+        )
+    image = ImageOps.exif_transpose(image)
+    if channels not in (1, 3):
+        if image.mode in ("1", "P", "PA"):
+            raise UsageError(
+                f"A palette image (mode {image.mode}) has no {channels} channels. Convert it first."
+            )
+        return np.asarray(image)
+    if image.has_transparency_data:
+        clear = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+    return np.asarray(image.convert("L" if channels == 1 else "RGB"))

@@ -1,0 +1,162 @@
+"""What `evaluate` measures: labelled protocols on features, beside what costs nothing."""
+
+import functools
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from manyviews.core import Encoder, UsageError
+from manyviews.core.progress import bar
+from manyviews.core.settings import nearest
+from manyviews.evaluation import baselines as raw
+from manyviews.evaluation.features import Cache, fingerprint
+from manyviews.evaluation.image import finetune as finetuning
+from manyviews.evaluation.image import robustness as robust
+from manyviews.evaluation.image.corruptions import CORRUPTIONS
+from manyviews.evaluation.image.settings import IMAGE_PROTOCOLS, FineTune, Robustness
+from manyviews.evaluation.protocols import PROTOCOLS
+from manyviews.evaluation.result import Result
+from manyviews.runs.assemble import readers
+from manyviews.runs.embedder import Embedder
+from manyviews.runs.probe import Embed, LabelledProbe, Split, Tell
+from manyviews.runs.subject import untrained
+from manyviews.views.image.plain import Plain
+
+log = logging.getLogger("manyviews")
+
+PIXELS = 1024
+"""Raw pixels are compared as so many numbers an image at most: at 224 they would be 150,000."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """The features in question, or what they are compared with.
+
+    Attributes:
+        embed: normalised images [B, C, S, S] -> [B, D].
+        plain: the view that it takes.
+        split: features of both parts, extracted once.
+        network: what can be fine-tuned; None for raw pixels.
+    """
+
+    embed: Embed
+    plain: Plain
+    split: Callable[[], Split]
+    network: Encoder | None
+
+
+def finetuned(side: Side, probe: LabelledProbe, settings: FineTune) -> Result | None:
+    """None for raw pixels, which have no weights to tune."""
+    if side.network is None:
+        return None
+    with bar("fine-tuning") as progress:
+        return finetuning.finetune(
+            side.network,
+            probe.train,
+            probe.test,
+            plain=side.plain,
+            settings=settings,
+            device=probe.device,
+            progress=progress,
+            workers=readers(probe.train.source),
+        )
+
+
+def spoilt(side: Side, probe: LabelledProbe, settings: Robustness) -> Result:
+    """What is left of the accuracy on corrupted images."""
+    split = side.split()
+    with bar("corrupting") as progress:
+        return robust.robustness(
+            side.embed,
+            split.train_x,
+            split.train_y,
+            probe.test,
+            plain=side.plain,
+            probe=settings.probe,
+            corruptions=settings.corruptions or tuple(CORRUPTIONS),
+            severities=settings.severities,
+            limit=settings.limit,
+            device=probe.device,
+            workers=readers(probe.test.source),
+            progress=progress,
+        )
+
+
+def names_of(protocol: str | Sequence[str]) -> list[str]:
+    """The protocols asked for, each once; refuses what is none."""
+    names = [protocol] if isinstance(protocol, str) else list(dict.fromkeys(protocol))
+    if not names:
+        known = ", ".join([*PROTOCOLS, *IMAGE_PROTOCOLS])
+        raise UsageError(f"No protocol was given. Known: {known}.")
+    for name in names:
+        if name not in {**PROTOCOLS, **IMAGE_PROTOCOLS}:
+            known = [*PROTOCOLS, *IMAGE_PROTOCOLS]
+            raise UsageError(f"protocol is '{name}'. {nearest(name, known)}")
+    return names
+
+
+def sides_of(
+    probe: LabelledProbe, subject: Embedder, *, cache: Cache, batch_size: int
+) -> dict[str, Side]:
+    """Name -> features to measure; "" is those in question, the others no training has touched."""
+    view = subject.plain
+    side = min(view.size, math.isqrt(PIXELS // view.channels) or 1)
+    small = Plain(side, channels=view.channels, mean=view.mean, std=view.std)
+    pixels = raw.pixels(view.mean, view.std)
+    random = untrained(subject).to(probe.device)
+
+    def of(network: Embedder) -> Side:
+        key = replace(cache, encoder=f"{fingerprint(network)} {network.config} fp32")
+        split = _once(
+            lambda tell: probe.split(network, batch_size=batch_size, cache=key, progress=tell)
+        )
+        return Side(network, view, split, network.encoder)
+
+    def raw_split(tell: Tell) -> Split:
+        key = replace(cache, encoder="pixels")
+        return probe.split(pixels, plain=small, batch_size=batch_size, cache=key, progress=tell)
+
+    raw_once = _once(raw_split)
+
+    def centred() -> Split:
+        split = raw_once()
+        train_x, test_x = raw.centred(split.train_x, split.test_x)
+        return Split(train_x, split.train_y, test_x, split.test_y)
+
+    def less_mean(x: Tensor) -> Tensor:
+        return pixels(x) - raw_once().train_x.double().mean(dim=0).float().to(x.device)
+
+    return {
+        "": of(subject),
+        "raw pixels": Side(pixels, small, raw_once, None),
+        "centred pixels": Side(less_mean, small, centred, None),
+        "untrained encoder": of(random),
+    }
+
+
+def content_of(probe: LabelledProbe, cache: Cache) -> str:
+    """A hash of all labelled images."""
+    with bar("reading") as progress:
+        return probe.content(cache=cache.directory, progress=progress)
+
+
+def _once(compute: Callable[[Tell], Split]) -> Callable[[], Split]:
+    """The same features each time they are asked for, computed the first time."""
+
+    @functools.cache
+    def split() -> Split:
+        with bar("embedding") as progress:
+            return compute(progress)
+
+    return split
+
+
+def refuse_for_features(names: Sequence[str], **given: str | int) -> None:
+    """What a file of features cannot answer."""
+    asked = [f"--{name.replace('_', '-')} {value}" for name, value in given.items() if value]
+    asked += [f"--protocol {name}" for name in names if name in IMAGE_PROTOCOLS]
+    if asked:
+        raise UsageError(f"{asked[0]} is for encoders; a .npy holds features already.")

@@ -1,0 +1,114 @@
+"""What `evaluate` leaves behind: results in RUN/evaluation, features in a cache."""
+
+import datetime
+import hashlib
+import logging
+import os
+import re
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from manyviews.core import Failure, UsageError, comm
+from manyviews.core.files import write_json
+from manyviews.evaluation.features import Cache
+from manyviews.evaluation.result import Beside
+from manyviews.runs.folder import read
+from manyviews.training import checkpoint, launch
+
+log = logging.getLogger("manyviews")
+
+
+def cache_of(run: str | Path) -> Cache:
+    """Where a subject's features are kept: with the run, or with the user's other caches.
+
+    That they cannot be kept there is said once, however many there are.
+    """
+    return Cache(directory=_directory(run), warn=_once_each(log.warning))
+
+
+def _directory(run: str | Path) -> Path:
+    if Path(run).is_dir():
+        return Path(run) / "cache"
+    home = os.environ.get("XDG_CACHE_HOME")
+    if home:
+        return Path(home) / "manyviews"
+    try:
+        return Path.home() / ".cache" / "manyviews"
+    except RuntimeError:  # no $HOME, and a user without an account, as in containers
+        return Path(tempfile.gettempdir()) / f"manyviews-{os.getuid()}"
+
+
+def _once_each(say: Callable[[str], object]) -> Callable[[str], None]:
+    said: set[str] = set()
+
+    def once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return once
+
+
+def keep_result(
+    run: str | Path,
+    found: Beside,
+    told: Mapping[str, str],
+    *,
+    encoder: str,
+    content: str,
+) -> str:
+    """Write a result to RUN/evaluation, where `compare` and the report find it.
+
+    Args:
+        run: nothing is written where it is no directory.
+        found: the result.
+        told: what it was measured on, by name: data, train_data.
+        encoder: fingerprint of whose features.
+        content: hash of the images and labels.
+
+    Returns:
+        Why it could not be written; "" where it was, or where there is no run.
+    """
+    if not Path(run).is_dir():
+        return ""
+    slug = "--".join(re.sub(r"[^A-Za-z0-9]+", "-", str(v)).strip("-")[-60:] for v in told.values())
+    mark = hashlib.sha256("\0".join(map(str, told.values())).encode(errors="replace")).hexdigest()
+    # two names of data may look alike as a slug; a file that says otherwise is not overwritten
+    path = Path(run) / "evaluation" / f"{found.result.protocol}--{slug}.json"
+    if not _is_of(path, told):
+        path = path.with_name(f"{found.result.protocol}--{slug}-{mark[:8]}.json")
+    marks = {"encoder": encoder, "content": content}
+    try:
+        write_json(path, found.to_json() | dict[str, Any](told) | marks)
+    except Failure as failure:
+        return str(failure)
+    return ""
+
+
+def _is_of(path: Path, told: Mapping[str, str]) -> bool:
+    """Whether a result may be written here: nothing is there, or the same data's."""
+    found = read.read_evaluation(path) if path.is_file() else {}
+    names = ("data", "train_data")
+    return not found or all(found.get(name, "") == told.get(name, "") for name in names)
+
+
+def refuse_second(directory: Path) -> None:
+    """Only rank 0 looks: by the time that another one did, this run's first checkpoint is there."""
+    if comm.rank() == 0 and checkpoint.exists(directory / "checkpoints"):
+        raise UsageError(
+            f"{directory} already holds a run. Continue it with `manyviews resume "
+            f"{shlex.quote(str(directory))}`, or choose another --out."
+        )
+
+
+def new_directory(recipe: str) -> Path:
+    """A run directory that does not exist yet, the same on all ranks: runs/RECIPE-DATE-TIME."""
+    now = torch.tensor([time.time()], dtype=torch.float64, device=launch.device())
+    stamp = datetime.datetime.fromtimestamp(comm.broadcast(now).item()).astimezone()
+    return Path("runs") / f"{recipe}-{stamp:%Y%m%d-%H%M%S}"

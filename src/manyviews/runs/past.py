@@ -1,0 +1,140 @@
+"""What a run directory says of its training, and what was measured of it since."""
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from manyviews.diagnosis.result import Diagnosed
+from manyviews.evaluation.features import fingerprint
+from manyviews.runs.embedder import load_encoder
+from manyviews.runs.folder import read
+from manyviews.runs.folder.read import saved_run
+from manyviews.runs.settings import AnyRun
+from manyviews.training import checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What a run directory says of its training.
+
+    Attributes:
+        name: how the table calls it.
+        directory: the run.
+        settings: config.yaml.
+        digest: of the data that it began with.
+        images: in that data.
+        steps: done.
+        seconds: of training.
+        ended: done, interrupted or collapsed; "unfinished" where the process was killed.
+        alarms: raised.
+        peak_memory: in bytes; None where it was not noted.
+        encoder: fingerprint of encoder.safetensors; "" where there is none.
+        parameters: of the encoder; 0 where there is none.
+    """
+
+    name: str
+    directory: Path
+    settings: AnyRun
+    digest: str
+    images: int
+    steps: int
+    seconds: float
+    ended: str
+    alarms: int
+    peak_memory: int | None
+    encoder: str
+    parameters: int
+
+    @property
+    def budget(self) -> str:
+        """What the training was given."""
+        train = self.settings.train
+        if train.steps:
+            return f"{train.steps:,} steps"
+        return f"{train.epochs:,} epochs" if train.epochs else f"{train.minutes:g} minutes"
+
+    @property
+    def sees(self) -> dict[str, Any]:
+        """What decides the baselines that stand beside it."""
+        data = self.settings.data
+        return asdict(self.settings.encoder) | {"mean": data.mean, "std": data.std}
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Facts that are no numbers to sort by."""
+        encoder = self.settings.encoder
+        size = f", {self.parameters / 1e6:.2f} M parameters" if self.parameters else ""
+        return {
+            "recipe": self.settings.recipe,
+            "encoder": f"{encoder.name}, {encoder.image_size} px{size}",
+            "batch": str(self.settings.data.batch_size),
+            "budget": self.budget,
+            "seed": str(self.settings.seed),
+            "ended": self.ended,
+            "alarms": str(self.alarms),
+        }
+
+
+def read_past(directory: Path, *, name: str) -> Past:
+    """Read a run directory.
+
+    Raises:
+        UsageError: it is none.
+    """
+    settings = saved_run(directory)
+    began = read.read_began(directory)
+    records = read.read_metrics(directory)
+    outcome = read.read_json(directory / "outcome.json")
+    memory = outcome.get("peak_memory")
+    # not every step is logged; a training that was killed has no outcome, or an older one
+    times = [(r["step"], r["seconds"]) for r in records if r.get("seconds") is not None]
+    times.append((_number(outcome.get("steps")), _number(outcome.get("seconds"))))
+    file, encoder, parameters = directory / "encoder.safetensors", "", 0
+    if file.is_file():
+        subject = load_encoder(file)
+        encoder = fingerprint(subject)
+        parameters = sum(p.numel() for p in subject.parameters())
+    return Past(
+        name=name,
+        directory=directory,
+        settings=settings,
+        digest=str(began["digest"]),
+        images=int(began["images"]),
+        steps=int(max(steps for steps, _ in times)),
+        seconds=float(max(seconds for _, seconds in times)),
+        ended=str(outcome.get("status") or ("done" if encoder else "unfinished")),
+        alarms=sum(r.get("kind") == "alarm" for r in records),
+        peak_memory=memory if isinstance(memory, int) else None,
+        encoder=encoder,
+        parameters=parameters,
+    )
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, int | float) and math.isfinite(value) else 0
+
+
+def read_diagnosis(past: Past) -> dict[str, Any]:
+    """RUN/diagnosis.json; empty where it is missing, of another version or an older checkpoint."""
+    found = read.read_diagnosis(past.directory)
+    if found.get("version") != Diagnosed.version:
+        return {}
+    newest = checkpoint.latest(past.directory / "checkpoints")
+    seen = [int(step) for step in found.get("checkpoints", {})]
+    if newest is not None and seen and max(seen) != checkpoint.step_of(newest):
+        return {}
+    return found
+
+
+def read_evaluations(past: Past) -> list[dict[str, Any]]:
+    """RUN/evaluation/*.json of the present encoder, with the data that each was measured on."""
+    found: list[dict[str, Any]] = []
+    for path in sorted((past.directory / "evaluation").glob("*.json")):
+        result = read.read_evaluation(path)
+        if not result or result.get("train_data"):
+            continue
+        if result.get("encoder", past.encoder) != past.encoder:
+            continue
+        found.append({"data": past.settings.probe.source} | result)
+    return found

@@ -1,0 +1,192 @@
+"""Labelled data beside a run: evaluated during training if asked, never seen by it."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from manyviews.core import Clock, Method, UsageError
+from manyviews.evaluation.features import Cache, cached, extract
+from manyviews.evaluation.identity import content
+from manyviews.evaluation.labelled import Labelled, open_labelled
+from manyviews.evaluation.protocols import PROTOCOLS
+from manyviews.evaluation.result import Result
+from manyviews.runs.assemble import embedder, readers
+from manyviews.views.image.plain import Plain
+
+log = logging.getLogger("manyviews")
+
+Embed = Callable[[Tensor], Tensor]
+Tell = Callable[[int, int], None]
+
+
+class Split(NamedTuple):
+    """What a protocol is given: features [N, D] and labels [N] to learn from, and to be tested."""
+
+    train_x: Tensor
+    train_y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+
+
+class LabelledProbe:
+    """A labelled data set in two parts, and the view that an encoder sees of it.
+
+    Args:
+        train: what classifiers learn from.
+        test: what they are tested on.
+        plain: the evaluation view.
+        device: where the encoder is.
+        protocols: what runs during training.
+
+    Attributes:
+        last: the results of the last call during training.
+    """
+
+    def __init__(
+        self,
+        train: Labelled,
+        test: Labelled,
+        plain: Plain,
+        *,
+        device: torch.device,
+        protocols: tuple[str, ...] = ("knn",),
+    ) -> None:
+        self.train, self.test, self.plain = train, test, plain
+        self.device, self.protocols = device, protocols
+        self.last: list[Result] = []
+
+    def split(
+        self,
+        embed: Embed,
+        *,
+        batch_size: int = 256,
+        plain: Plain | None = None,
+        cache: Cache | None = None,
+        progress: Tell | None = None,
+    ) -> Split:
+        """Features and labels of both parts, extracted once if there is a cache.
+
+        Args:
+            embed: normalised images [B, C, S, S] -> [B, D].
+            batch_size: images at a time.
+            plain: another view than the probe's own.
+            cache: where to look first.
+            progress: told (images done, images in all), of each part.
+        """
+
+        def features(part: Labelled) -> tuple[Tensor, Tensor]:
+            view = plain or self.plain
+
+            def compute():
+                return extract(
+                    embed,
+                    part.source,
+                    view,
+                    batch_size=batch_size,
+                    device=self.device,
+                    progress=progress,
+                    workers=readers(part.source),
+                )
+
+            if cache is None:
+                found = compute()
+            else:
+                found = cached(
+                    cache.directory,
+                    encoder=cache.encoder,
+                    source=part.source.digest,
+                    transform=repr((view.size, view.channels, view.mean, view.std)),
+                    compute=compute,
+                    warn=cache.warn,
+                )
+            return found.features, part.labels[found.index]
+
+        return Split(*features(self.train), *features(self.test))
+
+    def content(self, *, cache: Path | None = None, progress: Tell | None = None) -> str:
+        """A hash of all images and labels; see `evaluation.identity`."""
+        return content(self.train, self.test, cache=cache, progress=progress)
+
+    def measure(self, embed: Embed, names: Sequence[str], *, batch_size: int = 256) -> list[Result]:
+        """Several protocols on features that are extracted once."""
+        split = self.split(embed, batch_size=batch_size)
+        return [PROTOCOLS[name](*split) for name in names]
+
+    def __call__(self, method: Method, clock: Clock) -> Mapping[str, float]:
+        """What the training loop asks for: protocol -> headline."""
+        self.last = self.measure(embedder(method.encoder, self.device), self.protocols)
+        return {result.protocol: result.value for result in self.last}
+
+
+def open_probe(
+    spec: str,
+    plain: Plain,
+    *,
+    max_pixels: int,
+    device: torch.device,
+    linear: bool = False,
+    train_spec: str = "",
+) -> LabelledProbe:
+    """Open both parts of LABELLED.
+
+    Args:
+        spec: a folder of class folders, a CSV of path,label, fashion-mnist:DIR, builtin:fashion.
+        plain: the evaluation view.
+        max_pixels: larger images are unreadable.
+        device: where the encoder is.
+        linear: measure a linear probe too while training.
+        train_spec: learn from this data's training part instead (transfer); classes are matched
+            by name.
+
+    Raises:
+        UsageError: there is no such data, or its labels cannot be used.
+    """
+
+    def part(spec: str, split: Literal["train", "test"]) -> Labelled:
+        return open_labelled(spec, channels=plain.channels, max_pixels=max_pixels, split=split)
+
+    train, test = part(train_spec or spec, "train"), part(spec, "test")
+    if train_spec:
+        test = _renumbered(test, train, spec=spec, train_spec=train_spec)
+    _check_classes(train, test, spec)
+    protocols = ("knn", "linear") if linear else ("knn",)
+    return LabelledProbe(train, test, plain, device=device, protocols=protocols)
+
+
+def _check_classes(train: Labelled, test: Labelled, spec: str) -> None:
+    """Refuse a test class without training examples, by its name."""
+    if train.several:
+        return
+    unseen = sorted(set(test.labels.tolist()) - set(train.labels.tolist()))
+    if unseen:
+        raise UsageError(
+            f"{spec} tests {len(unseen)} classes that no training image has (first: "
+            f"{test.classes[unseen[0]]!r}). Move images of them to the training part, or leave "
+            "them out."
+        )
+
+
+def _renumbered(test: Labelled, train: Labelled, *, spec: str, train_spec: str) -> Labelled:
+    """The test part with the training part's class numbers.
+
+    Raises:
+        UsageError: a class that is tested was not there to learn from.
+    """
+    unknown = sorted(set(test.classes) - set(train.classes))
+    if unknown:
+        raise UsageError(
+            f"{len(unknown)} of the {len(test.classes)} classes of {spec} are not among those of "
+            f"{train_spec} (first: {unknown[0]!r}). Name them alike, or leave out --train-data."
+        )
+    number = torch.tensor([train.classes.index(name) for name in test.classes])
+    if test.several:
+        labels = test.labels.new_zeros(len(test), len(train.classes))
+        labels[:, number] = test.labels
+    else:
+        labels = number[test.labels]
+    return replace(test, labels=labels, classes=train.classes)

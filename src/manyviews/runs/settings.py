@@ -1,0 +1,64 @@
+"""A run, complete: everything that decides what a training does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from manyviews.data.settings import Data
+from manyviews.encoders.settings import EncoderConfig
+from manyviews.evaluation.settings import Probe
+from manyviews.training.settings import Optim, Train
+from manyviews.views.plan import Views
+
+MethodConfig = TypeVar("MethodConfig")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Generic[MethodConfig]):
+    """All settings of a run. Saved as `config.yaml`; derived numbers are never stored.
+
+    Attributes:
+        recipe: the recipe that this began as.
+        method: a method's config, one of those in `methods.catalog`.
+        encoder, views, data, optim, train, probe: see their classes.
+        seed: with the epoch and a sample's index it decides order, views and initial weights.
+    """
+
+    recipe: str
+    method: MethodConfig
+    encoder: EncoderConfig
+    views: Views
+    data: Data
+    optim: Optim
+    train: Train
+    probe: Probe = field(default_factory=Probe)
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a recipe may look at: the data (its headers and a sample) and the machine.
+
+    Attributes:
+        source: as in `Data`.
+        count: images.
+        side: median of the shorter side, in pixels.
+        channels: as asked for; else 1 if every sampled image is grey, and 3 if not.
+        mean: per channel, of pixels in [0, 1], over a sample.
+        std: likewise.
+        device: "cpu" or "cuda".
+        cores: processor cores this process may use.
+    """
+
+    source: str
+    count: int
+    side: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    device: str
+    cores: int
+
+
+AnyRun = Run[Any]
+Recipe = Callable[[Facts], AnyRun]

@@ -1,0 +1,280 @@
+"""One training from its settings to what it leaves behind: checkpoints, encoder, report."""
+
+import json
+import logging
+import resource
+import shlex
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from manyviews.core import Clock, Failure, comm
+from manyviews.core.files import write_json
+from manyviews.data.quarantine import Quarantine
+from manyviews.diagnosis import wiring
+from manyviews.methods import catalog
+from manyviews.runs import report, saved
+from manyviews.runs.assemble import Assembly, assemble, embedder
+from manyviews.runs.embedder import save_encoder
+from manyviews.runs.folder.lock import RunDirectory
+from manyviews.runs.folder.write import new_directory, refuse_second
+from manyviews.runs.probe import LabelledProbe, open_probe
+from manyviews.runs.settings import AnyRun
+from manyviews.runs.watch import Watch
+from manyviews.training import launch
+from manyviews.training.job import Job
+from manyviews.training.loop import fit
+
+log = logging.getLogger("manyviews")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """How a training ended.
+
+    Attributes:
+        status: done, interrupted (go on with `manyviews resume`) or collapsed.
+        run: the run directory.
+        steps: optimiser steps done.
+        seconds: of training, without evaluation.
+        images_per_second: while training.
+        waited: share of training time spent waiting for data.
+        skipped: steps that were skipped because a loss or gradient was not finite.
+        unreadable: files that could not be read (see quarantine.jsonl).
+        evaluation: name -> value of the last labelled probe, if there was one.
+        alarms: one line for each alarm that was raised.
+        peak_memory: bytes of the first training process, on its GPU where it had one; data workers
+            are not in it.
+    """
+
+    status: Literal["done", "interrupted", "collapsed"]
+    run: Path
+    steps: int
+    seconds: float
+    images_per_second: float
+    waited: float
+    skipped: int
+    unreadable: int
+    evaluation: dict[str, float] = field(default_factory=dict[str, float])
+    alarms: list[str] = field(default_factory=list[str])
+    peak_memory: int | None = None
+
+    def lines(self) -> list[str]:
+        """For people."""
+        said = [
+            f"{self.status}: {self.steps} steps in {self.seconds:.0f} s, "
+            f"{self.images_per_second:.0f} images/s, {self.waited:.0%} of the time waiting for data"
+        ]
+        if self.unreadable:
+            where = self.run / "quarantine.jsonl"
+            said.append(f"{self.unreadable} unreadable files were replaced; see {where}")
+        if self.skipped:
+            said.append(f"{self.skipped} steps were skipped: the loss or a gradient was not finite")
+        said += [f"alarm: {alarm}" for alarm in self.alarms]
+        said += [f"{name}: {value:.4f}" for name, value in self.evaluation.items()]
+        encoder, page = self.run / "encoder.safetensors", self.run / "report.html"
+        after = {
+            "done": [f"encoder: {encoder}", f"report: {page}"],
+            "interrupted": [f"go on with: manyviews resume {shlex.quote(str(self.run))}"],
+            "collapsed": [f"see {page}; change what the alarm names and train again"],
+        }
+        return [*said, *after[self.status]]
+
+
+def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
+    """Train a complete `Run` in a directory, from the beginning or from its last checkpoint."""
+    with ExitStack() as stack:
+        stack.enter_context(launch.ranks(launch.device()))
+        directory = directory or new_directory(run.recipe)
+        opened = stack.enter_context(RunDirectory(directory))
+        if not resume:
+            refuse_second(directory)
+            opened.cut_metrics(0)  # of a start that did not come to its first checkpoint
+        assembly = assemble(run)
+        quarantine = Quarantine(directory / "quarantine.jsonl")
+        if not resume:
+            _begin(assembly, directory)
+        watch = Watch(opened, on_collapse=run.train.on_collapse)
+        if not resume:
+            _check_wiring(assembly, watch)
+        probe = _probe(assembly)
+        _say_plan(assembly)
+        outcome = fit(
+            Job(
+                method=assembly.method,
+                optim=run.optim,
+                train=run.train,
+                seed=run.seed,
+                batch_size=run.data.batch_size,
+                steps_per_epoch=assembly.steps_per_epoch,
+                batches=assembly.batches(quarantine),
+                directory=opened,
+                device=assembly.device,
+                monitors=[watch],
+                probe=probe,
+                probe_every=run.probe.every,
+                embed_all=assembly.embed_all,
+                why_waiting=assembly.why_waiting,
+                resume=resume,
+            )
+        )
+        result = Trained(
+            status=outcome.status,
+            run=directory,
+            steps=outcome.steps,
+            seconds=outcome.seconds,
+            images_per_second=outcome.images_per_second,
+            waited=outcome.data_wait,
+            skipped=outcome.skipped,
+            unreadable=len(quarantine),
+            alarms=watch.said,
+            peak_memory=_peak_memory(assembly.device),
+        )
+        if comm.rank() == 0:
+            _note_outcome(result, directory)
+        if outcome.status == "interrupted" or comm.rank() > 0:
+            return result
+        return replace(result, evaluation=_leave_behind(assembly, probe, directory))
+
+
+def _leave_behind(
+    assembly: Assembly, probe: LabelledProbe | None, directory: Path
+) -> dict[str, float]:
+    """Write encoder, evaluation and report of a training that is over and saved."""
+    try:
+        keep_encoder(assembly, directory)
+        evaluation = _final_evaluation(assembly, probe, directory)
+        report.write(assembly, directory)
+    except (Failure, OSError) as error:
+        failed = isinstance(error, OSError)
+        said = f"Cannot write to {directory}: {error.strerror}." if failed else str(error)
+        raise Failure(
+            f"{said} The training is saved: when that "
+            f"is mended, `manyviews resume {shlex.quote(str(directory))}` does the rest."
+        ) from error
+    return evaluation
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: of this process, on its GPU where it trains on one."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _note_outcome(result: Trained, directory: Path) -> None:
+    """Write RUN/outcome.json, which `compare` reads; it is no reason to fail."""
+    try:
+        write_json(directory / "outcome.json", asdict(result) | {"run": str(directory)})
+    except Failure as failure:
+        log.warning("%s", failure)
+
+
+def _begin(assembly: Assembly, directory: Path) -> None:
+    """Write down what the run is, before anything is trained."""
+    if comm.rank() > 0:
+        return
+    noted = {
+        "digest": assembly.source.digest,
+        "images": len(assembly.source),
+        "command": _command(assembly.run, directory),
+    }
+    try:
+        (directory / "config.yaml").write_text(saved.to_yaml(assembly.run), encoding="utf-8")
+        (directory / "began.json").write_text(json.dumps(noted), encoding="utf-8")
+    except OSError as error:
+        raise Failure(
+            f"cannot write to {directory}: {error.strerror}. Give a writable --out."
+        ) from error
+
+
+def _check_wiring(assembly: Assembly, watch: Watch) -> None:
+    """Look at one batch before training: is everything connected?"""
+    batches = next(assembly.batches(processes=0)(0, 1))
+    for alarm in wiring.check(assembly.method, batches[0], Clock(0, 1)):
+        log.warning("before training: %s", alarm)
+        watch.write(alarm)
+
+
+def _say_plan(assembly: Assembly) -> None:
+    """Print the numbers that follow from the settings and the data."""
+    run, optim = assembly.run, assembly.run.optim
+    peak = optim.lr * (run.data.batch_size / optim.lr_per if optim.lr_per else 1)
+    span = run.train
+    long = (
+        f"{span.steps:,} steps"
+        if span.steps
+        else f"{span.epochs:,} epochs = {span.epochs * assembly.steps_per_epoch:,} steps"
+        if span.epochs
+        else f"{span.minutes:g} minutes"
+    )
+    dtype = launch.autocast_dtype(run.train.precision, assembly.device)
+    log.info(
+        "%s: %s images, %s; batch %d, %s steps an epoch; %s with peak lr %.3g (%.3g x %d / %d), "
+        "warm-up %.0f %%; %s in %s",
+        run.recipe,
+        f"{len(assembly.source):,}",
+        long,
+        run.data.batch_size,
+        f"{assembly.steps_per_epoch:,}",
+        optim.name,
+        peak,
+        optim.lr,
+        run.data.batch_size,
+        optim.lr_per or run.data.batch_size,
+        100 * optim.warmup,
+        assembly.device,
+        "bf16" if dtype is not None else "fp32",
+    )
+
+
+def _probe(assembly: Assembly) -> LabelledProbe | None:
+    probe = assembly.run.probe
+    if not probe.source:
+        return None
+    return open_probe(
+        probe.source,
+        assembly.plain,
+        max_pixels=assembly.run.data.max_pixels,
+        device=assembly.device,
+        linear=probe.linear,
+    )
+
+
+def _final_evaluation(
+    assembly: Assembly, probe: LabelledProbe | None, directory: Path
+) -> dict[str, float]:
+    if probe is None:
+        return {}
+    embed_ = embedder(assembly.method.encoder, assembly.device)
+    found = probe.last or probe.measure(embed_, probe.protocols)
+    content = probe.content(cache=directory / "cache")
+    for result in found:
+        path = directory / "evaluation" / f"{result.protocol}.json"
+        write_json(path, result.to_json() | {"content": content})
+    return {result.protocol: result.value for result in found}
+
+
+def keep_encoder(assembly: Assembly, directory: Path) -> None:
+    """Write RUN/encoder.safetensors, the file that a user keeps."""
+    run = assembly.run
+    save_encoder(
+        directory / "encoder.safetensors",
+        assembly.method.encoder,
+        config=run.encoder,
+        mean=run.data.mean,
+        std=run.data.std,
+        info={"method": catalog.name_of(run.method), "recipe": run.recipe},
+    )
+
+
+def _command(run: AnyRun, directory: Path) -> str:
+    """What was typed to begin this run, or what would begin one like it."""
+    if Path(sys.argv[0]).name in ("manyviews", "__main__.py"):
+        return shlex.join(["manyviews", *sys.argv[1:]])
+    return f"manyviews train {run.recipe} --data {shlex.quote(run.data.source)} --out {directory}"

@@ -1,0 +1,64 @@
+"""What `embed` writes beside features, so that other programs can show them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from manyviews.data.sources import Source
+from manyviews.evaluation.features import Extracted
+from manyviews.reports.maps import Kind, place
+from manyviews.reports.pictures import encoded
+from manyviews.runs.assemble import read_many
+
+BATCH = 256
+
+
+def columns(
+    found: Extracted, source: Source, *, how: Kind = "pca", thumbnails: int = 0
+) -> dict[str, Any]:
+    """Further columns of a Parquet file of features, a value each row.
+
+    Args:
+        found: features [N, D] or [N, T, D].
+        source: whose images they are.
+        how: features become the points x and y; see `reports.maps.place`.
+        thumbnails: longer side in pixels of small pictures; 0 for none.
+
+    Returns:
+        "x" and "y" (float32, of features [N, D] alone), "file" (the absolute path, where images
+        are files), and "image" (struct of bytes, PNG or JPEG, and path: the form that Hugging
+        Face's datasets and embedding-atlas show).
+
+    Raises:
+        UsageError: as `place`.
+    """
+    rows: list[int] = found.index.tolist()
+    made: dict[str, Any] = {}
+    if found.features.ndim == 2 and len(rows):
+        points = place(found.features.numpy(), how)
+        made |= {"x": pa.array(points[:, 0]), "y": pa.array(points[:, 1])}
+    if rows and Path(source.name(rows[0])).is_file():
+        files = [str(Path(source.name(i)).absolute()) for i in rows]
+        # surrogates stand for bytes of a file name that are not UTF-8
+        clean = [name.encode("utf-8", "replace").decode() for name in files]
+        made["file"] = pa.array(clean, pa.string())
+    if thumbnails > 0:
+        made["image"] = _pictures(source, rows, thumbnails)
+    return made
+
+
+def _pictures(source: Source, rows: Sequence[int], side: int) -> Any:
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    found: list[dict[str, Any] | None] = []
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        read = dict(read_many(source, list(part)))
+        for i in part:
+            if i in read:
+                form, data = encoded(read[i], side=side)
+                found.append({"bytes": data, "path": f"{i}.{form}"})
+            else:
+                found.append(None)
+    return pa.array(found, kind)

@@ -1,0 +1,254 @@
+"""Runs side by side, as far as they can stand there."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from manyviews.core import UsageError
+from manyviews.core.files import atomic, json_text
+from manyviews.core.progress import bar
+from manyviews.evaluation import identity
+from manyviews.evaluation.labelled import open_labelled
+from manyviews.evaluation.result import Evaluated
+from manyviews.reports.table import Column, Row, Table, markdown, page
+from manyviews.runs.past import Past, read_diagnosis, read_past
+from manyviews.verbs.compare import differences
+from manyviews.verbs.compare.rows import (
+    COLUMNS,
+    cost,
+    label_free,
+    performance,
+    performance_columns,
+    untrained_rows,
+)
+from manyviews.verbs.diagnose import diagnose
+from manyviews.verbs.evaluate import evaluate
+
+log = logging.getLogger("manyviews")
+
+PROTOCOLS = ("knn", "linear", "lowshot")
+"""What `compare` sees to where it is given labels."""
+FORMS = (".md", ".json", ".html")
+
+NOTES = (
+    "Bold, or green, is the best value of a column and every other whose 95 % interval reaches "
+    "that of the best: those cannot be told apart. Columns without intervals, and columns whose "
+    "better direction depends on the method or the task, mark nothing.",
+    "A row is one training. Intervals are over the draw of test images (kNN, linear), of training "
+    "labels (low-shot) or of images looked at (change); how far another seed would end up is in "
+    "none of them. Train several seeds to know.",
+    "Entropy, reconstruction and rank depend on the width of the features and on the method; they "
+    "describe a run and do not rank methods.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Runs side by side.
+
+    Attributes:
+        table: rows, columns, what differs.
+        files: written.
+    """
+
+    table: Table
+    files: list[Path] = field(default_factory=list[Path])
+
+    def lines(self) -> list[str]:
+        """For people: the tables as Markdown."""
+        return [*markdown(self.table).splitlines(), *(f"wrote {path}" for path in self.files)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and text."""
+        return self.table.to_json() | {"files": [str(path) for path in self.files]}
+
+
+def refuse(differences: Sequence[str], *, anyway: bool, advice: str = "Add") -> None:
+    """Say what keeps runs from being compared, unless they are to be compared anyway."""
+    if differences and not anyway:
+        raise UsageError(
+            f"These runs are not comparable: {'; '.join(differences)}. {advice} --anyway to put "
+            "them side by side all the same."
+        )
+
+
+def forms_of(out: str | Path) -> list[Path]:
+    """The files that --out asks for."""
+    if not str(out):
+        return []
+    path = Path(out)
+    if path.suffix in FORMS and not path.is_dir():
+        return [path]
+    if path.is_file() or (path.suffix and not path.is_dir()):
+        raise UsageError(
+            f"--out {path} should be a directory, or a file that ends in {' or '.join(FORMS)}."
+        )
+    return [path / f"compare{form}" for form in FORMS]
+
+
+def opened(runs: Sequence[str | Path]) -> list[Past]:
+    """The runs, each once, by the shortest names that tell them apart."""
+    if isinstance(runs, str | Path):
+        runs = [runs]
+    given: dict[Path, Path] = {}
+    for run in runs:
+        given.setdefault(Path(run).resolve(), Path(run))
+    paths = list(given.values())
+    if not paths:
+        raise UsageError("compare wants runs: manyviews compare RUN RUN ....")
+    if len(paths) < len(runs):
+        log.warning("%d of the runs were given twice; each counts once.", len(runs) - len(paths))
+    last = [path.resolve().name for path in paths]
+    names = [
+        name if last.count(name) == 1 else str(path) for name, path in zip(last, paths, strict=True)
+    ]
+    return [read_past(path, name=name) for path, name in zip(paths, names, strict=True)]
+
+
+def measured(
+    pasts: Sequence[Past],
+    held: Sequence[Sequence[dict[str, Any]]],
+    data: str,
+    *,
+    max_pixels: int,
+) -> list[list[dict[str, Any]]]:
+    """What runs hold on this data as it is now, and what they lacked, measured.
+
+    Baselines are measured once for each way of seeing images.
+    """
+    now = _content(pasts, held, data, max_pixels=max_pixels)
+    seen: list[dict[str, Any]] = []
+    versions: dict[str, int] = {}
+    found: list[list[dict[str, Any]]] = []
+    for past, own in zip(pasts, held, strict=True):
+        whole = sorted(own, key=lambda r: (r["version"], bool(r.get("beside"))))
+        there = {r["protocol"]: r for r in whole if differences.may_be_of(r, now)}
+        wanted = bool(past.encoder) and past.sees not in seen
+        seen += [past.sees] if wanted else []
+        missing = [
+            name
+            for name in PROTOCOLS
+            if past.encoder
+            and (
+                name not in there
+                or (wanted and not there[name].get("beside"))
+                or there[name]["version"] < versions.get(name, 0)
+            )
+        ]
+        if missing:
+            log.info("evaluating %s: %s", past.name, ", ".join(missing))
+            made = evaluate(
+                past.directory,
+                data=data,
+                protocol=missing,
+                baselines=wanted,
+                max_pixels=max_pixels,
+            )
+            versions |= {one.result.protocol: one.result.version for one in made.found}
+            there |= _as_held(made)
+        found.append(list(there.values()))
+    return found
+
+
+def _content(
+    pasts: Sequence[Past],
+    held: Sequence[Sequence[Mapping[str, Any]]],
+    data: str,
+    *,
+    max_pixels: int,
+) -> str:
+    """The hash of LABELLED as it is now; "" where no result has one, or it is not there now."""
+    if not any(result.get("content") for own in held for result in own):
+        return ""
+    channels, cache = pasts[0].settings.data.channels, pasts[0].directory / "cache"
+    try:
+        train, test = (
+            open_labelled(data, channels=channels, max_pixels=max_pixels, split=split)
+            for split in ("train", "test")
+        )
+    except UsageError as error:
+        log.warning("%s The table shows what the runs hold.", error)
+        return ""
+    with bar("reading") as progress:
+        return identity.content(train, test, cache=cache, progress=progress)
+
+
+def _as_held(made: Evaluated) -> dict[str, dict[str, Any]]:
+    """Protocol -> its result as it would be read from the run, which may not be writable."""
+    marks = {"data": made.data, "content": made.content}
+    return {one.result.protocol: json.loads(json_text(one.to_json() | marks)) for one in made.found}
+
+
+def diagnoses_of(
+    pasts: Sequence[Past], data: str, *, max_pixels: int
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """A diagnosis of each run, all of the same images; {} where one cannot be had, and why."""
+    found: list[dict[str, Any]] = []
+    notes: list[str] = []
+    kept = [read_diagnosis(past) for past in pasts]
+    same = {(d["data"], d["images"]) for d in kept if d}
+    usable = len(same) == 1 and (not data or all(d.get("data") == data for d in kept if d))
+    for past, diagnosis in zip(pasts, kept, strict=True):
+        if not diagnosis or not usable:
+            log.info("diagnosing %s", past.name)
+            labels = data or (next(iter(same))[0] if usable and _labelled(kept) else "")
+            try:
+                made = diagnose(past.directory, labels=labels, max_pixels=max_pixels).to_json()
+                diagnosis = json.loads(json_text(made))
+            except UsageError as error:
+                notes.append(f"{past.name} has no diagnosis: {error}")
+                diagnosis = {}
+        found.append(diagnosis)
+    looked = {(d["data"], d["images"]) for d in found if d}
+    if len(looked) > 1:
+        said = ", ".join(f"{images} of {name}" for name, images in sorted(looked))
+        notes.append(f"Label-free columns look at different images: {said}.")
+    return found, notes
+
+
+def _labelled(diagnoses: Sequence[Mapping[str, Any]]) -> bool:
+    return any(d.get("groups") for d in diagnoses)
+
+
+def table_of(
+    pasts: Sequence[Past],
+    diagnoses: Sequence[Mapping[str, Any]],
+    evaluations: Sequence[Sequence[Mapping[str, Any]]],
+    differences: Sequence[str],
+    notes: list[str],
+) -> Table:
+    """Rows and columns of everything that is known of the runs."""
+    tried = [set(d.get("invariance", {}).get("encoder", {})) for d in diagnoses if d]
+    shared = sorted(set[str].intersection(*tried)) if tried else []
+    if shared:
+        notes.append(f"Change is the mean over: {', '.join(shared)}.")
+    rows: list[Row] = []
+    for past, diagnosis, results in zip(pasts, diagnoses, evaluations, strict=True):
+        cells = performance(results) | label_free(diagnosis, shared) | cost(past)
+        words = past.words | {"verdict": diagnosis.get("verdict", {}).get("state", "-")}
+        rows.append(Row(name=past.name, cells=cells, words=words))
+    flat = [result for results in evaluations for result in results]
+    columns: list[Column] = [*performance_columns(flat), *COLUMNS]
+    title = "1 run" if len(rows) == 1 else f"{len(rows)} runs compared"
+    return Table(
+        title=title,
+        columns=columns,
+        rows=[*untrained_rows(pasts, evaluations), *rows],
+        differences=differences,
+        notes=notes,
+    )
+
+
+def write(path: Path, table: Table) -> Path:
+    """Write a table in the form of the file's ending."""
+    text = {
+        ".md": lambda: f"# {table.title}\n\n{markdown(table)}",
+        ".json": lambda: json_text(table.to_json()) + "\n",
+        ".html": lambda: page(table),
+    }[path.suffix]()
+    with atomic(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+    return path

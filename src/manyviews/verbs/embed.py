@@ -1,0 +1,82 @@
+"""`manyviews embed`: the features of every image in a file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from manyviews.core.errors import UsageError
+from manyviews.data.settings import MAX_PIXELS
+from manyviews.verbs.parse import Positional, one_of
+
+if TYPE_CHECKING:
+    from manyviews.verbs.written import Written
+
+
+def embed(
+    run: Positional[str | Path],
+    *,
+    data: str,
+    out: str | Path,
+    level: Literal["image", "patch"] = "image",
+    encoder: str = "",
+    image_size: int = 0,
+    batch_size: int = 256,
+    map: Literal["pca", "umap", "pacmap"] = "pca",  # noqa: A002, RUF100
+    thumbnails: int = 0,
+    max_pixels: int = MAX_PIXELS,
+) -> "Written":
+    """Write the features of every image, with its name, to .parquet or .npy.
+
+    A .parquet also has each image's place on a map (x, y) and its absolute path (file).
+
+    Args:
+        run: a run directory, an encoder.safetensors, timm:NAME, or with --encoder the checkpoint
+            of another project.
+        data: a folder, a text file of paths, fashion-mnist:DIR or builtin:fashion.
+        out: a .parquet or .npy file.
+        level: one vector an image, or one a patch.
+        encoder: timm's name of the architecture of a checkpoint.
+        image_size: side in pixels for timm models and checkpoints; 0 takes their own.
+        batch_size: images at a time.
+        map: of the columns x and y; umap and pacmap come with manyviews[maps].
+        thumbnails: longer side in pixels of the column image; 0 for none.
+        max_pixels: larger images are refused from their header.
+    """
+    one_of("map", map, ["pca", "umap", "pacmap"])
+    if Path(out).suffix not in (".parquet", ".npy"):
+        raise UsageError(f"--out {out} should end in .parquet or .npy.")
+    one_of("level", level, ["image", "patch"])
+    if thumbnails < 0:
+        raise UsageError(f"--thumbnails is {thumbnails}; wanted 0 or more pixels.")
+    from manyviews.core.progress import bar
+    from manyviews.data.sources import open_source
+    from manyviews.evaluation import embed as embedding
+    from manyviews.evaluation import features
+    from manyviews.runs.assemble import readers
+    from manyviews.runs.subject import open_subject
+    from manyviews.training import launch
+    from manyviews.verbs import columns
+    from manyviews.verbs.written import Written
+
+    device = launch.device()
+    network = open_subject(run, encoder=encoder, image_size=image_size).to(device)
+    source = open_source(data, channels=network.config.channels, max_pixels=max_pixels)
+    with bar("embedding") as progress:
+        found = features.extract(
+            network if level == "image" else network.tokens,
+            source,
+            network.plain,
+            batch_size=batch_size,
+            device=device,
+            progress=progress,
+            workers=readers(source),
+        )
+    names = [source.name(i) for i in found.index.tolist()]
+    more = {}
+    if Path(out).suffix == ".parquet":
+        more = columns.columns(found, source, how=map, thumbnails=thumbnails)
+    paths = embedding.write(Path(out), names, found.features, index=found.index, columns=more)
+    shape = " x ".join(str(n) for n in found.features.shape)
+    notes = [f"{shape} float32"] + [f"beside it: {p}" for p in paths[1:]]
+    if found.bad:
+        notes.append(f"{len(found.bad)} unreadable images are left out")
+    return Written(path=paths[0], notes=notes)

@@ -1,0 +1,112 @@
+"""`manyviews evaluate`: labelled protocols on anybody's features, beside what costs nothing."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from manyviews.core.errors import UsageError
+from manyviews.data.settings import MAX_PIXELS
+from manyviews.evaluation.image.settings import FineTune, Robustness
+from manyviews.verbs.parse import Positional
+
+if TYPE_CHECKING:
+    from manyviews.evaluation.result import Evaluated
+
+log = logging.getLogger("manyviews")
+
+
+def evaluate(
+    run: Positional[str | Path],
+    *,
+    data: str,
+    protocol: Sequence[str] = ("knn",),
+    train_data: str = "",
+    encoder: str = "",
+    image_size: int = 0,
+    test_features: str | Path = "",
+    batch_size: int = 256,
+    baselines: bool = True,  # noqa: FBT001, FBT002, RUF100 - keyword-only
+    finetune: FineTune = FineTune(),
+    robustness: Robustness = Robustness(),
+    max_pixels: int = MAX_PIXELS,
+) -> "Evaluated":
+    """Measure features with labels, which training never saw, beside raw pixels.
+
+    Features are computed once and kept by content: in RUN/cache, or in the user's cache directory
+    where there is no run. The results are also written to RUN/evaluation/. Where that cannot be
+    done, a warning and `unsaved` of the outcome say why.
+
+    Args:
+        run: a run directory, an encoder.safetensors, timm:NAME, with --encoder the checkpoint of
+            another project, or a .npy of features.
+        data: a folder of class folders, a CSV of path,label, fashion-mnist:DIR or builtin:fashion.
+        protocol: one or several of `manyviews list protocols`.
+        train_data: learn from this labelled data instead, test on --data (transfer). Classes are
+            matched by name.
+        encoder: timm's name of the architecture of a checkpoint.
+        image_size: side in pixels for timm models and checkpoints; 0 takes their own.
+        test_features: where RUN is a .npy of the training part's features: the .npy of the test
+            part; rows in the order of the data. Without it the .npy needs the .json that `embed`
+            writes beside it, and rows are matched by path.
+        batch_size: images at a time.
+        baselines: also measure raw pixels, centred pixels and the untrained encoder.
+        finetune: how the protocol finetune trains.
+        robustness: what the protocol robustness tries.
+        max_pixels: larger images are refused from their header.
+    """
+    from manyviews.evaluation.features import fingerprint
+    from manyviews.evaluation.protocols import PROTOCOLS
+    from manyviews.evaluation.result import Beside, Evaluated, Result
+    from manyviews.evaluation.stored import read_split
+    from manyviews.runs.evaluate import (
+        Side,
+        content_of,
+        finetuned,
+        names_of,
+        refuse_for_features,
+        sides_of,
+        spoilt,
+    )
+    from manyviews.runs.folder.write import cache_of, keep_result
+    from manyviews.runs.probe import Split, open_probe
+    from manyviews.runs.subject import open_subject
+    from manyviews.training import launch
+
+    names = names_of(protocol)
+    if str(run).endswith(".npy"):
+        refuse_for_features(names, encoder=encoder, image_size=image_size, train_data=train_data)
+        second = Path(test_features) if test_features else None
+        stored = Split(*read_split(Path(run), second, data=data, max_pixels=max_pixels))
+        found = [Beside(result=PROTOCOLS[name](*stored), beside={}) for name in names]
+        return Evaluated(run=str(run), data=data, found=found)
+    if test_features:
+        raise UsageError("--test-features goes with a .npy of training features as RUN.")
+    device = launch.device()
+    subject = open_subject(run, encoder=encoder, image_size=image_size).to(device)
+    probe = open_probe(
+        data, subject.plain, max_pixels=max_pixels, device=device, train_spec=train_data
+    )
+    mark, cache = fingerprint(subject), cache_of(run)
+    content = content_of(probe, cache) if Path(run).is_dir() else ""
+    sides = sides_of(probe, subject, cache=cache, batch_size=batch_size)
+    if not baselines:
+        sides = {"": sides[""]}
+    told = {"data": data} | ({"train_data": train_data} if train_data else {})
+    tests: dict[str, Callable[[Side], Result | None]] = {
+        "finetune": lambda side: finetuned(side, probe, finetune),
+        "robustness": lambda side: spoilt(side, probe, robustness),
+    }
+    found: list[Beside] = []
+    unkept: list[str] = []
+    for name in names:
+        test = tests.get(name, lambda side, name=name: PROTOCOLS[name](*side.split()))
+        all_found = {title: test(side) for title, side in sides.items()}
+        beside = {title: r for title, r in all_found.items() if title and r is not None}
+        found.append(Beside(result=cast(Result, all_found[""]), beside=beside))
+        why = keep_result(run, found[-1], told, encoder=mark, content=content)
+        unkept += [why] if why else []
+    unsaved = f"{unkept[0]} {len(unkept)} of {len(names)} results are not kept." if unkept else ""
+    if unsaved:
+        log.warning("%s", unsaved)
+    return Evaluated(run=str(run), data=data, found=found, content=content, unsaved=unsaved)

@@ -1,0 +1,121 @@
+"""The encoder as an ONNX model, held against torch before it is given out."""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from manyviews.core import Failure, UsageError
+from manyviews.core.files import atomic
+from manyviews.runs.embedder import Embedder, load_encoder, resize_rule
+
+log = logging.getLogger("manyviews")
+
+TOLERANCE = 1e-4
+"""Largest difference to torch that a model may have."""
+
+
+def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
+    """Write an ONNX model: "image" [batch, C, S, S] normalised -> "embedding" [batch, D].
+
+    Mean, std and the resize rule are in the model's metadata.
+
+    Args:
+        path_in: an encoder file.
+        path_out: an .onnx file.
+
+    Returns:
+        Largest absolute difference to torch on random images, or None where onnxruntime is not
+        installed to compare.
+
+    Raises:
+        UsageError: the packages for ONNX are missing.
+        Failure: the model cannot be expressed, its output differs by more than 1e-4, or the file
+            cannot be written there.
+    """
+    try:
+        import onnx
+        import onnxscript as _  # noqa: F401 - torch.onnx needs it
+    except ImportError as error:
+        raise UsageError(
+            f"ONNX export needs the package {error.name}. Install manyviews[onnx]."
+        ) from None
+    embedder = load_encoder(path_in)
+    with atomic(Path(path_out)) as partial:
+        _trace(embedder, partial)
+        model = onnx.load(partial)
+        words = {"mean": json.dumps(embedder.about.mean), "std": json.dumps(embedder.about.std)}
+        words |= {"resize": resize_rule(embedder.config.image_size)}
+        onnx.helper.set_model_props(model, embedder.info | words)
+        onnx.save(model, partial)
+        difference = _difference(embedder, partial)
+        if difference is not None and not difference <= TOLERANCE:
+            raise Failure(
+                f"The ONNX model's output differs from torch by {difference:.2g}, more than "
+                f"{TOLERANCE:g}; nothing was written. Use --format timm or safetensors."
+            )
+    return difference
+
+
+def _trace(embedder: Embedder, path: Path) -> None:
+    config = embedder.config
+    image = torch.zeros(2, config.channels, config.image_size, config.image_size)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
+            torch.onnx.export(
+                embedder,
+                (image,),
+                path,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+                input_names=["image"],
+                output_names=["embedding"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+    except Exception as error:  # a compiler's: of any kind; the user gets one line
+        if disk := _refusal(error, path):
+            raise disk from error
+        raise _no_onnx(embedder, error) from None
+
+
+def _refusal(error: BaseException | None, path: Path) -> OSError | None:
+    """What the disk said to writing there, beneath whatever the compiler made of it."""
+    while error is not None:
+        if isinstance(error, OSError) and str(error.filename or path) == str(path):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _no_onnx(embedder: Embedder, error: Exception) -> Failure:
+    log.debug("ONNX export failed", exc_info=error)
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return Failure(
+        f"The encoder {embedder.config.name} cannot be had in ONNX ({line[:200]}). "
+        "Use --format timm or safetensors."
+    )
+
+
+def _difference(embedder: Embedder, path: Path) -> float | None:
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    side, worst = embedder.config.image_size, 0.0
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        for batch in (1, 3):  # neither is the traced one
+            generator = torch.Generator().manual_seed(batch)
+            image = torch.randn(batch, embedder.config.channels, side, side, generator=generator)
+            output = cast("list[NDArray[np.float32]]", session.run(None, {"image": image.numpy()}))
+            worst = max(worst, float((embedder(image) - torch.from_numpy(output[0])).abs().max()))
+    except Exception as error:  # onnxruntime's have no other common class
+        raise _no_onnx(embedder, error) from None
+    return worst

@@ -1,0 +1,39 @@
+"""`manyviews report`: one offline page of a run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from manyviews.core.errors import UsageError
+from manyviews.verbs.parse import Positional, one_of
+
+if TYPE_CHECKING:
+    from manyviews.verbs.written import Written
+
+
+def report(
+    run: Positional[str | Path],
+    *,
+    map: Literal["pca", "umap", "pacmap"] = "pca",  # noqa: A002, RUF100
+) -> "Written":
+    """Write RUN/report.html, one page that works offline, from the run's newest checkpoint.
+
+    Args:
+        run: the run directory.
+        map: how features become points; umap and pacmap come with manyviews[maps].
+    """
+    one_of("map", map, ["pca", "umap", "pacmap"])
+    from manyviews.runs import report as pages
+    from manyviews.runs.assemble import assemble
+    from manyviews.runs.folder.read import read_began, saved_run
+    from manyviews.training import checkpoint
+    from manyviews.verbs.written import Written
+
+    directory = Path(run)
+    settings = saved_run(directory)
+    read_began(directory)
+    assembly = assemble(settings)
+    newest = checkpoint.latest(directory / "checkpoints")
+    if newest is None:
+        raise UsageError(f"{directory} has no checkpoint yet. Train it first.")
+    checkpoint.load(newest, method=assembly.method)
+    return Written(path=pages.write(assembly, directory, how=map))

@@ -1,0 +1,130 @@
+"""`manyviews train`: a recipe on unlabelled data."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from manyviews.core.errors import UsageError
+from manyviews.verbs.parse import finish, parse, pop, pop_switch
+
+if TYPE_CHECKING:
+    from manyviews.runs.settings import AnyRun, Facts
+    from manyviews.runs.train import Trained
+
+
+def train(
+    recipe: str,
+    *,
+    data: str,
+    out: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> "Trained":
+    """Train a recipe on unlabelled images.
+
+    Args:
+        recipe: a name from `manyviews list recipes`.
+        data: a folder, a text file of paths, `fashion-mnist:DIR` or `builtin:fashion`.
+        out: the run directory to make; runs/RECIPE-DATE-TIME if not given.
+        overrides: dotted names of settings -> values, as on the command line without the dashes:
+            `{"train.minutes": 5, "data.batch_size": 128}`.
+    """
+    from manyviews.core.settings import override
+    from manyviews.recipes import one_duration
+    from manyviews.runs.facts import facts
+
+    make = recipe_of(recipe)
+    given = dict(overrides or {})
+    default = make(facts(data, **_before_looking(given)))
+    run = one_duration(override(default, given), default)
+    return execute(run, out=Path(out) if out else None)
+
+
+def execute(run: "AnyRun", *, out: Path | None = None) -> "Trained":
+    """Train a complete `Run` in a new run directory; runs/RECIPE-DATE-TIME if not given."""
+    from manyviews.runs import ranges
+    from manyviews.runs.assemble import resolve
+    from manyviews.runs.train import run_in
+
+    ranges.check(run)
+    return run_in(out, resolve(run), resume=False)
+
+
+def recipe_of(name: str) -> Any:
+    """The function from facts to a run that a recipe's name means.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    from manyviews.core.settings import nearest
+    from manyviews.recipes import RECIPES
+
+    if name not in RECIPES:
+        raise UsageError(f"no recipe '{name}'. {nearest(name, list(RECIPES))}")
+    return RECIPES[name]
+
+
+def _before_looking(given: Mapping[str, Any]) -> dict[str, int]:
+    """The few settings that matter before a recipe sees the data."""
+    found = dict[str, int]()
+    for name, value in given.items():
+        key = name.replace("-", "_")
+        if key in ("data.channels", "data.max_pixels"):
+            if type(value) is not int:
+                raise UsageError(f"{name} should be a whole number; got {value!r}.")
+            found[key.removeprefix("data.")] = value
+    return found
+
+
+def command(args: list[str]) -> int:
+    """`manyviews train RECIPE --data DATA ...`: every setting of the recipe is a flag."""
+    wants_help = "--help" in args or "-h" in args
+    if not args or args[0].startswith("-"):
+        return _without_a_recipe(wants_help=wants_help)
+    recipe, rest = args[0], args[1:]
+    recipe_of(recipe)
+    data, out = pop(rest, "--data") or pop(rest, "--data.source"), pop(rest, "--out")
+    as_json = pop_switch(rest, "--json")
+    rest = [re.sub(r"^--on-collapse\b", "--train.on-collapse", arg) for arg in rest]
+    prog = f"manyviews train {recipe} [--data DATA] [--out RUN] [--json]"
+    if not wants_help and data is None:
+        raise UsageError(f"train wants data: manyviews train {recipe} --data DIR.")
+    from manyviews.runs.facts import facts, typical_facts
+
+    if wants_help:
+        _parsed(recipe, facts(data) if data else typical_facts(), [*rest, "--help"], prog)
+    run = _parsed(recipe, facts(str(data), **_flags_before_looking(rest)), rest, prog)
+    return finish(execute(run, out=Path(out) if out else None), as_json)
+
+
+def _without_a_recipe(*, wants_help: bool) -> int:
+    from manyviews.recipes import RECIPES
+
+    names = ", ".join(RECIPES)
+    if not wants_help:
+        raise UsageError(f"train wants a recipe first: manyviews train RECIPE. Known: {names}.")
+    print(f"usage: manyviews train RECIPE --data DATA [--out RUN] ...\n\nrecipes: {names}")
+    print("`manyviews train RECIPE --help` shows every setting with its default.")
+    return 0
+
+
+def _flags_before_looking(rest: list[str]) -> dict[str, int]:
+    """The few flags that matter before a recipe sees the data."""
+    copy, found = list(rest), dict[str, int]()
+    for name in ("channels", "max-pixels", "max_pixels"):
+        value = pop(copy, f"--data.{name}")
+        if value is not None:
+            try:
+                found[name.replace("-", "_")] = int(value)
+            except ValueError:
+                raise UsageError(f"--data.{name} wants a whole number; got '{value}'.") from None
+    return found
+
+
+def _parsed(recipe: str, facts: "Facts", rest: list[str], prog: str) -> "AnyRun":
+    from manyviews.recipes import RECIPES, one_duration
+    from manyviews.runs.settings import Run
+
+    default = RECIPES[recipe](facts)
+    run = parse(Run[type(default.method)], rest, prog=prog, default=default)
+    return one_duration(run, default)

@@ -1,0 +1,16 @@
+"""What verbs that write a file give back."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A file that a verb wrote, and what is worth saying about it."""
+
+    path: Path
+    notes: list[str] = field(default_factory=list[str])
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [f"wrote {self.path}", *self.notes]

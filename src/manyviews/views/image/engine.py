@@ -1,0 +1,232 @@
+"""A batch of images becomes its views and cues."""
+
+import logging
+import math
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyviews.core import UsageError
+from manyviews.views.draw import GLOBAL, LOCAL, Ints, draw
+from manyviews.views.image.columns import columns, columns_size
+from manyviews.views.image.make import Maker
+from manyviews.views.masks import masks
+from manyviews.views.plan import Crops, Views
+
+log = logging.getLogger("manyviews")
+
+Bytes = NDArray[np.uint8]
+Images = Sequence[Bytes] | Bytes
+
+SMALL = 96
+"""Images up to this many pixels on their longer side are stacked and made in one call."""
+
+_TOGETHER = 64
+"""Small images in one call: many enough that calls cost nothing, few enough to stay in cache."""
+
+_LARGE_PAGES = 1 << 22
+"""From so many bytes on numpy asks the system for large pages, which spares most page faults."""
+
+
+@contextmanager
+def _patience(seconds: float = 2.0) -> Generator[None]:
+    """Say what takes so long, if it does."""
+    said = "Compiling the views' machine code for this processor: about 12 seconds, once."
+    timer = threading.Timer(seconds, log.info, [said])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+class Engine:
+    """Makes the views of a run; the same pixels in any batch, process and number of threads.
+
+    Attributes:
+        views: the plan.
+        channels: of every image.
+        seed: of the run; with epoch and index it decides every view.
+    """
+
+    def __init__(self, views: Views, *, channels: int, seed: int) -> None:
+        """Check the plan, and have the machine code ready.
+
+        On a machine that has never made views that takes about 12 seconds, else less than one.
+
+        Raises:
+            UsageError: a number of the plan is out of its range, or there are no channels.
+        """
+        check(views)
+        if channels < 1:
+            message = f"--data.channels is {channels}; wanted 1 or more."
+            raise UsageError(message)
+        self.views = views
+        self.channels = channels
+        self.seed = seed
+        plans = {"global": (GLOBAL, views.global_), "local": (LOCAL, views.local)}
+        self._families = {
+            name: (family, Maker(crops, channels=channels))
+            for name, (family, crops) in plans.items()
+            if crops.count
+        }
+        # Compiled, or loaded, once here, before worker processes would each do it.
+        with _patience():
+            self(np.zeros((1, 1, 1, channels), dtype=np.uint8), np.zeros(1, dtype=np.int64), 0)
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of all views of an image."""
+        plans = (make.crops for _, make in self._families.values())
+        return sum(crops.count * crops.size**2 * self.channels for crops in plans)
+
+    def __call__(
+        self, images: Images, index: Ints, epoch: int, *, into: Bytes | None = None
+    ) -> tuple[dict[str, Bytes], dict[str, NDArray[np.bool_]]]:
+        """Make the views of a batch.
+
+        Args:
+            images: B images [H, W, C] uint8, of any sizes, or one array [B, H, W, C].
+            index: [B] int64, their positions in the data set.
+            epoch: counted from 0.
+            into: at least B * sample_bytes uint8 in which the views are made, one family after the
+                other; None takes new memory.
+
+        Returns:
+            name -> [B, V, S, S, C] uint8, for families with at least one view; and
+            name -> cue: "mask" [B, V, N] bool, True = hidden, when the plan has masks.
+        """
+        sides = np.array([image.shape[:2] for image in images], dtype=np.int64).reshape(-1, 2)
+        made = self._rooms(len(images), into)
+        draws = {
+            name: draw(
+                make.crops,
+                seed=self.seed,
+                epoch=epoch,
+                index=index,
+                heights=sides[:, 0],
+                widths=sides[:, 1],
+                family=family,
+            )
+            for name, (family, make) in self._families.items()
+        }
+        tallest, widest = sides.max(axis=0, initial=1).tolist()
+        scratch = {
+            name: make.scratch(tallest, widest) for name, (_, make) in self._families.items()
+        }
+        room = np.empty(0, dtype=np.uint8)
+        for rows, stack in _stacks(images, sides):
+            room = _enough(room, columns_size(stack.shape))
+            planes = columns(stack, room)
+            for name, (_, make) in self._families.items():
+                # A slice of consecutive rows is a view, filled in place; others are copied.
+                out = made[name][rows]
+                make(planes, draws[name].take(rows), out, scratch[name])
+                if not isinstance(rows, slice):
+                    made[name][rows] = out
+        return made, self._cues(index, epoch)
+
+    def _rooms(self, count: int, into: Bytes | None) -> dict[str, Bytes]:
+        made: dict[str, Bytes] = {}
+        first = 0
+        for name, (_, make) in self._families.items():
+            size = make.crops.size
+            shape = (count, make.crops.count, size, size, self.channels)
+            wanted = math.prod(shape)
+            room = _new(wanted) if into is None else into[first : first + wanted]
+            made[name] = room.reshape(shape)
+            first += wanted
+        return made
+
+    def _cues(self, index: Ints, epoch: int) -> dict[str, NDArray[np.bool_]]:
+        mask, crops = self.views.mask, self.views.global_
+        if not mask.ratio:
+            return {}
+        made = masks(
+            seed=self.seed,
+            epoch=epoch,
+            index=index,
+            count=crops.count,
+            patches=(crops.size // mask.patch) ** 2,
+            ratio=mask.ratio,
+        )
+        return {"mask": made}
+
+
+def check(views: Views) -> None:
+    """Refuse a plan whose numbers are out of range.
+
+    Raises:
+        UsageError: names the flag, the value and what was wanted.
+    """
+    for name, crops in (("global", views.global_), ("local", views.local)):
+        _check_crops(name, crops)
+    mask, size = views.mask, views.global_.size
+    _want(0 <= mask.ratio < 1, "mask.ratio", mask.ratio, "at least 0 and below 1")
+    if mask.ratio:
+        whole = mask.patch > 0 and size % mask.patch == 0
+        _want(whole, "mask.patch", mask.patch, f"a divisor of --views.global.size {size}")
+
+
+def _check_crops(name: str, crops: Crops) -> None:
+    _want(crops.count >= 0, f"{name}.count", crops.count, "0 or more")
+    _want(crops.size >= 2, f"{name}.size", crops.size, "2 or more pixels")
+    area, ratio, sigma = crops.scale, crops.ratio, crops.sigma
+    _want(0 < area[0] <= area[1] <= 1, f"{name}.scale", area, "shares with 0 < low <= high <= 1")
+    _want(0 < ratio[0] <= ratio[1], f"{name}.ratio", ratio, "numbers with 0 < low <= high")
+    _want(0 < sigma[0] <= sigma[1], f"{name}.sigma", sigma, "pixels with 0 < low <= high")
+    _want(0 <= crops.hue <= 0.5, f"{name}.hue", crops.hue, "a share of a turn from 0 to 0.5")
+    for part in ("brightness", "contrast", "saturation"):
+        _want(getattr(crops, part) >= 0, f"{name}.{part}", getattr(crops, part), "0 or more")
+    for part in ("flip", "jitter", "grey"):
+        value = getattr(crops, part)
+        _want(0 <= value <= 1, f"{name}.{part}", value, "a probability from 0 to 1")
+    for part, values in (("blur", crops.blur), ("solarize", crops.solarize)):
+        right = len(values) in (1, crops.count) or not crops.count
+        _want(
+            right and all(0 <= value <= 1 for value in values),
+            f"{name}.{part}",
+            values,
+            f"one probability from 0 to 1, or {crops.count} of them, one per view",
+        )
+
+
+def _want(holds: bool, name: str, value: object, wanted: str) -> None:  # noqa: FBT001 (reads as an assertion)
+    if not holds:
+        message = f"--views.{name} is {value}; wanted {wanted}."
+        raise UsageError(message)
+
+
+def _stacks(images: Images, sides: Ints) -> Iterator[tuple[slice | Ints, Bytes]]:
+    """Yield (rows, [n, H, W, C]): small images together, others one at a time.
+
+    Small images lie at the top left of equal canvases; crops never see the rest.
+    """
+    if isinstance(images, np.ndarray) and sides.max(initial=0) <= SMALL:
+        for first in range(0, len(images), _TOGETHER):
+            yield slice(first, first + _TOGETHER), images[first : first + _TOGETHER]
+        return
+    small = sides.max(axis=1, initial=0) <= SMALL
+    rows = np.flatnonzero(small)
+    for first in range(0, len(rows), _TOGETHER):
+        part = rows[first : first + _TOGETHER]
+        height, width = sides[part].max(axis=0)
+        stack = np.zeros((len(part), height, width, images[0].shape[-1]), dtype=np.uint8)
+        for canvas, row in zip(stack, part.tolist(), strict=True):
+            canvas[: sides[row, 0], : sides[row, 1]] = images[row]
+        yield part, stack
+    for row in np.flatnonzero(~small).tolist():
+        yield slice(row, row + 1), images[row][None]
+
+
+def _new(size: int) -> Bytes:
+    """[size], in large pages where that pays."""
+    return np.empty(max(size, _LARGE_PAGES) if size > _LARGE_PAGES // 4 else size, np.uint8)[:size]
+
+
+def _enough(room: Bytes, size: int) -> Bytes:
+    return room if len(room) >= size else np.empty(size, dtype=np.uint8)

@@ -1,0 +1,190 @@
+"""The verb `diagnose` on runs, encoders and labelled data."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import manyviews
+from manyviews.core import UsageError
+from manyviews.methods.catalog import METHODS
+from manyviews.runs import diagnose as diagnosing
+from manyviews.runs import look as sight
+from manyviews.training import checkpoint
+from manyviews.verbs import cli
+
+torch.set_num_threads(1)
+
+LOOK = {"sample": 30, "views": 3, "clusters": 3}
+TINY = {
+    "train.steps": 6,
+    "train.precision": "fp32",
+    "train.health_every": 1,
+    "data.batch_size": 8,
+    "encoder.width": 8,
+}
+HEADS = {
+    "simclr": {"method.hidden": 16, "method.out": 16},
+    "swav": {"method.hidden": 16, "method.out": 16, "method.prototypes": 12, "method.queue": 0},
+    "dino": {"method.hidden": 16, "method.bottleneck": 8, "method.prototypes": 12},
+    "er": {"method.hidden": 16, "method.out": 16},
+    "mae": {},
+}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Three classes of blurred noise, told apart by colour."""
+    root, random = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for c, name in enumerate("abc"):
+        (root / name).mkdir()
+        for i in range(14):
+            small = random.normal(128, 40, (4, 4, 3))
+            small[..., c] += 60
+            pixels = np.clip(small.repeat(6, 0).repeat(6, 1), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def runs(photos, tmp_path_factory):
+    """Trains a method for a few steps, once."""
+    made = {}
+
+    def run(name):
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp("runs") / name
+            mae = {"train.steps": 2, "data.batch_size": 8}
+            settings = (mae if name == "mae" else TINY) | HEADS[name]
+            manyviews.train(name, data=str(photos), out=made[name], overrides=settings)
+        return made[name]
+
+    return run
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_run_is_diagnosed_in_both_spaces(runs, name):
+    found = manyviews.diagnose(runs(name), **LOOK)
+    spaces = ["encoder"] if name == "mae" else ["encoder", "projector"]
+    assert list(found.spaces) == spaces == list(found.invariance)
+    assert found.images == 30
+    for numbers in found.spaces.values():
+        assert {"rankme", "lidar", "alignment", "entropy_joe", "infonce_bound"} <= set(numbers)
+        assert all(np.isfinite(value) for value in numbers.values())
+    assert {"crop", "flip", "colour", "grey", "blur"} < set(found.invariance["encoder"])
+    assert (found.prototypes is not None) == (name in ("swav", "dino"))
+    assert (found.trend is None) == (name == "mae")  # two steps are no course
+    kept = json.loads((runs(name) / "diagnosis.json").read_text())
+    assert kept["verdict"]["sentence"] == found.verdict.sentence == found.lines()[0]
+
+
+def test_every_method_with_prototypes_can_be_asked_for_them():
+    with_prototypes = {n for n, e in METHODS.items() if hasattr(e.config(), "prototypes")}
+    assert with_prototypes == {n for n, e in METHODS.items() if hasattr(e.method, "assign")}
+
+
+def test_the_projectors_numbers_are_those_of_the_methods_own_projection(runs, photos):
+    """Against one forward pass of the method by hand."""
+    assembly = diagnosing.assembly_of(runs("simclr"))
+    look = sight.look_at_method(assembly)
+    x = torch.randn(4, 3, 3, assembly.plain.size, assembly.plain.size)
+    found = look.encode(x)
+    method = assembly.method.eval()
+    with torch.no_grad():
+        h = method.encoder(x.flatten(0, 1)).pooled
+        z = torch.nn.functional.normalize(method.projector(h), dim=-1)
+    torch.testing.assert_close(found["encoder"].flatten(0, 1), h)
+    torch.testing.assert_close(found["projector"].flatten(0, 1), z)
+
+
+def test_diagnosing_changes_no_run(runs):
+    run = runs("simclr")
+    newest = checkpoint.latest(run / "checkpoints")
+    before = (newest / "method.safetensors").read_bytes()
+    first, second = (manyviews.diagnose(run, **LOOK).to_json() for _ in range(2))
+    assert first == second
+    assert (newest / "method.safetensors").read_bytes() == before
+
+
+def test_checkpoints_are_compared_and_one_is_chosen(runs, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(runs("simclr"), run)
+    steps = sorted(checkpoint.step_of(p) for p in (run / "checkpoints").glob("step_*"))
+    assert len(steps) == 2
+    found = manyviews.diagnose(run, **LOOK)
+    assert list(found.checkpoints) == steps
+    assert found.best in steps
+    assert 0 <= found.checkpoints[steps[1]]["graph_stability"] <= 1
+    assert "graph_stability" not in found.checkpoints[steps[0]]
+
+
+def test_an_encoder_without_its_run_is_diagnosed_on_given_images(runs, photos):
+    found = manyviews.diagnose(runs("simclr") / "encoder.safetensors", data=str(photos), **LOOK)
+    assert list(found.spaces) == ["encoder"]
+    assert found.checkpoints == {}
+    assert found.trend is None
+
+
+def test_clusters_are_held_against_labels_where_there_are_some(runs, photos):
+    found = manyviews.diagnose(runs("simclr"), labels=str(photos), **LOOK)
+    assert found.groups["clusters"] == 3
+    assert 1 / 3 <= found.groups["purity"] <= 1
+    assert any("NMI" in line for line in found.lines())
+    assert manyviews.diagnose(runs("simclr"), **LOOK).groups == {}
+
+
+def test_an_encoder_that_says_the_same_of_all_images_is_called_collapsed(runs, photos, monkeypatch):
+    run = runs("simclr")
+    real = diagnosing.assembly_of
+
+    def constant(directory):
+        assembly = real(directory)
+        with torch.no_grad():
+            for parameter in assembly.method.parameters():
+                parameter.zero_()
+        return assembly
+
+    monkeypatch.setattr(diagnosing, "assembly_of", constant)
+    monkeypatch.setattr(diagnosing, "checkpoints_of", lambda *_: [])
+    found = manyviews.diagnose(run, **LOOK)
+    assert (found.verdict.state, found.verdict.light) == ("complete collapse", "bad")
+    assert "lidar" not in found.spaces["encoder"] or found.spaces["encoder"]["lidar"] < 2
+    assert found.lines()[0].startswith("Complete collapse")
+
+
+def test_the_command_prints_words_or_json(runs, capsys):
+    capsys.readouterr()
+    arguments = ["diagnose", str(runs("simclr")), "--sample", "30", "--views", "2"]
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*arguments, "--json"])
+    assert stop.value.code == 0
+    assert "rankme" in json.loads(capsys.readouterr().out)["spaces"]["projector"]
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    out = capsys.readouterr().out
+    assert "LiDAR" in out
+    assert "one augmentation" in out
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"sample": 5}, "--sample is 5; wanted 20 or more"),
+        ({"views": 1}, "--views is 1; wanted 2 or more"),
+        ({"data": "x", "labels": "y"}, "--labels brings its own images"),
+        ({"encoder": "resnet18"}, "are for checkpoints"),
+        ({"data": "no such folder"}, "no such folder"),
+    ],
+)
+def test_what_cannot_be_diagnosed_is_one_line(runs, given, words):
+    with pytest.raises(UsageError, match=words) as error:
+        manyviews.diagnose(runs("simclr"), **(LOOK | given))
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_an_encoder_needs_images(runs):
+    with pytest.raises(UsageError, match="add --data DIR"):
+        manyviews.diagnose(runs("simclr") / "encoder.safetensors")

@@ -1,0 +1,239 @@
+"""The verb `evaluate` on whatever can be evaluated: runs, checkpoints of others, files."""
+
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+import manyviews
+from manyviews.core import Failure, UsageError
+from manyviews.evaluation.image.settings import FineTune
+from manyviews.runs import probe as probing
+from manyviews.runs import subject as subjects
+from manyviews.verbs.evaluate import Robustness
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """Two classes that differ in brightness, ten images each."""
+    root = tmp_path_factory.mktemp("labelled")
+    random = np.random.default_rng(0)
+    for name, level in (("dark", 40), ("light", 200)):
+        (root / name).mkdir()
+        for i in range(10):
+            pixels = np.clip(random.normal(level, 20, (32, 32, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """What another project saved: a timm ViT's state in a torch file."""
+    path = tmp_path_factory.mktemp("other") / "vit.pth"
+    torch.manual_seed(1)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=0)
+    torch.save({"teacher": {f"backbone.{k}": v for k, v in model.state_dict().items()}}, path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    return tmp_path / "caches" / "manyviews"
+
+
+def other(checkpoint, labelled, **given):
+    told = {"encoder": "vit_tiny_patch16_224", "image_size": 32} | given
+    return manyviews.evaluate(checkpoint, data=str(labelled), **told)
+
+
+def test_another_projects_checkpoint_goes_through_the_same_protocol(checkpoint, labelled, cache):
+    found = other(checkpoint, labelled, protocol=["knn", "linear"]).found
+    assert [one.result.protocol for one in found] == ["knn", "linear"]
+    assert all(one.result.value == 1.0 for one in found)
+    assert list(found[0].beside) == ["raw pixels", "centred pixels", "untrained encoder"]
+    assert len(list(cache.glob("*.npy"))) == 6  # three encoders, two parts; centring costs nothing
+
+
+def test_features_are_computed_once(checkpoint, labelled, monkeypatch):
+    first = other(checkpoint, labelled).to_json()
+    monkeypatch.setattr(probing, "extract", None)
+    second = other(checkpoint, labelled).to_json()
+    for said in (first, second):
+        for result in (said["results"]["knn"], *said["results"]["knn"].pop("beside").values()):
+            del result["seconds"]
+    assert first == second
+
+
+def test_another_view_or_encoder_is_another_entry_of_the_cache(checkpoint, labelled, cache):
+    other(checkpoint, labelled, baselines=False)
+    before = set(cache.glob("*.npy"))
+    other(checkpoint, labelled, image_size=48, baselines=False)
+    assert len(set(cache.glob("*.npy")) - before) == 2
+
+
+def test_what_embed_wrote_evaluates_as_the_encoder_does(checkpoint, labelled, tmp_path):
+    out = tmp_path / "features.npy"
+    told = {"encoder": "vit_tiny_patch16_224", "image_size": 32}
+    manyviews.embed(checkpoint, data=str(labelled), out=out, **told)
+    [direct] = other(checkpoint, labelled, protocol="linear", baselines=False).found
+    [read] = manyviews.evaluate(out, data=str(labelled), protocol="linear").found
+    assert read.result.measures == direct.result.measures
+    assert (read.result.train, read.result.n) == (direct.result.train, direct.result.n)
+
+
+def test_features_of_any_program_are_taken_in_the_order_of_the_data(tmp_path):
+    random = np.random.default_rng(0)
+    for name, rows in (("train", 12_000), ("test", 2_000)):
+        np.save(tmp_path / f"{name}.npy", random.normal(size=(rows, 4)).astype(np.float16))
+    [found] = manyviews.evaluate(
+        tmp_path / "train.npy",
+        test_features=tmp_path / "test.npy",
+        data="builtin:fashion",
+    ).found
+    assert 0.05 < found.result.value < 0.15  # noise says nothing of ten classes
+
+
+def test_transfer_learns_on_one_data_set_and_is_tested_on_another(checkpoint, labelled, tmp_path):
+    turned = tmp_path / "turned"
+    for here, there in (("dark", "light"), ("light", "dark")):
+        (turned / there).mkdir(parents=True)
+        for path in (labelled / here).iterdir():
+            (turned / there / path.name).write_bytes(path.read_bytes())
+    (turned / "aardvark").mkdir()  # moves the numbers of the classes
+    Image.new("RGB", (32, 32)).save(turned / "aardvark" / "0.png")
+    [found] = other(checkpoint, labelled, train_data=str(turned), baselines=False).found
+    assert found.result.value == 0.0
+    with pytest.raises(UsageError, match=r"1 of the 3 classes of .*first: 'aardvark'"):
+        other(checkpoint, turned, train_data=str(labelled))
+
+
+def test_a_class_that_is_only_tested_is_named(checkpoint, labelled, tmp_path):
+    rows = [f"{labelled}/{name}/{i}.png,{name},train" for name in ("dark", "light") for i in (0, 1)]
+    rows.append(f"{labelled}/dark/5.png,dusk,test")
+    (tmp_path / "l.csv").write_text("\n".join(["path,label,split", *rows]))
+    with pytest.raises(UsageError, match=r"tests 1 classes that no training image has .*'dusk'"):
+        other(checkpoint, tmp_path / "l.csv")
+
+
+def test_timms_own_weights_are_taken_by_name(labelled, monkeypatch):
+    made = timm.create_model("resnet10t", num_classes=0)
+    real = timm.create_model
+
+    def pretrained(name, *, pretrained=False, **given):
+        return made if pretrained else real(name, **given)
+
+    monkeypatch.setattr(timm, "create_model", pretrained)
+    subject = subjects.open_subject("timm:resnet10t", image_size=32)
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(subject(x), made.eval()(x))
+    assert subject.plain.size == 32
+
+
+def test_weights_that_cannot_be_had_are_one_line(monkeypatch):
+    real = timm.create_model
+
+    def offline(name, *, pretrained=False, **given):
+        if pretrained:
+            raise OSError("no network\nand much more")
+        return real(name, **given)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(Failure, match=r"cannot get the weights of resnet10t \(no network\)\. Give"):
+        subjects.open_subject("timm:resnet10t")
+
+
+def test_protocols_that_need_images_go_through_the_same_verb(checkpoint, labelled):
+    found = other(
+        checkpoint,
+        labelled,
+        protocol=["knn", "robustness", "finetune"],
+        robustness=Robustness(corruptions=("brightness",), severities=(1,)),
+        finetune=FineTune(epochs=1, batch_size=8, blocks=1),
+    ).found
+    knn, spoilt, tuned = found
+    assert spoilt.result.protocol == "robustness"
+    assert set(spoilt.beside) == {"raw pixels", "centred pixels", "untrained encoder"}
+    for title, result in spoilt.beside.items():
+        assert result.measures["clean_accuracy"] == knn.beside[title].measures["accuracy"]
+    assert tuned.result.protocol == "finetune"
+    assert set(tuned.beside) == {"untrained encoder"}  # pixels have no weights to tune
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"protocol": "knm"}, "protocol is 'knm'. Did you mean 'knn'"),
+        ({"protocol": []}, "No protocol was given"),
+        ({"encoder": "vit_tinny_patch16_224"}, "There is no encoder"),
+        ({"encoder": "resnet18"}, "are not those of this encoder"),
+        ({"encoder": ""}, "is for timm models and checkpoints"),
+        ({"test_features": "x.npy"}, "goes with a .npy"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_line(checkpoint, labelled, given, words):
+    with pytest.raises(UsageError, match=words) as error:
+        other(checkpoint, labelled, **given)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("array", "paths", "words"),
+    [
+        (np.zeros((5, 3)), None, "has no f.npy.json beside it"),
+        (np.zeros((5, 3)), ["a"], "5 rows and f.npy.json 1 paths"),
+        (np.zeros((1, 3)), ["a"], "names no image of the training part"),
+        (np.array(["text"]), None, "holds no numbers"),
+        (None, None, "cannot be read as features"),
+    ],
+)
+def test_files_that_are_no_features_are_one_line(labelled, tmp_path, array, paths, words):
+    file = tmp_path / "f.npy"
+    if array is None:
+        file.write_bytes(b"nothing")
+    else:
+        np.save(file, array)
+    if paths is not None:
+        (tmp_path / "f.npy.json").write_text(json.dumps({"path": paths, "index": [0]}))
+    with pytest.raises(UsageError, match=words):
+        manyviews.evaluate(file, data=str(labelled))
+
+
+def test_images_without_a_row_are_counted(labelled, tmp_path, caplog):
+    names = [str(p) for p in sorted(labelled.rglob("*.png"))]
+    np.save(tmp_path / "f.npy", np.eye(len(names))[:-3])
+    (tmp_path / "f.npy.json").write_text(json.dumps({"path": names[:-3], "index": [0]}))
+    [found] = manyviews.evaluate(tmp_path / "f.npy", data=str(labelled)).found
+    assert found.result.train + found.result.n == len(names) - 3
+    assert "have no features and are left out" in caplog.text
+
+
+@pytest.mark.parametrize("protocol", ["linear", "logreg", "lowshot"])
+def test_numbers_that_overflow_are_one_line(tmp_path, protocol):
+    for name, rows in (("train", 12_000), ("test", 2_000)):
+        random = np.random.default_rng(0).choice([-1e25, 1e25], (rows, 2))
+        np.save(tmp_path / f"{name}.npy", random.astype(np.float32))
+    with pytest.raises(UsageError, match=r"go up to 1\.0e\+25; wanted at most 1e\+18"):
+        manyviews.evaluate(
+            tmp_path / "train.npy",
+            test_features=tmp_path / "test.npy",
+            data="builtin:fashion",
+            protocol=protocol,
+        )
+
+
+def test_rows_that_are_not_the_datas_are_refused(tmp_path):
+    np.save(tmp_path / "f.npy", np.zeros((7, 3)))
+    with pytest.raises(UsageError, match="7 rows; that part of builtin:fashion has 12000 images"):
+        manyviews.evaluate(
+            tmp_path / "f.npy", test_features=tmp_path / "f.npy", data="builtin:fashion"
+        )
+    with pytest.raises(UsageError, match="--image-size 3 is for encoders"):
+        manyviews.evaluate(tmp_path / "f.npy", data="builtin:fashion", image_size=3)
+    with pytest.raises(UsageError, match="--protocol finetune is for encoders"):
+        manyviews.evaluate(tmp_path / "f.npy", data="builtin:fashion", protocol="finetune")

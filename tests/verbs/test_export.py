@@ -1,0 +1,295 @@
+import json
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+from torch import nn
+
+from manyviews import encoders
+from manyviews.core import UsageError
+from manyviews.encoders import EncoderConfig
+from manyviews.encoders.file import KEY
+from manyviews.parts import norm
+from manyviews.runs import embedder as export
+from manyviews.verbs.export import timm_weights
+from manyviews.views.image.plain import Plain
+
+VIT = EncoderConfig(
+    name="vit", image_size=16, patch=4, width=16, depth=2, heads=2, positions="sincos", pool="mean"
+)
+CASES = {
+    "resnet_small": EncoderConfig(name="resnet_small", image_size=24, channels=1, width=4, grid=4),
+    "vit": VIT,
+    "vit, drop path": EncoderConfig(**vars(VIT) | {"drop_path": 0.1, "pool": "cls"}),
+    "timm vit": EncoderConfig(name="test_vit", image_size=32),
+    "resnet": EncoderConfig(name="test_resnet", image_size=32, stem="small", channels=1),
+    "resnet, no zero init": EncoderConfig(name="test_resnet", image_size=64, zero_init=False),
+    "convnext": EncoderConfig(name="test_convnext", image_size=32),
+}
+MEAN, STD = (0.25,), (0.5,)
+
+
+def trained(config, seed=0):
+    """An encoder whose batch norms have seen something."""
+    torch.manual_seed(seed)
+    encoder = encoders.build(config)
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return encoder.eval()
+
+
+def images(config, count=3):
+    shape = (count, config.channels, config.image_size, config.image_size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def save(path, config, **more):
+    encoder = trained(config)
+    settings = {"config": config, "mean": MEAN, "std": STD, "info": {"method": "simclr"}} | more
+    export.save_encoder(path, encoder, **settings)
+    return encoder
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "encoder.safetensors"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_saved_encoder_comes_back_bit_for_bit(path, name):
+    config = CASES[name]
+    encoder = save(path, config)
+    embedder = export.load_encoder(path)
+    x = images(config)
+    with torch.no_grad():
+        features = encoder(x)
+    assert torch.equal(embedder(x), features.pooled)
+    assert torch.equal(embedder.tokens(x), features.tokens)
+    assert embedder.config == config
+    assert embedder.info == {"method": "simclr"}
+    assert embedder.dim == encoder.dim
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_an_encoder_with_shared_batch_norm_comes_back_as_a_plain_one(path):
+    config = CASES["resnet"]
+    encoder = norm.convert(trained(config))
+    export.save_encoder(path, encoder, config=config, mean=MEAN, std=STD, info={})
+    x = images(config)
+    assert torch.allclose(export.load_encoder(path)(x), encoder(x).pooled, atol=1e-6)
+
+
+def test_saving_twice_writes_the_same_bytes(tmp_path):
+    save(tmp_path / "a", VIT)
+    save(tmp_path / "b", VIT)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_channels_last_weights_are_saved_right(path):
+    config = CASES["resnet"]
+    encoder = trained(config).to(memory_format=torch.channels_last)
+    export.save_encoder(path, encoder, config=config, mean=MEAN, std=STD, info={})
+    x = images(config)
+    assert torch.allclose(export.load_encoder(path)(x), encoder(x).pooled, atol=1e-6)
+
+
+def test_loading_draws_no_random_numbers(path):
+    save(path, VIT)
+    before = torch.get_rng_state()
+    export.load_encoder(path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_embedder_is_frozen_and_stays_in_evaluation(path):
+    save(path, CASES["resnet"])
+    embedder = export.load_encoder(path)
+    assert not any(p.requires_grad for p in embedder.parameters())
+    nn.Sequential(embedder).train()
+    assert not any(m.training for m in embedder.modules())
+    state = {k: v.clone() for k, v in embedder.state_dict().items()}
+    embedder(images(embedder.config))
+    assert all(torch.equal(v, state[k]) for k, v in embedder.state_dict().items())
+
+
+@pytest.mark.parametrize("side", [16, 96])
+def test_transform_is_the_evaluation_transform(tmp_path, side):
+    config = EncoderConfig(**vars(VIT) | {"image_size": side})
+    save(tmp_path / "e", config, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    embedder = export.load_encoder(tmp_path / "e")
+    picture = np.random.default_rng(0).integers(0, 256, (130, 150, 3), dtype=np.uint8)
+    plain = Plain(side, channels=3, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    Image.fromarray(picture).save(tmp_path / "x.png")
+    wanted = plain([picture])[0]
+    assert wanted.shape == (3, side, side)
+    for given in (picture, Image.fromarray(picture), tmp_path / "x.png", str(tmp_path / "x.png")):
+        assert torch.equal(embedder.transform(given), wanted)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_a_pillow_image_and_its_file_give_the_same(tmp_path, channels, mode):
+    config = EncoderConfig(**vars(VIT) | {"channels": channels})
+    save(tmp_path / "e", config)
+    embedder = export.load_encoder(tmp_path / "e")
+    noise = np.random.default_rng(0).integers(0, 256, (20, 24, 4), dtype=np.uint8)
+    image = Image.fromarray(noise, "RGBA").convert(mode)
+    file = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
+    image.save(file)
+    difference = (embedder.transform(image) - embedder.transform(file)).abs().max()
+    assert difference <= 1.01 / 255 / STD[0]  # one grey level, from rounding of transparency
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "CMYK"])
+def test_all_bands_of_a_pillow_image_are_used_where_there_are_so_many_channels(tmp_path, mode):
+    save(tmp_path / "e", EncoderConfig(**vars(VIT) | {"channels": 4}))
+    embedder = export.load_encoder(tmp_path / "e")
+    noise = np.random.default_rng(0).integers(0, 256, (20, 24, 4), dtype=np.uint8)
+    image = Image.frombytes(mode, (24, 20), noise.tobytes())
+    image.save(tmp_path / "x.tif")
+    wanted = embedder.transform(noise)
+    assert torch.equal(embedder.transform(image), wanted)
+    assert torch.equal(embedder.transform(tmp_path / "x.tif"), wanted)
+    for other in ("RGB", "L", "P"):
+        with pytest.raises(UsageError, match="channels"):
+            embedder.transform(Image.new(other, (8, 8)))
+
+
+def test_a_turned_photograph_is_put_upright(tmp_path):
+    save(tmp_path / "e", VIT)
+    embedder = export.load_encoder(tmp_path / "e")
+    noise = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise).save(tmp_path / "x.png", exif=exif)
+    with Image.open(tmp_path / "x.png") as image:
+        assert torch.equal(embedder.transform(image), embedder.transform(tmp_path / "x.png"))
+
+
+def test_grey_arrays_gain_channels_and_colour_loses_them(tmp_path):
+    save(tmp_path / "colour", VIT)
+    save(tmp_path / "grey", EncoderConfig(**vars(VIT) | {"channels": 1}))
+    colour, grey = (export.load_encoder(tmp_path / name) for name in ("colour", "grey"))
+    flat = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
+    same = np.repeat(flat[..., None], 3, axis=2)
+    assert torch.equal(colour.transform(flat), colour.transform(same))
+    assert torch.equal(grey.transform(flat), grey.transform(same))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 3), dtype=np.float32), "array of float32"),
+        (np.zeros((4, 4, 5), dtype=np.uint8), "5 channels and the encoder takes 3"),
+        (Image.new("I;16", (4, 4)), "mode I;16 has more than 8 bits"),
+        ("nowhere.png", "nowhere.png cannot be read"),
+    ],
+)
+def test_what_is_no_image_is_one_line(path, image, message):
+    save(path, VIT)
+    with pytest.raises(UsageError, match=message):
+        export.load_encoder(path).transform(image)
+
+
+def rewrite(path, change):
+    """Change the description of an encoder file, and nothing else."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        tree = json.loads(file.metadata()[KEY])
+    text = change(tree)
+    text = text if isinstance(text, str) else json.dumps(tree)
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, {KEY: text})
+
+
+def put(*keys, value):
+    def change(tree):
+        for key in keys[:-1]:
+            tree = tree[key]
+        tree[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda _: "{", "no JSON"),
+        (lambda _: "[]", "has format None"),
+        (lambda tree: tree.pop("info") and None, "has no 'info'"),
+        (put("format", value=2), "has format 2, and manyviews .* reads format 1"),
+        (put("about", value=None), "about should be a mapping"),
+        (
+            put("about", "encoder", "width", value="wide"),
+            "about.encoder.width should be a value of",
+        ),
+        (put("about", "encoder", "code", value="x"), "no field 'code'"),
+        (put("about", "encoder", "width", value=10**9), "encoder.width is 1000000000"),
+        (put("about", "encoder", "width", value=32), "not those of the encoder vit"),
+        (put("about", "encoder", "name", value="hf-hub:a/b"), "There is no encoder 'hf-hub:a/b'"),
+        (put("about", "encoder", "pool", value="max"), "about.encoder.pool should be one of"),
+        (put("about", "mean", value=[0.1, 0.2]), r"about.mean is \[0.1, 0.2\]"),
+        (put("about", "std", value=[0.0]), "about.std is"),
+        (put("about", "mean", value=[float("nan")]), "about.mean is"),
+        (put("about", "resize", value="stretch"), "another way of resizing images .stretch."),
+    ],
+)
+def test_a_tampered_description_is_one_line_of_advice(path, change, message):
+    save(path, VIT)
+    rewrite(path, change)
+    with pytest.raises(UsageError, match=message) as caught:
+        export.load_encoder(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\x80\x04pickle" * 100])
+def test_a_garbage_file_is_one_line(path, content):
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="no readable safetensors file") as caught:
+        export.load_encoder(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cut_file_is_refused(path):
+    save(path, VIT)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(UsageError, match="no readable safetensors file"):
+        export.load_encoder(path)
+
+
+def test_files_from_elsewhere_and_nowhere_are_refused(path):
+    with pytest.raises(UsageError, match="There is no encoder file"):
+        export.load_encoder(path)
+    safetensors.torch.save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(UsageError, match="does not say what encoder it holds"):
+        export.load_encoder(path)
+
+
+def test_a_copy_is_the_same_file_and_a_broken_one_is_not_copied(tmp_path):
+    save(tmp_path / "a", VIT)
+    export.copy(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    (tmp_path / "a").write_bytes(b"")
+    with pytest.raises(UsageError):
+        export.copy(tmp_path / "a", tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if n != "resnet_small"])
+def test_the_lines_for_timm_rebuild_the_encoder(tmp_path, name):
+    config = CASES[name]
+    encoder = save(tmp_path / "encoder", config)
+    lines = timm_weights.export_timm(tmp_path / "encoder", tmp_path / "timm.safetensors")
+    scope = {}
+    exec(lines, scope)
+    x = images(config)
+    with torch.no_grad():
+        assert torch.equal(scope["model"](x), encoder(x).pooled)
+
+
+def test_timm_has_no_resnet_small_and_is_said_so(tmp_path):
+    save(tmp_path / "encoder", CASES["resnet_small"])
+    with pytest.raises(UsageError, match="--format safetensors or --format onnx"):
+        timm_weights.export_timm(tmp_path / "encoder", tmp_path / "timm.safetensors")
+    assert not (tmp_path / "timm.safetensors").exists()

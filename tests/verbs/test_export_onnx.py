@@ -1,0 +1,128 @@
+"""The encoder as an ONNX model."""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from manyviews import encoders
+from manyviews.core import Failure
+from manyviews.encoders import EncoderConfig
+from manyviews.runs import embedder as export
+from manyviews.verbs.export import onnx_model
+
+torch.set_num_threads(1)
+
+CASES = {
+    "resnet_small": EncoderConfig(name="resnet_small", image_size=24, channels=1, width=4, grid=4),
+    "vit": EncoderConfig(
+        name="vit",
+        image_size=16,
+        patch=4,
+        width=16,
+        depth=2,
+        heads=2,
+        positions="sincos",
+        pool="mean",
+    ),
+}
+
+
+def images(config, count):
+    shape = (count, config.channels, config.image_size, config.image_size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def save(path, config):
+    torch.manual_seed(0)
+    encoder = encoders.build(config).eval()
+    about = {"mean": (0.25,), "std": (0.5,), "info": {"method": "simclr"}}
+    export.save_encoder(path, encoder, config=config, **about)
+    return encoder
+
+
+@pytest.mark.parametrize("name", ["resnet_small", "vit"])
+def test_onnx_gives_what_torch_gives_for_any_batch(tmp_path, name):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    config = CASES[name]
+    encoder = save(tmp_path / "encoder", config)
+    difference = onnx_model.export_onnx(tmp_path / "encoder", tmp_path / "encoder.onnx")
+    assert 0 <= difference < 1e-4
+    session = onnxruntime.InferenceSession(tmp_path / "encoder.onnx")
+    x = images(config, 5)
+    [output] = session.run(None, {"image": x.numpy()})
+    with torch.no_grad():
+        assert np.abs(output - encoder(x).pooled.numpy()).max() < 1e-4
+    meta = session.get_modelmeta().custom_metadata_map
+    assert json.loads(meta["mean"]) == [0.25]
+    assert meta["method"] == "simclr"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["encoder", "encoder.onnx"]
+
+
+def wrapped(disk):
+    """As torch.onnx reports what went wrong beneath it."""
+    error = RuntimeError("Failed to export the model to ONNX")
+    error.__cause__ = disk
+    return error
+
+
+@pytest.mark.parametrize("where", ["trace", "within", "save"])
+def test_a_full_disk_is_not_the_encoders_fault(tmp_path, monkeypatch, where):
+    onnx = pytest.importorskip("onnx")
+    save(tmp_path / "encoder", CASES["resnet_small"])
+    (tmp_path / "encoder.onnx").write_bytes(b"an older one")
+    disk = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    real = onnx.save
+
+    def full(*given, **_):
+        given[2].write_bytes(b"half")
+        raise wrapped(disk) if where == "within" else disk
+
+    def full_later(model, path, **more):
+        if more:  # torch's own call
+            return real(model, path, **more)
+        path.write_bytes(b"half")
+        raise disk
+
+    if where == "save":
+        monkeypatch.setattr(onnx, "save", full_later)
+    else:
+        monkeypatch.setattr(torch.onnx, "export", full)
+    with pytest.raises(Failure) as error:
+        onnx_model.export_onnx(tmp_path / "encoder", tmp_path / "encoder.onnx")
+    said = "No space left on device. Free some space or choose another place."
+    assert str(error.value) == f"Cannot write {tmp_path / 'encoder.onnx'}: {said}"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["encoder", "encoder.onnx"]
+    assert (tmp_path / "encoder.onnx").read_bytes() == b"an older one"
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [RuntimeError("no such thing\nand much more"), OSError(errno.ENOENT, "no such thing", "cc")],
+)
+def test_what_the_compiler_cannot_do_is_one_line(tmp_path, monkeypatch, problem):
+    pytest.importorskip("onnx")
+    save(tmp_path / "encoder", CASES["resnet_small"])
+
+    def broken(*_, **__):
+        raise problem
+
+    monkeypatch.setattr(torch.onnx, "export", broken)
+    with pytest.raises(
+        Failure, match=r"cannot be had in ONNX \(.*no such thing.*\)\. Use"
+    ) as error:
+        onnx_model.export_onnx(tmp_path / "encoder", tmp_path / "encoder.onnx")
+    assert "\n" not in str(error.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["encoder"]
+
+
+def test_an_onnx_model_that_differs_is_not_written(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    save(tmp_path / "encoder", CASES["resnet_small"])
+    monkeypatch.setattr(onnx_model, "_difference", lambda *_: 0.5)
+    with pytest.raises(Failure, match=r"differs from torch by 0\.5"):
+        onnx_model.export_onnx(tmp_path / "encoder", tmp_path / "encoder.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["encoder"]
