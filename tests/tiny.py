@@ -1,12 +1,19 @@
 """Small encoders and batches that tests train in milliseconds."""
 
-import torch
-from torch import Tensor, nn
+import dataclasses
 
-from manyviews.core import Batch, Encoder, Features, Unsupported
+import torch
+from torch import nn
+
+from manyviews.core import Batch, Clock, Encoder, Features, Given, Unsupported
 from manyviews.core.positions import sincos
 
 SIDE, PATCH, CHANNELS, DIM = 16, 4, 3, 16
+
+
+def given(encoder: Encoder, *, samples: int = 64) -> Given:
+    """What a method with one encoder gets."""
+    return Given({"image": encoder}, samples=samples)
 
 
 class TinyViT(Encoder):
@@ -71,16 +78,72 @@ class TinyConv(Encoder):
         return Features(places.mean(dim=1), places)
 
 
+SPECIAL = {"norm_groups": 2, "depth": 1, "heads": 4, "patch": PATCH, "queue_from": 0.0}
+"""Settings that a rule by size alone would leave slow, or wrong for a batch of eight."""
+
+
+def shrink(config):
+    """A method's settings made small: every whole number of 64 or more becomes 16."""
+
+    def small(value):
+        if isinstance(value, tuple):
+            return tuple(small(one) for one in value)
+        return 16 if type(value) is int and value >= 64 else value
+
+    fields = {f.name: small(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    return dataclasses.replace(config, **fields | {k: v for k, v in SPECIAL.items() if k in fields})
+
+
+def given_for(method, encoder) -> Given:
+    """Encoders for a class of methods: one, or one for each stream that it reads by name."""
+    names = [name for name in ("video", "audio") if name in method.needs] or ["image"]
+    return Given({name: encoder() for name in names}, samples=64)
+
+
 def make_batch(seed: int, *, size: int = 8, local: int = 2, dtype=torch.float32) -> Batch:
     """Random views: 2 global, `local` of half the side; masks that hide 3 patches of 4."""
+    return batch_of({"global": 2, "local": local, "mask": 2}, seed, size=size, dtype=dtype)
+
+
+def batch_for(method, seed: int = 0, **more) -> Batch:
+    """Random views and cues of what a method needs; of an optional family two."""
+    needs = {family: count or 2 for family, count in method.needs.items()}
+    if "global" in needs:
+        needs["global"] = max(2, needs["global"])
+    if "mask" in needs:
+        needs["mask"] = needs["global"]
+    return batch_of(needs, seed, **more)
+
+
+def batch_of(needs, seed: int, *, size: int = 8, dtype=torch.float32) -> Batch:
+    """Random views of these families, of half the side but for those that see a whole sample."""
     g = torch.Generator().manual_seed(seed)
+    views, cues = {}, {}
+    for family, count in needs.items():
+        if family == "mask":
+            tokens = (SIDE // PATCH) ** 2
+            order = torch.rand(size, count, tokens, generator=g).argsort(dim=-1)
+            cues["mask"] = order >= tokens // 4
+        elif count:
+            side = SIDE // 2 if family in ("local", "tiles") else SIDE
+            shape = (size, count, CHANNELS, side, side)
+            views[family] = torch.randn(*shape, generator=g, dtype=torch.float64).to(dtype)
+    index = torch.randperm(64, generator=g)[:size]
+    return Batch(views, index, cues)
 
-    def draw(count: int, side: int) -> Tensor:
-        return torch.randn(size, count, CHANNELS, side, side, generator=g, dtype=torch.float64)
 
-    views = {"global": draw(2, SIDE).to(dtype)}
-    if local:
-        views["local"] = draw(local, SIDE // 2).to(dtype)
-    tokens = (SIDE // PATCH) ** 2
-    order = torch.rand(size, 2, tokens, generator=g).argsort(dim=-1)
-    return Batch(views, torch.arange(size), {"mask": order >= tokens // 4})
+def begin(method):
+    """What happens before the first epoch, where there is something to embed."""
+
+    dtype = next(method.parameters()).dtype
+
+    def embed_all(f):
+        views = batch_for(method, 1, size=64, dtype=dtype).views
+        plain = {
+            name: views.get(name, next(iter(views.values())))[:, 0] for name in method.encoders
+        }
+        with torch.no_grad():
+            return f(plain).float()
+
+    torch.manual_seed(7)
+    method.before_epoch(Clock(0, 10), embed_all)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from manyviews.core import Batch, Group, Method, Step, comm
+from manyviews.core import Batch, Given, Group, Method, Step, comm
 from manyviews.runs.folder.lock import RunDirectory
 from manyviews.training.job import Job
 from manyviews.training.settings import Optim, Train
@@ -18,7 +18,7 @@ SAMPLES, SIDE, DIM = 24, 4, 8
 
 class Toy(Method):
     def __init__(self, *, dropout=0.1, norm=True, poison=()):
-        super().__init__()
+        super().__init__(Given({}))
         torch.manual_seed(0)
         middle = nn.BatchNorm1d(12) if norm else nn.LayerNorm(12)
         self.online = nn.Sequential(
@@ -56,7 +56,7 @@ class Toy(Method):
                 attract = attract + (z[0, 0] - z[0, 0].detach()).abs().sqrt()
         return Step(
             {"attract": attract, "repel": repel},
-            embedding=h.detach()[:, None],
+            embedding={"image": h.detach()[:, None]},
             fresh={"key": key},
         )
 

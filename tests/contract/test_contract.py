@@ -11,26 +11,18 @@ from manyviews.core import Batch, Clock, Encoder, UsageError
 from manyviews.methods.catalog import METHODS, build, name_of
 from manyviews.parts.norm import BatchNorm
 from manyviews.parts.targets import EMA
-from tiny import DIM, PATCH, TinyConv, TinyViT, make_batch
+from tiny import DIM, TinyConv, TinyViT, batch_for, batch_of, begin, given, given_for, shrink
 
 B = 8
-SMALL = {
-    "simclr": {"hidden": 32, "out": 16},
-    "moco": {"hidden": 32, "out": 16, "queue": 32, "norm_groups": 2},
-    "byol": {"hidden": 32, "out": 16},
-    "swav": {"hidden": 32, "out": 16, "prototypes": 12, "queue": 16, "queue_from": 0.0},
-    "dino": {"hidden": 32, "bottleneck": 16, "prototypes": 24},
-    "barlow": {"hidden": 32, "out": 32},
-    "vicreg": {"hidden": 32, "out": 32},
-    "er": {"hidden": 32, "out": 16},
-    "mae": {"patch": PATCH, "width": 32, "depth": 1, "heads": 4},
-}
 CASES = [(name, TinyViT) for name in METHODS] + [(n, TinyConv) for n in METHODS if n != "mae"]
 
 
 def make(name, encoder, seed=0):
     torch.manual_seed(seed)
-    return build(METHODS[name].config(**SMALL[name]), encoder()).train()
+    entry = METHODS[name]
+    method = build(shrink(entry.config()), given_for(entry.method, encoder)).train()
+    begin(method)
+    return method
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1].__name__}")
@@ -41,10 +33,6 @@ def case(request):
 @pytest.fixture
 def method(case):
     return make(*case)
-
-
-def batch_for(method, seed=0, **kwargs):
-    return make_batch(seed, size=B, local=2 if "local" in method.needs else 0, **kwargs)
 
 
 def train(method, steps, start=0):
@@ -73,10 +61,6 @@ def norm_statistics(method):
 def state_but_norms(method):
     skip = norm_statistics(method)
     return {k: v.clone() for k, v in method.state_dict().items() if k not in skip}
-
-
-def test_every_method_is_under_this_contract():
-    assert set(SMALL) == set(METHODS)
 
 
 def test_forward_reads_state_and_writes_only_batch_norm_statistics(method):
@@ -122,14 +106,15 @@ def test_losses_keep_full_precision_under_autocast(method):
 def test_the_step_has_the_promised_shapes(method):
     step = method(batch_for(method), Clock(1, 10))
     assert step.losses
-    views = step.embedding.shape[1]
-    assert step.embedding.shape == (B, views, DIM)
-    assert 1 <= views <= 2
-    assert not step.embedding.requires_grad
+    assert set(step.embedding) == set(method.encoders)
+    for embedding in step.embedding.values():
+        assert embedding.shape == (B, embedding.shape[1], DIM)
+        assert 1 <= embedding.shape[1] <= 2
+        assert not embedding.requires_grad
     if step.projection is not None:
         assert step.projection.ndim == 3
-        assert step.projection.shape[:2] == (B, views)
-        assert not step.projection.requires_grad
+        assert len(step.projection) == B
+        assert step.projection.requires_grad  # so that its entropy can be added from outside
     assert not any(x.requires_grad for x in step.fresh.values())
     known = {"target_entropy", "usage_entropy", "prediction_std", "contrastive_floor"}
     assert set(step.watch) <= known
@@ -141,10 +126,11 @@ def test_the_step_has_the_promised_shapes(method):
 def test_the_embedding_is_what_the_kept_encoder_gives(name):
     method = make(name, TinyViT)
     batch = batch_for(method)
-    embedding = method(batch, Clock(0, 10)).embedding
-    for v in range(embedding.shape[1]):
-        expected = method.encoder(batch.views["global"][:, v]).pooled
-        torch.testing.assert_close(embedding[:, v], expected, rtol=1e-4, atol=1e-5)
+    for kept, embedding in method(batch, Clock(0, 10)).embedding.items():
+        views = batch.views.get(kept, batch.views.get("global"))
+        for v in range(embedding.shape[1]):
+            expected = method.encoders[kept](views[:, v]).pooled
+            torch.testing.assert_close(embedding[:, v], expected, rtol=1e-4, atol=1e-5)
 
 
 class Watched(dict):
@@ -159,8 +145,14 @@ class Watched(dict):
         return super().__getitem__(key)
 
 
+def everything(method):
+    """What methods need, and families and cues that this one does not."""
+    families = {"global": 2, "local": 2, "tiles": 9, "mask": 2}
+    return batch_of(families | {k: max(2, v) for k, v in method.needs.items()}, 0, size=B)
+
+
 def test_needs_are_what_the_method_reads(method):
-    batch = make_batch(0, size=B, local=2)
+    batch = everything(method)
     views, cues = Watched(batch.views), Watched(batch.cues)
     method(Batch(views, batch.index, cues), Clock(1, 10))
     read = views.seen | cues.seen
@@ -169,7 +161,7 @@ def test_needs_are_what_the_method_reads(method):
 
 
 def test_the_least_that_is_needed_is_enough(method):
-    batch = make_batch(0, size=B, local=2)
+    batch = everything(method)
     views = {k: v[:, : method.needs.get(k, 0)] for k, v in batch.views.items()}
     cues = {k: v[:, : method.needs.get(k, 0)] for k, v in batch.cues.items()}
     views = {k: v for k, v in views.items() if v.shape[1]}
@@ -250,8 +242,10 @@ def test_a_copy_of_a_method_shares_nothing(method):
 
 
 def test_the_kept_encoder_is_part_of_the_method(method):
-    assert isinstance(method.encoder, Encoder)
-    assert any(m is method.encoder for m in method.modules())
+    assert method.encoders
+    for encoder in method.encoders.values():
+        assert isinstance(encoder, Encoder)
+        assert any(m is encoder for m in method.modules())
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -268,7 +262,7 @@ def test_a_config_is_frozen_has_defaults_and_knows_its_name(name):
 
 def test_a_config_of_no_method_is_refused_by_name():
     with pytest.raises(UsageError, match=r"Clock configures no method; use one of SimCLRConfig"):
-        build(Clock(0, 1), TinyConv())
+        build(Clock(0, 1), given(TinyConv()))
 
 
 def test_an_encoder_that_cannot_drop_patches_is_refused_by_mae():

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from manyviews.core import Clock, Method, Step
+from manyviews.core import Clock, Given, Method, Step
 from manyviews.diagnosis.alarms import RULES, Alarm
 from manyviews.diagnosis.collapse import Health
 from manyviews.losses.entropy import vmf_entropy, vmf_reconstruction
@@ -26,13 +26,13 @@ def healthy(i, **changes):
     embedding = changes.pop("embedding", views(i, mean=0.8))
     projection = changes.pop("projection", views(100 + i))
     watch = {k: torch.tensor(float(v)) for k, v in changes.items()}
-    return Step({"loss": torch.tensor(1.0)}, embedding, projection, watch=watch)
+    return Step({"loss": torch.tensor(1.0)}, {"image": embedding}, projection, watch=watch)
 
 
 def run(make, *, checks=CHECKS, stop=None, **arguments):
     health, said = Health(stop=stop, **arguments), {}
     for i in range(checks):
-        said = health(Method(), make(i), Clock(100 * i, 100 * checks), {})
+        said = health(Method(Given({})), make(i), Clock(100 * i, 100 * checks), {})
     return health, said
 
 
@@ -139,8 +139,8 @@ def test_a_healthy_training_raises_nothing():
 @pytest.mark.parametrize("projection", [True, False])
 def test_entropy_and_reconstruction_are_those_of_the_losses(projection):
     step = healthy(0, **({} if projection else {"projection": None}))
-    z = F.normalize(step.embedding if step.projection is None else step.projection, dim=-1)
-    said = Health()(Method(), step, Clock(0, 100), {})
+    z = F.normalize(step.embedding["image"] if step.projection is None else step.projection, dim=-1)
+    said = Health()(Method(Given({})), step, Clock(0, 100), {})
     assert said["entropy"] == pytest.approx(float(vmf_entropy(z[:, 0], kappa=10.0)), rel=1e-5)
     expected = float(vmf_reconstruction(z[:, 0], z[:, 1], kappa=10.0))
     assert said["reconstruction"] == pytest.approx(expected, rel=1e-5)
@@ -195,9 +195,11 @@ def test_an_alarm_is_one_line_in_the_log(caplog):
 
 def test_looking_changes_nothing():
     embedding, projection = views(0).requires_grad_(), views(1)
-    step = Step({"l": embedding.sum()}, embedding, projection, watch={"x": torch.tensor(1.0)})
+    step = Step(
+        {"l": embedding.sum()}, {"image": embedding}, projection, watch={"x": torch.tensor(1.0)}
+    )
     before = (embedding.detach().clone(), projection.clone(), torch.get_rng_state())
-    Health()(Method(), step, Clock(0, 1), {})
+    Health()(Method(Given({})), step, Clock(0, 1), {})
     assert torch.equal(before[0], embedding)
     assert torch.equal(before[1], projection)
     assert torch.equal(before[2], torch.get_rng_state())
@@ -206,8 +208,8 @@ def test_looking_changes_nothing():
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_tiny_batches_and_odd_types_are_no_trouble(n):
     embedding = views(0, n=n)[:, :1].bfloat16()
-    step = Step({"l": torch.tensor(0.0)}, embedding)
-    assert Health()(Method(), step, Clock(0, 0), {})["health"] == 0.0
+    step = Step({"l": torch.tensor(0.0)}, {"image": embedding})
+    assert Health()(Method(Given({})), step, Clock(0, 0), {})["health"] == 0.0
 
 
 def test_numbers_that_are_not_finite_are_not_logged_and_raise_nothing():
@@ -249,8 +251,8 @@ def train(loss, *, steps=150, lr=3e-3, every=3, augment=0.5):
         value.backward()
         optimizer.step()
         if s % every == 0:
-            step = Step({"l": value.detach()}, h.detach(), z.detach(), watch=watch)
-            health(Method(), step, Clock(s, steps), {})
+            step = Step({"l": value.detach()}, {"image": h.detach()}, z.detach(), watch=watch)
+            health(Method(Given({})), step, Clock(s, steps), {})
     return health
 
 

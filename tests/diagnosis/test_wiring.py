@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from manyviews.core import Batch, Clock, Method, Step
+from manyviews.core import Batch, Clock, Given, Method, Step
 from manyviews.core.schedules import Cosine
 from manyviews.diagnosis.wiring import check
 from manyviews.parts.targets import EMA
@@ -16,7 +16,7 @@ class Pupil(Method):
     """A small student and teacher with batch norm and dropout."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(Given({}))
         torch.manual_seed(0)
         self.online = nn.Sequential(
             nn.Flatten(), nn.Linear(12, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 4)
@@ -28,7 +28,7 @@ class Pupil(Method):
         x = batch.views["global"]
         z, t = self.online(x[:, 0]), self.target(x[:, 1])
         loss = (z - t).square().mean() * self.factor
-        return Step({"loss": loss}, z.detach()[:, None])
+        return Step({"loss": loss}, {"image": z.detach()[:, None]})
 
 
 def batch(seed=0, n=8):
@@ -131,7 +131,7 @@ def test_one_view_of_patches_is_enough():
     class One(Pupil):
         def forward(self, batch, clock):
             z = self.online(batch.views["global"][:, 0])
-            return Step({"loss": z.square().mean()}, z.detach()[:, None])
+            return Step({"loss": z.square().mean()}, {"image": z.detach()[:, None]})
 
     given = Batch({"global": torch.randn(8, 1, 3, 2, 2)}, torch.arange(8))
     assert names(One(), given) == []

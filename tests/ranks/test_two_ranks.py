@@ -1,6 +1,7 @@
 """Two processes with half of each batch reach exactly what one process with the whole reaches."""
 
 import contextlib
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -26,20 +27,11 @@ from manyviews.methods.catalog import METHODS, build
 from manyviews.parts.assign import Center, entropies, sinkhorn
 from manyviews.parts.memory import Queue
 from manyviews.parts.norm import BatchNorm
-from tiny import PATCH, TinyConv, TinyViT, make_batch
+from manyviews.runs.entropy import spread
+from manyviews.runs.settings import EntropyTerm
+from tiny import TinyConv, TinyViT, batch_for, begin, given_for, shrink
 
 SIZE, STEPS, MICRO = 8, 3, 2
-SMALL = {
-    "simclr": {"hidden": 32, "out": 16},
-    "moco": {"hidden": 32, "out": 16, "queue": 24, "norm_groups": 2},
-    "byol": {"hidden": 32, "out": 16},
-    "swav": {"hidden": 32, "out": 16, "prototypes": 12, "queue": 11, "queue_from": 0.1},
-    "dino": {"hidden": 32, "bottleneck": 16, "prototypes": 24, "batch_norm": True},
-    "barlow": {"hidden": 32, "out": 32},
-    "vicreg": {"hidden": 32, "out": 32},
-    "er": {"hidden": 32, "out": 16},
-    "mae": {"patch": PATCH, "width": 32, "depth": 1, "heads": 4},
-}
 
 
 def rows(seed, *shape):
@@ -123,31 +115,41 @@ def gradient(name):
 
 
 def micro_batch(method, seed):
-    local = 2 if "local" in method.needs else 0
-    batch = make_batch(seed, size=SIZE, local=local, dtype=torch.float64)
+    batch = batch_for(method, seed, size=SIZE, dtype=torch.float64)
     views = {k: mine(v) for k, v in batch.views.items()}
     return Batch(views, mine(batch.index), {k: mine(v) for k, v in batch.cues.items()})
 
 
-WITH_ENTROPY = [name for name in METHODS if name not in ("er", "mae")]
+UNEVEN = {"queue": 11}
+"""A queue that batches do not divide."""
 VARIANTS = {
-    **{name: (name, SMALL[name]) for name in METHODS},
-    **{
-        f"{name} with entropy": (name, SMALL[name] | {"entropy_weight": 0.5})
-        for name in WITH_ENTROPY
-    },
-    "er on prototypes": ("er", SMALL["er"] | {"space": "prototypes", "prototypes": 12}),
-    "er plug-in": ("er", SMALL["er"] | {"estimator": "plug-in"}),
+    **{name: (name, {}, 0.0) for name in METHODS},
+    **{f"{name} with entropy": (name, {}, 0.5) for name in METHODS if name not in ("er", "mae")},
+    "dino with batch norm": ("dino", {"batch_norm": True}, 0.0),
+    "er on prototypes": ("er", {"space": "prototypes"}, 0.0),
+    "er plug-in": ("er", {"estimator": "plug-in"}, 0.0),
 }
-"""What is trained -> method and settings."""
+"""What is trained -> method, settings, weight of the entropy that is added."""
+
+
+def made(variant):
+    name, settings, weight = VARIANTS[variant]
+    entry = METHODS[name]
+    config = shrink(entry.config(**settings))
+    uneven = {k: v for k, v in UNEVEN.items() if hasattr(config, k)}
+    torch.manual_seed(0)
+    encoder = TinyViT if name == "mae" else TinyConv
+    method = build(dataclasses.replace(config, **uneven), given_for(entry.method, encoder))
+    if weight:
+        spread(method, EntropyTerm(weight=weight))
+    method = method.double().train()
+    begin(method)
+    return method
 
 
 def trained(variant):
     """Three optimiser steps of two micro-batches of a whole method; its state and losses."""
-    name, settings = VARIANTS[variant]
-    torch.manual_seed(0)
-    encoder = TinyViT() if name == "mae" else TinyConv()
-    method = build(METHODS[name].config(**settings), encoder).double().train()
+    method = made(variant)
     ranks = comm.world_size()
     run = DistributedDataParallel(method, broadcast_buffers=False) if ranks > 1 else method
     optimizer = torch.optim.SGD([p for g in method.param_groups() for p in g.params], lr=0.05)
@@ -235,9 +237,7 @@ def test_a_method_reaches_the_weights_and_buffers_of_one_process(runs, name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_steps_compared_moved_every_trainable_matrix(runs, name):
-    torch.manual_seed(0)
-    encoder = TinyViT() if name == "mae" else TinyConv()
-    method = build(METHODS[name].config(**SMALL[name]), encoder).double()
+    method = made(name)
     after = runs.one[f"method {name}"]
     still = {
         k

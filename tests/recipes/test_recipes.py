@@ -11,6 +11,7 @@ from manyviews.runs import saved
 from manyviews.runs.assemble import check_views, resolve
 from manyviews.runs.settings import Facts
 from manyviews.training.optim import build
+from tiny import given
 
 SMALL = Facts(
     source="photos",
@@ -51,7 +52,7 @@ def test_every_recipe_fits_together_on_any_data_and_machine(name, facts):
 @pytest.mark.parametrize("facts", [SMALL, MANY], ids=["small", "many"])
 def test_every_recipe_builds_its_method_and_optimiser(name, facts):
     run = resolve(RECIPES[name](facts))
-    method = catalog.build(run.method, encoders.build(run.encoder))
+    method = catalog.build(run.method, given(encoders.build(run.encoder)))
     check_views(run, method)
     build(method, run.optim, run.data.batch_size)
 
@@ -80,7 +81,7 @@ def test_mean_and_std_have_a_number_a_channel():
 
 def test_views_that_a_method_needs_and_the_plan_lacks_are_named():
     run = resolve(RECIPES["mae"](SMALL))
-    method = catalog.build(run.method, encoders.build(run.encoder))
+    method = catalog.build(run.method, given(encoders.build(run.encoder)))
     without = replace(run, views=replace(run.views, mask=replace(run.views.mask, ratio=0.0)))
     with pytest.raises(UsageError, match=r"mae needs 1 'mask' a sample; .* Set --views.mask.ratio"):
         check_views(without, method)

@@ -6,6 +6,7 @@ from manyviews.core import Clock
 from manyviews.losses.redundancy import barlow_twins
 from manyviews.methods.redundancy.barlow import BarlowTwins, BarlowTwinsConfig
 from manyviews.parts.norm import BatchNorm
+from tiny import given
 
 CLOCK = Clock(0, 10)
 
@@ -39,7 +40,7 @@ def test_the_authors_code_gives_the_same_loss_and_gradient():
     data = load("barlow")
     a, b = data["view_a"].requires_grad_(), data["view_b"].requires_grad_()
     config = BarlowTwinsConfig(off_diagonal=float(data["off_diagonal"]), hidden=4, out=4)
-    method = BarlowTwins(Raw(4), config).double()
+    method = BarlowTwins(given(Raw(4)), config).double()
     method.online.head = nn.Identity()
     loss = method(batch_of(a, b), CLOCK).total
     torch.testing.assert_close(loss.detach(), data["loss"])
@@ -49,7 +50,7 @@ def test_the_authors_code_gives_the_same_loss_and_gradient():
 
 def test_the_projector_is_the_papers():
     """facebookresearch/barlowtwins main.py: three layers, no bias, no norm at the end."""
-    head = BarlowTwins(Raw(6), BarlowTwinsConfig(hidden=8, out=7)).online.head
+    head = BarlowTwins(given(Raw(6)), BarlowTwinsConfig(hidden=8, out=7)).online.head
     hidden = [nn.Linear, BatchNorm, nn.ReLU]
     assert [type(m) for m in head] == [*hidden, *hidden, nn.Linear]
     linears = [m for m in head if isinstance(m, nn.Linear)]
@@ -60,7 +61,7 @@ def test_the_projector_is_the_papers():
 
 def test_each_view_has_batch_statistics_of_its_own():
     torch.manual_seed(0)
-    method = BarlowTwins(Raw(3), BarlowTwinsConfig(hidden=5, out=4)).double().train()
+    method = BarlowTwins(given(Raw(3)), BarlowTwinsConfig(hidden=5, out=4)).double().train()
     a, b = gaussian(0, 6, 3), gaussian(1, 6, 3) * 3 + 5
     z = method(batch_of(a, b), CLOCK).projection
     torch.testing.assert_close(z[:, 0], method.online.head(a).detach())

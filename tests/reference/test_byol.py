@@ -6,6 +6,7 @@ from manyviews.core import Clock
 from manyviews.losses.regression import normalised_mse
 from manyviews.methods.distillation.byol import BYOL, BYOLConfig
 from manyviews.parts.norm import BatchNorm
+from tiny import given
 
 
 def equation_2(prediction, target):
@@ -50,7 +51,7 @@ def test_the_momentum_is_the_authors_schedule():
 
 def small(seed=0):
     torch.manual_seed(seed)
-    return BYOL(Raw(3), BYOLConfig(hidden=5, out=4)).double().train()
+    return BYOL(given(Raw(3)), BYOLConfig(hidden=5, out=4)).double().train()
 
 
 def test_the_loss_is_the_sum_of_both_directions():
@@ -77,7 +78,7 @@ def test_a_step_moves_the_target_by_the_momentum_of_that_step():
 
 def test_projector_and_predictor_are_the_papers():
     """deepmind-research byol/utils/networks.py: bias before the norm, none after, no last norm."""
-    method = BYOL(Raw(6), BYOLConfig())
+    method = BYOL(given(Raw(6)), BYOLConfig())
     for head, wide in ((method.online.head, 6), (method.predictor, 256)):
         assert [type(m) for m in head] == [nn.Linear, BatchNorm, nn.ReLU, nn.Linear]
         assert (head[0].in_features, head[0].out_features) == (wide, 4096)

@@ -15,7 +15,7 @@ from manyviews.methods.distillation.dino import DINO, DINOConfig
 from manyviews.parts.assign import Center
 from manyviews.parts.crops import encode_crops
 from manyviews.parts.prototypes import DINOHead, UnitLinear
-from tiny import TinyViT, make_batch
+from tiny import TinyViT, given, make_batch
 
 SAVED = {
     k: torch.from_numpy(v) for k, v in np.load(Path(__file__).parent / "data" / "dino.npz").items()
@@ -112,7 +112,7 @@ def test_six_steps_of_the_whole_method_are_those_of_the_authors_code():
         momentum=Cosine(0.9, 1.0),
         frozen_until=1 / 3,
     )
-    method = DINO(Net(), config).double().train()
+    method = DINO(given(Net()), config).double().train()
     start = {k.replace("backbone", "encoder"): v for k, v in saved("run.p0.").items()}
     method.online.load_state_dict(start)
     method.target.copy.load_state_dict(start)
@@ -172,7 +172,7 @@ def test_the_teacher_has_no_stochastic_depth_and_no_dropout():
             features = super().forward(x, **tokens)
             return Features(self.path(self.drop(features.pooled)), features.tokens)
 
-    method = DINO(Noisy(), DINOConfig(hidden=8, bottleneck=4, prototypes=6)).train()
+    method = DINO(given(Noisy()), DINOConfig(hidden=8, bottleneck=4, prototypes=6)).train()
     x = make_batch(0).views["global"][:, 0]
     assert torch.equal(method.target(x)[1], method.target(x)[1])
     assert not torch.equal(method.online(x)[1], method.online(x)[1])
@@ -198,6 +198,6 @@ def test_crops_of_one_resolution_share_one_pass_and_globals_come_first():
 
 
 def test_the_kept_encoder_is_the_teachers():
-    method = DINO(TinyViT(), DINOConfig(hidden=8, bottleneck=4, prototypes=6))
+    method = DINO(given(TinyViT()), DINOConfig(hidden=8, bottleneck=4, prototypes=6))
     assert method.encoder is method.target.copy.encoder
     assert method.encoder is not method.online.encoder

@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -20,8 +19,12 @@ from manyviews.methods.contrastive.simclr import SimCLR, SimCLRConfig
 from manyviews.methods.distillation.byol import BYOL, BYOLConfig
 from manyviews.methods.distillation.dino import DINO, DINOConfig
 from manyviews.methods.information.er import ER, ERConfig
+from manyviews.methods.masked.mae import MAE, MAEConfig
 from manyviews.methods.redundancy.barlow import BarlowTwins, BarlowTwinsConfig
 from manyviews.methods.redundancy.vicreg import VICReg, VICRegConfig
+from manyviews.runs.entropy import spread
+from manyviews.runs.settings import EntropyTerm
+from tiny import TinyViT, batch_for, given
 
 CLOCK = Clock(0, 10)
 EPSILON = {"rtol": 1e-5, "atol": 1e-5}  # the authors add 1e-7 inside their logarithms
@@ -94,7 +97,7 @@ def test_the_authors_discrete_terms_are_ours():
 
 def er(**settings):
     torch.manual_seed(0)
-    return ER(Raw(3), ERConfig(hidden=5, out=4, **settings)).double().train()
+    return ER(given(Raw(3)), ERConfig(hidden=5, out=4, **settings)).double().train()
 
 
 def views():
@@ -197,9 +200,11 @@ PROTOTYPES = {
 def with_and_without(kind, config, **term):
     """The same method twice, with the term and without it; and what each makes of two views."""
     found = []
-    for settings in (replace(config, **term), config):
+    for added in (True, False):
         torch.manual_seed(0)
-        method = kind(Raw(3), settings).double().train()
+        method = kind(given(Raw(3)), config).double().train()
+        if added:
+            spread(method, EntropyTerm(**term))
         a, b = views()
         found.append((method, a, b, method(batch_of(a, b), CLOCK)))
     return found
@@ -208,7 +213,7 @@ def with_and_without(kind, config, **term):
 @pytest.mark.parametrize("name", SPHERE)
 def test_the_term_is_minus_the_entropy_of_the_projections(name):
     kind, config, project = SPHERE[name]
-    one, two = with_and_without(kind, config, entropy_weight=0.3, entropy_concentration=7.0)
+    one, two = with_and_without(kind, config, weight=0.3, concentration=7.0)
     method, a, b, step = one
     z = F.normalize(project(method)(a, b), dim=2)
     expected = -0.3 * (joe(z[:, 0], 7.0) + joe(z[:, 1], 7.0)) / 2
@@ -219,7 +224,7 @@ def test_the_term_is_minus_the_entropy_of_the_projections(name):
 
 @pytest.mark.parametrize("name", PROTOTYPES)
 def test_the_term_is_minus_the_entropy_of_the_mean_prediction(name):
-    one, two = with_and_without(*PROTOTYPES[name], entropy_weight=0.3)
+    one, two = with_and_without(*PROTOTYPES[name], weight=0.3)
     method, a, b, step = one
     p = predictions(method, a, b)
     expected = -0.3 * (shannon(p[:, 0]) + shannon(p[:, 1])) / 2
@@ -228,8 +233,8 @@ def test_the_term_is_minus_the_entropy_of_the_mean_prediction(name):
     assert rest == two[3].losses
 
 
-@pytest.mark.parametrize("name", [*SPHERE, *PROTOTYPES])
-def test_without_a_weight_there_is_no_term(name):
-    case = (SPHERE | PROTOTYPES)[name]
-    for _, _, _, step in with_and_without(*case[:2]):
-        assert "entropy" not in step.losses
+def test_a_method_without_projections_is_refused_by_name():
+    method = MAE(given(TinyViT()), MAEConfig(patch=4, width=8, depth=1, heads=2))
+    spread(method, EntropyTerm(weight=0.3))
+    with pytest.raises(UsageError, match=r"MAE compares no projections.*--entropy.weight"):
+        method(batch_for(method), CLOCK)

@@ -15,7 +15,7 @@ from manyviews.losses.reconstruction import masked_mse, normalise_patches, predi
 from manyviews.methods.masked.mae import MAE, MAEConfig
 from manyviews.parts.decoder import Decoder
 from manyviews.parts.masking import patchify, take, unpatchify, visible
-from tiny import PATCH, TinyViT, make_batch
+from tiny import PATCH, TinyViT, given, make_batch
 
 SAVED = {
     k: torch.from_numpy(v) for k, v in np.load(Path(__file__).parent / "data" / "mae.npz").items()
@@ -34,7 +34,7 @@ def authors_model(*, normalise):
         name="vit", patch=4, width=8, depth=1, heads=2, positions="sincos", image_size=16
     )
     config = MAEConfig(patch=4, width=8, depth=1, heads=2, normalise_patches=normalise)
-    method = MAE(encoders.build(vit), config)
+    method = MAE(given(encoders.build(vit)), config)
     weights = {ours(k[2:]): v for k, v in SAVED.items() if k.startswith("p.")}
     for table in ("online.model.pos_embed", "decoder.decoder_pos_embed"):
         torch.testing.assert_close(method.state_dict()[table], weights[table], rtol=0, atol=1e-7)
@@ -158,7 +158,7 @@ def test_uneven_masks_are_refused(rows, words):
 
 
 def test_the_encoder_never_sees_hidden_pixels():
-    method = MAE(TinyViT(), MAEConfig(patch=PATCH, width=8, depth=1, heads=2))
+    method = MAE(given(TinyViT()), MAEConfig(patch=PATCH, width=8, depth=1, heads=2))
     batch = make_batch(0, local=0)
     hidden = batch.cues["mask"]
     patches = patchify(batch.views["global"].flatten(0, 1), PATCH)
@@ -166,7 +166,7 @@ def test_the_encoder_never_sees_hidden_pixels():
     changed = unpatchify(noise, PATCH, grid=(4, 4)).unflatten(0, (8, 2))
     other = Batch({"global": changed}, batch.index, batch.cues)
     one, two = method(batch, Clock(0, 1)), method(other, Clock(0, 1))
-    assert torch.equal(one.embedding, two.embedding)
+    assert torch.equal(one.embedding["image"], two.embedding["image"])
     assert one.total != two.total
 
 
@@ -228,6 +228,6 @@ def test_the_encoder_with_sine_cosine_positions_starts_as_the_authors_do():
 
 
 def test_sizes_that_do_not_fit_are_refused_with_the_flags_to_set():
-    method = MAE(TinyViT(), MAEConfig(patch=8, width=8, depth=1, heads=2))
+    method = MAE(given(TinyViT()), MAEConfig(patch=8, width=8, depth=1, heads=2))
     with pytest.raises(UsageError, match=r"\(3, 32, 32\).*--method\.patch"):
         method(make_batch(0, local=0), Clock(0, 1))

@@ -10,6 +10,7 @@ from manyviews.core.schedules import Cosine
 from manyviews.losses.contrastive import info_nce, unit
 from manyviews.methods.contrastive.moco import MoCo, MoCoConfig
 from manyviews.parts.norm import BatchNorm
+from tiny import given
 
 
 def equation_1(query, key, negatives, temperature):
@@ -62,7 +63,7 @@ def test_four_steps_are_those_of_the_authors_class(norm_groups):
         out=4,
         norm_groups=norm_groups,
     )
-    method = MoCo(Body(), config).double().train()
+    method = MoCo(given(Body()), config).double().train()
     start = ours_of(data, "start.")
     method.online.load_state_dict(start)
     method.target.copy.load_state_dict(start)
@@ -99,7 +100,7 @@ def test_one_step_is_the_papers_algorithm():
     config = MoCoConfig(
         queue=6, out=3, layers=1, norm_groups=0, momentum=Cosine(0.9, 0.9), temperature=0.07
     )
-    method = MoCo(Raw(3), config).double()
+    method = MoCo(given(Raw(3)), config).double()
     f_q = method.online.head[0]
     weight, bias = f_q.weight.detach().clone(), f_q.bias.detach().clone()
     stored = method.queue.items.double()
@@ -130,7 +131,7 @@ def test_one_step_is_the_papers_algorithm():
 
 def test_no_gradient_goes_to_keys_or_queue():
     a, b = gaussian(0, 4, 3), gaussian(1, 4, 3)
-    method = MoCo(Raw(3), MoCoConfig(queue=6, out=3)).double()
+    method = MoCo(given(Raw(3)), MoCoConfig(queue=6, out=3)).double()
     step = method(batch_of(a, b), Clock(0, 10))
     assert not step.fresh["keys"].requires_grad
     gradient_a, gradient_b = torch.autograd.grad(step.total, (a, b))
@@ -140,7 +141,7 @@ def test_no_gradient_goes_to_keys_or_queue():
 
 def test_symmetric_adds_the_loss_with_the_views_exchanged_and_queues_both_keys():
     torch.manual_seed(0)
-    method = MoCo(Raw(3), MoCoConfig(queue=16, out=3, symmetric=True)).double()
+    method = MoCo(given(Raw(3)), MoCoConfig(queue=16, out=3, symmetric=True)).double()
     a, b = gaussian(0, 4, 3).detach(), gaussian(1, 4, 3).detach()
     step = method(batch_of(a, b), Clock(0, 10))
     with torch.no_grad():
@@ -154,7 +155,7 @@ def test_symmetric_adds_the_loss_with_the_views_exchanged_and_queues_both_keys()
 
 
 def test_indistinguishable_views_cost_the_logarithm_of_the_candidates():
-    method = MoCo(Raw(3), MoCoConfig(queue=16, out=3, norm_groups=0)).double()
+    method = MoCo(given(Raw(3)), MoCoConfig(queue=16, out=3, norm_groups=0)).double()
     method.queue.items.fill_(3**-0.5)
     method.online.head, method.target.copy.head = nn.Identity(), nn.Identity()
     ones = torch.ones(4, 3, dtype=torch.float64)
@@ -166,7 +167,7 @@ def test_indistinguishable_views_cost_the_logarithm_of_the_candidates():
 @pytest.mark.parametrize("layers", [1, 2])
 def test_the_head_is_the_papers(layers):
     """facebookresearch/moco moco/builder.py: biases, no norm, the encoder's width."""
-    head = MoCo(Raw(6), MoCoConfig(layers=layers, queue=8)).online.head
+    head = MoCo(given(Raw(6)), MoCoConfig(layers=layers, queue=8)).online.head
     assert [type(m) for m in head] == [nn.Linear, nn.ReLU] * (layers - 1) + [nn.Linear]
     linears = [m for m in head if isinstance(m, nn.Linear)]
     assert [m.out_features for m in linears] == [6] * (layers - 1) + [128]
@@ -176,7 +177,7 @@ def test_the_head_is_the_papers(layers):
 def test_keys_share_statistics_with_other_samples_than_queries_do():
     """Each image meets other images in its norm group as a key than as a query."""
     torch.manual_seed(0)
-    method = MoCo(Body(), MoCoConfig(queue=8, out=4, norm_groups=4)).double().train()
+    method = MoCo(given(Body()), MoCoConfig(queue=8, out=4, norm_groups=4)).double().train()
     x = gaussian(0, 8, 6).detach()
     step = method(batch_of(x, x), Clock(1, 10))
     norms = [m for m in method.modules() if isinstance(m, BatchNorm)]
@@ -184,7 +185,7 @@ def test_keys_share_statistics_with_other_samples_than_queries_do():
     query, key = step.projection[:, 0], step.fresh["keys"][0]
     order = torch.randperm(8, generator=torch.Generator().manual_seed(1))
     for rows in order.chunk(4):
-        alone = MoCo(Body(), MoCoConfig(queue=8, out=4, norm_groups=1)).double().train()
+        alone = MoCo(given(Body()), MoCoConfig(queue=8, out=4, norm_groups=1)).double().train()
         alone.load_state_dict(method.state_dict())
         torch.testing.assert_close(key[rows], unit(alone.online(x[rows])[1]).detach())
     assert not torch.allclose(query, key)

@@ -9,6 +9,7 @@ from manyviews.core import Clock
 from manyviews.losses.contrastive import nt_xent, unit
 from manyviews.methods.contrastive.simclr import SimCLR, SimCLRConfig
 from manyviews.parts.norm import BatchNorm
+from tiny import given
 
 CLOCK = Clock(0, 10)
 
@@ -35,7 +36,7 @@ def test_nt_xent_is_equation_1():
 
 
 def method_without_head(dim, **config):
-    method = SimCLR(Raw(dim), SimCLRConfig(**config)).double()
+    method = SimCLR(given(Raw(dim)), SimCLRConfig(**config)).double()
     method.projector = nn.Identity()
     return method
 
@@ -65,7 +66,7 @@ def test_indistinguishable_views_cost_the_logarithm_of_the_candidates():
 @pytest.mark.parametrize("layers", [2, 3])
 def test_the_projector_is_the_papers(layers):
     """google-research/simclr model_util.py: no biases, norms everywhere, no offset at the end."""
-    head = SimCLR(Raw(6), SimCLRConfig(layers=layers)).projector
+    head = SimCLR(given(Raw(6)), SimCLRConfig(layers=layers)).projector
     hidden = [nn.Linear, BatchNorm, nn.ReLU] * (layers - 1)
     assert [type(m) for m in head] == [*hidden, nn.Linear, BatchNorm]
     linears = [m for m in head if isinstance(m, nn.Linear)]
@@ -78,7 +79,7 @@ def test_the_projector_is_the_papers(layers):
 
 def test_batch_norms_see_both_views_at_once():
     torch.manual_seed(0)
-    method = SimCLR(Raw(3), SimCLRConfig(hidden=4, out=5)).double()
+    method = SimCLR(given(Raw(3)), SimCLRConfig(hidden=4, out=5)).double()
     a, b = gaussian(2, 6, 3), gaussian(3, 6, 3) + 2
     z = method(batch_of(a, b), CLOCK).projection
     expected = unit(method.projector(torch.cat([a, b])))

@@ -14,6 +14,7 @@ from manyviews.losses.clustering import swapped_cross_entropy
 from manyviews.methods.clustering.swav import SwAV, SwAVConfig
 from manyviews.parts.assign import entropies, sinkhorn
 from manyviews.parts.prototypes import Prototypes
+from tiny import given
 
 SAVED = {
     k: torch.from_numpy(v) for k, v in np.load(Path(__file__).parent / "data" / "swav.npz").items()
@@ -62,7 +63,7 @@ def toy(saved, *, queue, frozen_until=0.0):
     config = SwAVConfig(
         hidden=4, out=3, prototypes=6, queue=queue, queue_from=0.0, frozen_until=frozen_until
     )
-    method = SwAV(Flat(), config).double()
+    method = SwAV(given(Flat()), config).double()
     method.online.head = nn.Linear(5, 3).double()
     with torch.no_grad():
         method.online.head.weight.copy_(SAVED[f"{saved}.lin.weight"])

@@ -7,6 +7,7 @@ from manyviews.core import Clock
 from manyviews.losses.redundancy import covariance, invariance, variance
 from manyviews.methods.redundancy.vicreg import VICReg, VICRegConfig
 from manyviews.parts.norm import BatchNorm
+from tiny import given
 
 CLOCK = Clock(0, 10)
 
@@ -54,7 +55,7 @@ def test_invariance_is_equation_5_over_the_dimensions():
 
 
 def without_head(dim, **config):
-    method = VICReg(Raw(dim), VICRegConfig(hidden=4, out=4, **config)).double()
+    method = VICReg(given(Raw(dim)), VICRegConfig(hidden=4, out=4, **config)).double()
     method.online.head = nn.Identity()
     return method
 
@@ -81,7 +82,7 @@ def test_each_term_has_its_weight():
 
 def test_the_expander_is_the_papers():
     """facebookresearch/vicreg main_vicreg.py Projector: biases but in the last layer."""
-    head = VICReg(Raw(6), VICRegConfig(hidden=8, out=7)).online.head
+    head = VICReg(given(Raw(6)), VICRegConfig(hidden=8, out=7)).online.head
     hidden = [nn.Linear, BatchNorm, nn.ReLU]
     assert [type(m) for m in head] == [*hidden, *hidden, nn.Linear]
     linears = [m for m in head if isinstance(m, nn.Linear)]
@@ -92,7 +93,7 @@ def test_the_expander_is_the_papers():
 
 def test_each_view_has_batch_statistics_of_its_own():
     torch.manual_seed(0)
-    method = VICReg(Raw(3), VICRegConfig(hidden=5, out=4)).double().train()
+    method = VICReg(given(Raw(3)), VICRegConfig(hidden=5, out=4)).double().train()
     a, b = gaussian(0, 6, 3), gaussian(1, 6, 3) * 3 + 5
     z = method(batch_of(a, b), CLOCK).projection
     torch.testing.assert_close(z[:, 0], method.online.head(a).detach())

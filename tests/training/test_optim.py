@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from manyviews.core import Clock, Failure, Group, Method, UsageError
+from manyviews.core import Clock, Failure, Given, Group, Method, UsageError
 from manyviews.training.optim import build, clip_each
 from manyviews.training.settings import Optim
 
@@ -13,7 +13,7 @@ class Two(Method):
     """A matrix and a vector, and a head with its own rules."""
 
     def __init__(self, **head):
-        super().__init__()
+        super().__init__(Given({}))
         torch.manual_seed(1)
         self.body = nn.Linear(3, 2)
         self.head = nn.Linear(2, 2)

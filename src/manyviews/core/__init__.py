@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from manyviews.core.batch import Batch, Clock, Features, Hide, Step, flat, wide
     from manyviews.core.encoder import Encoder
     from manyviews.core.errors import Failure, Unsupported, UsageError
-    from manyviews.core.method import EmbedAll, Group, Method
+    from manyviews.core.method import EmbedAll, Given, Group, Method
 
 _HOMES = {
     "batch": ("Batch", "Clock", "Features", "Hide", "Step", "flat", "wide"),
     "encoder": ("Encoder",),
     "errors": ("Failure", "Unsupported", "UsageError"),
-    "method": ("EmbedAll", "Group", "Method"),
+    "method": ("EmbedAll", "Given", "Group", "Method"),
 }
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Encoder",
     "Failure",
     "Features",
+    "Given",
     "Group",
     "Hide",
     "Method",

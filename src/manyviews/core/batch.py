@@ -12,11 +12,12 @@ class Batch:
     """One micro-batch on one device. There is no label field: a method cannot read one.
 
     Attributes:
-        views: name -> [B, V, C, H, W] float, normalised; V same-shaped views of each sample
-            ("global", "local").
+        views: family -> [B, V, ...] float, normalised; V same-shaped views of each sample
+            ("global": [B, 2, C, H, W]). Where a family is cut around another, its view v belongs
+            to view v of that one.
         index: [B] int64, position of each sample in the data set.
-        cues: what the view pipeline knows of how it made the views: "mask" [B, V, N] bool
-            (True = hidden).
+        cues: "family.cue" -> [B, V, ...], what is known of how the views were made:
+            "global.mask" [B, V, N] bool (True = hidden).
     """
 
     views: Mapping[str, Tensor]
@@ -30,9 +31,12 @@ class Step:
 
     Attributes:
         losses: name -> weighted scalar; the trainer back-propagates their sum.
-        embedding: [B, V, D] encoder outputs of the first V global views, detached (V >= 1);
+        embedding: encoder name -> [B, V, D], its outputs for the first V views, detached (V >= 1);
             what probes and monitors look at.
-        projection: [B, V, P] the loss's own inputs, detached, or None where a method has none.
+        projection: [B, V, P], the loss's own inputs, with their gradient; None where a method has
+            none.
+        clusters: [B, V, K] logits of the predictions, with their gradient, where the loss compares
+            distributions over clusters.
         fresh: detached tensors that `after_backward` will store (keys, teacher logits).
         watch: name -> detached scalar, what this method alone can say of its health, under a
             name that `diagnosis.alarms` knows (for instance "target_entropy", the mean entropy
@@ -40,8 +44,9 @@ class Step:
     """
 
     losses: Mapping[str, Tensor]
-    embedding: Tensor
+    embedding: Mapping[str, Tensor]
     projection: Tensor | None = None
+    clusters: Tensor | None = None
     fresh: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     watch: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 

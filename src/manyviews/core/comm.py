@@ -43,6 +43,16 @@ def share(x: Tensor) -> Tensor:
     return x.tensor_split(world_size())[rank()]
 
 
+def joined(x: Tensor) -> Tensor:
+    """Each rank's own rows of [N, ...], NaN elsewhere, put together on every rank. No gradient."""
+    if world_size() == 1:
+        return x
+    known = ~x.isnan()
+    dist.all_reduce(found := torch.where(known, x, 0.0))
+    dist.all_reduce(ranks := known.to(x.dtype))
+    return torch.where(ranks > 0, found, torch.nan)
+
+
 def broadcast(x: Tensor) -> Tensor:
     """Rank 0's tensor on every rank, in place. No gradient."""
     if world_size() > 1:

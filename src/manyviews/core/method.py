@@ -1,13 +1,14 @@
 """A self-supervised method, and what it may ask of the training around it."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from manyviews.core.batch import Batch, Clock, Step
 from manyviews.core.encoder import Encoder
+from manyviews.core.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,51 @@ class Group:
     frozen_until: float = 0.0
 
 
-EmbedAll = Callable[[], Iterator[tuple[Tensor, Tensor]]]
-"""One pass over the data set without gradient: yields (index [B], embedding [B, D])."""
+EmbedAll = Callable[[Callable[[Mapping[str, Tensor]], Tensor]], Tensor]
+"""One pass over the data set without gradient, through the loader, each rank its share.
+
+`embed_all(f)` gives f the plain views of a batch, encoder name -> [B, ...] on the device, takes
+[B, D] from it, and returns [samples, D] float32 in the order of the data, the same on every rank.
+Rows of samples that cannot be read are NaN.
+"""
+
+
+@dataclass(frozen=True)
+class Given:
+    """All that a method gets from outside.
+
+    Attributes:
+        encoders: name -> what is trained.
+        samples: in the data set; what a memory bank has rows for.
+        teachers: name -> a frozen model that targets come from.
+    """
+
+    encoders: Mapping[str, Encoder]
+    samples: int = 0
+    teachers: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
+
+    @property
+    def encoder(self) -> Encoder:
+        """The only encoder.
+
+        Raises:
+            UsageError: there are several.
+        """
+        return only(self.encoders)
+
+
+def only(encoders: Mapping[str, Encoder]) -> Encoder:
+    """The encoder where there is one.
+
+    Raises:
+        UsageError: there are several, or none.
+    """
+    if len(encoders) != 1:
+        raise UsageError(
+            f"One encoder was wanted and there are {len(encoders)}: {', '.join(encoders)}. "
+            "Name the one that is meant."
+        )
+    return next(iter(encoders.values()))
 
 
 class Method(nn.Module):
@@ -40,11 +84,15 @@ class Method(nn.Module):
     loss is a parameter or a persistent buffer, so a checkpoint continues exactly.
 
     Attributes:
-        needs: view or cue name -> least count, checked against the view plan before training.
-        encoder: what the user keeps.
+        needs: family of views, or "family.cue" -> least count, checked before training.
+        encoders: name -> what the user keeps. Not registered here: the parts that train them are.
     """
 
     needs: Mapping[str, int] = {"global": 2}
+
+    def __init__(self, given: Given) -> None:
+        super().__init__()
+        self._kept = dict(given.encoders)
 
     if TYPE_CHECKING:
 
@@ -53,9 +101,22 @@ class Method(nn.Module):
             ...
 
     @property
+    def encoders(self) -> Mapping[str, Encoder]:
+        """The trained encoders that evaluation uses and the user keeps, by name."""
+        return self._kept
+
+    @property
     def encoder(self) -> Encoder:
-        """The trained encoder that evaluation uses and the user keeps."""
-        raise NotImplementedError
+        """The trained encoder, where there is one.
+
+        Raises:
+            UsageError: there are several.
+        """
+        return only(self.encoders)
+
+    def embedded(self, pooled: Tensor) -> dict[str, Tensor]:
+        """`Step.embedding` of a method with one encoder, from what that made, [B, V, D]."""
+        return dict.fromkeys(self.encoders, pooled.detach())
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """The loss on one micro-batch. Reads state, never writes it."""

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from manyviews.core import Clock
+from manyviews.core.ranges import Share
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Ramp:
 
     start: float
     end: float
-    fraction: float = 0.0
+    fraction: Share = 0.0
     by_epoch: bool = False
 
     def at(self, clock: Clock) -> float:

@@ -6,14 +6,27 @@ Field names that Python reserves end in an underscore (`global_`); their keys do
 
 import dataclasses
 import difflib
+import math
 import re
 import types
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from collections.abc import Iterator, Mapping, Sequence
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    Protocol,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
 
 import yaml
 
-from manyviews.core import UsageError
+from manyviews.core.errors import UsageError
+from manyviews.core.ranges import Range
 
 
 def dump(value: Any) -> Any:
@@ -74,6 +87,77 @@ def _override(value: Any, keys: Sequence[str], wanted: Any, path: str) -> Any:
         return dataclasses.replace(value, **{field: _override(inner, keys[1:], wanted, path)})
     kind = get_type_hints(type(value))[field]
     return dataclasses.replace(value, **{field: build(kind, wanted, path)})
+
+
+@runtime_checkable
+class Demanding(Protocol):
+    """Settings that want more than each number by itself can say."""
+
+    def wrong(self) -> Iterator[tuple[str, object, str]]:
+        """What is wrong: the field, its value, and what was wanted."""
+        ...
+
+
+def check(value: Any, path: str = "") -> None:
+    """Refuse numbers that mean nothing, by the ranges that the fields' types give.
+
+    Args:
+        value: a dataclass of settings.
+        path: before the names of its flags: "method.".
+
+    Raises:
+        UsageError: names the flag, the value and what was wanted.
+    """
+    for name, found, own in numbers(value, path):
+        for number in found if isinstance(found, tuple) else (found,):
+            if own is not None and not own.holds(number):
+                _refuse(name, found, own.wanted)
+            if not math.isfinite(number):
+                _refuse(name, found, "finite numbers")
+    _ask(value, path)
+
+
+def _ask(value: Any, path: str) -> None:
+    """What settings want of several numbers together."""
+    if isinstance(value, Demanding):
+        for name, found, wanted in value.wrong():
+            _refuse(f"{path}{name}", found, wanted)
+    for field in dataclasses.fields(value):
+        inner = getattr(value, field.name)
+        if dataclasses.is_dataclass(inner):
+            _ask(inner, f"{path}{field.name.rstrip('_')}.")
+
+
+def _refuse(path: str, value: object, wanted: str) -> None:
+    if isinstance(value, tuple):
+        value = " ".join(f"{x:g}" for x in cast("tuple[float, ...]", value))
+    raise UsageError(f"--{path.replace('_', '-')} is {value}; wanted {wanted}.")
+
+
+def numbers(
+    value: Any, path: str = "", outer: Range | None = None
+) -> Iterator[tuple[str, float | tuple[float, ...], Range | None]]:
+    """Every setting that is a number or several, by the name of its flag, with its range."""
+    hints = get_type_hints(type(value), include_extras=True)
+    for field in dataclasses.fields(value):
+        inner, name = getattr(value, field.name), f"{path}{field.name.rstrip('_')}"
+        own = _range(hints[field.name]) or outer
+        if dataclasses.is_dataclass(inner):
+            yield from numbers(inner, f"{name}.", own)
+        elif isinstance(inner, int | float) and not isinstance(inner, bool):
+            yield name, inner, own
+        elif isinstance(inner, tuple) and not any(isinstance(x, str) for x in inner):
+            yield name, cast("tuple[float, ...]", inner), own
+
+
+def _range(hint: Any) -> Range | None:
+    """The range in a type: `Annotated[float, Range]`, or `tuple` of it."""
+    if get_origin(hint) is Annotated:
+        found = [x for x in get_args(hint)[1:] if isinstance(x, Range)]
+        return found[0] if found else _range(get_args(hint)[0])
+    if get_origin(hint) is tuple:
+        return _range(get_args(hint)[0])
+    return None
 
 
 def to_yaml(tree: Any) -> str:

@@ -1,6 +1,9 @@
 """What data a run reads, and how."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from manyviews.core.ranges import Count, Range, Share
 
 MAX_PIXELS = 200_000_000
 """Larger images are refused from their header, before any of them is decoded."""
@@ -23,10 +26,15 @@ class Data:
     """
 
     source: str
-    batch_size: int = 256
-    channels: int = 3
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    max_bad: float = 0.01
-    max_pixels: int = MAX_PIXELS
-    workers: int = -1
+    batch_size: Count = 256
+    channels: Count = 3
+    mean: Annotated[
+        tuple[float, ...], Range("numbers from 0 to 1, of pixels from 0 to 1", 0, 1)
+    ] = (0.485, 0.456, 0.406)
+    std: Annotated[
+        tuple[float, ...],
+        Range("numbers above 0 and up to 1, of pixels from 0 to 1", 0, 1, above=True),
+    ] = (0.229, 0.224, 0.225)
+    max_bad: Share = 0.01
+    max_pixels: Count = MAX_PIXELS
+    workers: Annotated[int, Range("a number of processes, 0 for none or -1 to choose", -1)] = -1

@@ -99,7 +99,7 @@ RULES: tuple[Rule, ...] = (
         ),
         cause="the loss is solved by sending all images to nearly one place",
         advice=(
-            _STEADIER + "; a --method.entropy-weight of 0.1 to 1; in BYOL look whether the "
+            _STEADIER + "; an --entropy.weight of 0.1 to 1; in BYOL look whether the "
             "predictor is there and is trained"
         ),
         light="bad",

@@ -106,7 +106,8 @@ class Health:
         scalars: dict[str, Tensor] = dict(step.watch)
         numbers = Numbers()
         for turn, (space, rank) in enumerate(self._ranks.items()):
-            views = step.embedding if space == "embedding" else step.projection
+            [embedding] = step.embedding.values()  # `runs.watch` parts several
+            views = embedding if space == "embedding" else step.projection
             if views is None or len(views) < 2:
                 continue
             views = views[:_ROWS].detach().float()

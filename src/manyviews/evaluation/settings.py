@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from manyviews.core.ranges import NotNegative
+
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
@@ -15,5 +17,5 @@ class Probe:
     """
 
     source: str = ""
-    every: float = 1.0
+    every: NotNegative = 1.0
     linear: bool = False

@@ -52,7 +52,7 @@ def log_vmf_normaliser(dim: int, kappa: float) -> float:
     if not 0 < kappa <= 100_000:
         raise UsageError(
             f"No von Mises-Fisher kernel has the concentration {kappa:g}; wanted a number above 0 "
-            "and up to 100000. Set --method.concentration (er) or --method.entropy-concentration."
+            "and up to 100000. Set --method.concentration (er) or --entropy.concentration."
         )
     nu = dim / 2 - 1
     return nu * math.log(kappa) - dim / 2 * math.log(2 * math.pi) - log_bessel(nu, kappa)

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from manyviews.core import Encoder, Method, UsageError
+from manyviews.core import Given, Method, UsageError
+from manyviews.methods.audiovisual.avid import AVID, AVIDConfig
+from manyviews.methods.clustering.deepcluster import DeepCluster, DeepClusterConfig
 from manyviews.methods.clustering.swav import SwAV, SwAVConfig
 from manyviews.methods.contrastive.moco import MoCo, MoCoConfig
+from manyviews.methods.contrastive.pirl import PIRL, PIRLConfig
 from manyviews.methods.contrastive.simclr import SimCLR, SimCLRConfig
 from manyviews.methods.distillation.byol import BYOL, BYOLConfig
 from manyviews.methods.distillation.dino import DINO, DINOConfig
@@ -22,11 +25,11 @@ class Entry:
     """A method and the dataclass that configures it.
 
     Attributes:
-        method: called with an encoder and a config.
+        method: called with what it is given and a config.
         config: its fields have the authors' values as defaults.
     """
 
-    method: Callable[[Encoder, Any], Method]
+    method: Callable[[Given, Any], Method]
     config: type[Any]
 
 
@@ -40,6 +43,9 @@ METHODS: dict[str, Entry] = {
     "vicreg": Entry(VICReg, VICRegConfig),
     "er": Entry(ER, ERConfig),
     "mae": Entry(MAE, MAEConfig),
+    "pirl": Entry(PIRL, PIRLConfig),
+    "deepcluster": Entry(DeepCluster, DeepClusterConfig),
+    "avid": Entry(AVID, AVIDConfig),
 }
 
 
@@ -56,8 +62,8 @@ def name_of(config: object) -> str:
     raise UsageError(f"{type(config).__name__} configures no method; use one of {known}.")
 
 
-def build(config: object, encoder: Encoder) -> Method:
-    """The method that a config belongs to, around an encoder.
+def build(config: object, given: Given) -> Method:
+    """The method that a config belongs to, from what it is given.
 
     Its batch norms take their statistics over all ranks, so the number of ranks changes nothing.
 
@@ -65,6 +71,6 @@ def build(config: object, encoder: Encoder) -> Method:
         UsageError: if the config belongs to no method.
         Unsupported: if the encoder cannot do what the method needs.
     """
-    method = METHODS[name_of(config)].method(encoder, config)
+    method = METHODS[name_of(config)].method(given, config)
     convert(method)
     return method

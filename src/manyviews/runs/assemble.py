@@ -2,14 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from manyviews import encoders
-from manyviews.core import Batch, Encoder, Method, UsageError, comm
+from manyviews.core import Batch, Encoder, Failure, Given, Method, UsageError, comm
 from manyviews.data import advice, loader, workers
 from manyviews.data.ahead import ahead
 from manyviews.data.order import Order
@@ -17,6 +17,7 @@ from manyviews.data.quarantine import Quarantine
 from manyviews.data.sources import Source, open_source
 from manyviews.data.streams.image import Pixels, Unreadable
 from manyviews.methods import catalog
+from manyviews.runs.entropy import spread
 from manyviews.runs.settings import AnyRun
 from manyviews.training import launch
 from manyviews.views import normalise
@@ -99,16 +100,23 @@ class Assembly:
         cues = {name: cue.to(self.device, non_blocking=True) for name, cue in raw.cues.items()}
         return Batch(views, raw.index.to(self.device, non_blocking=True), cues)
 
-    def embed_all(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """One pass over the data without gradient: (index [B], embedding [B, D])."""
-        embed = embedder(self.method.encoder, self.device)
-        size = self.run.data.batch_size
-        for start in range(0, len(self.source), size):
-            index = range(start, min(start + size, len(self.source)))
-            read = read_many(self.source, index)
+    @torch.no_grad()
+    def embed_all(self, f: Callable[[Mapping[str, Tensor]], Tensor]) -> Tensor:
+        """One pass over the data without gradient; see `core.EmbedAll`."""
+        count, size = len(self.source), self.run.data.batch_size
+        mine = comm.share(torch.arange(count)).tolist()
+        found: Tensor | None = None
+        for start in range(0, len(mine), size):
+            read = read_many(self.source, mine[start : start + size])
             if read:
                 where, images = zip(*read, strict=True)
-                yield torch.tensor(where), embed(self.plain(images).to(self.device))
+                made = f({"image": self.plain(images).to(self.device)}).float()
+                if found is None:
+                    found = made.new_full((count, made.shape[1]), torch.nan)
+                found[list(where)] = made
+        if found is None:
+            raise Failure("No image of this rank's share can be read. Run `manyviews doctor`.")
+        return comm.joined(found)
 
 
 def _tensors(step: Sequence[Batch]) -> list[Tensor]:
@@ -139,7 +147,9 @@ def assemble(run: AnyRun) -> Assembly:
     device = launch.device()
     torch.manual_seed(run.seed)
     encoder = encoders.build(run.encoder)
-    method = catalog.build(run.method, encoder)
+    method = catalog.build(run.method, Given({"image": encoder}, samples=len(source)))
+    if run.entropy.weight:
+        spread(method, run.entropy)
     check_views(run, method)
     method = method.to(device=device, memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue] - torch's stub lacks this form
     return Assembly(

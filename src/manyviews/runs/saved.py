@@ -5,6 +5,7 @@ from typing import Any, get_type_hints
 
 from manyviews.core import UsageError, settings
 from manyviews.methods.catalog import METHODS, name_of
+from manyviews.runs import earlier
 from manyviews.runs.settings import AnyRun, Run
 
 
@@ -24,6 +25,7 @@ def from_yaml(text: str, *, name: str) -> AnyRun:
     tree = settings.from_yaml(text, name=name)
     if not isinstance(tree, dict) or not isinstance(tree.get("method"), dict):
         raise UsageError(f"{name} holds no run: it wants a mapping with a 'method'. Mend the file.")
+    earlier.settings(tree)
     method: dict[str, Any] = dict(tree["method"])
     known = method.pop("name", None)
     if known not in METHODS:
@@ -34,8 +36,6 @@ def from_yaml(text: str, *, name: str) -> AnyRun:
     for key in tree:
         if key not in known_fields:
             raise UsageError(f"{name} has no field '{key}'. {settings.nearest(key, known_fields)}")
-    if isinstance(tree.get("data"), dict):
-        tree["data"].pop("views_on", None)  # until 0.1.0 a device could make views
     parts = {
         key: settings.build(METHODS[known].config, method, "config.method")
         if key == "method"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from manyviews.core.ranges import Concentration, NotNegative, Seed
 from manyviews.data.settings import Data
 from manyviews.encoders.settings import EncoderConfig
 from manyviews.evaluation.settings import Probe
@@ -14,13 +15,26 @@ MethodConfig = TypeVar("MethodConfig")
 
 
 @dataclass(frozen=True, kw_only=True)
+class EntropyTerm:
+    """ER's entropy beside a method's own loss (docs/methods/er.md).
+
+    Attributes:
+        weight: of the entropy; 0 leaves it out.
+        concentration: of the kernels of its estimate, where the loss compares projections.
+    """
+
+    weight: NotNegative = 0.0
+    concentration: Concentration = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run(Generic[MethodConfig]):
     """All settings of a run. Saved as `config.yaml`; derived numbers are never stored.
 
     Attributes:
         recipe: the recipe that this began as.
         method: a method's config, one of those in `methods.catalog`.
-        encoder, views, data, optim, train, probe: see their classes.
+        encoder, views, data, optim, train, probe, entropy: see their classes.
         seed: with the epoch and a sample's index it decides order, views and initial weights.
     """
 
@@ -32,7 +46,8 @@ class Run(Generic[MethodConfig]):
     optim: Optim
     train: Train
     probe: Probe = field(default_factory=Probe)
-    seed: int = 0
+    entropy: EntropyTerm = field(default_factory=EntropyTerm)
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Joins the health monitor, which only looks, to a training that can be stopped and logged."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 from manyviews.core import Clock, Method, Step
@@ -20,30 +21,55 @@ class Watch:
 
     def __init__(self, directory: RunDirectory, *, on_collapse: Literal["warn", "stop"]) -> None:
         self._directory = directory
-        self._health = Health(stop=self._stop if on_collapse == "stop" else None)
-        self._written = 0
+        self._on_collapse = on_collapse
+        self._healths: dict[str, Health] = {}
+        self._written: set[int] = set()
 
     def __call__(
         self, method: Method, step: Step, clock: Clock, losses: Mapping[str, float]
     ) -> Mapping[str, float]:
-        """Look at a step; return numbers to log."""
-        try:
-            return self._health(method, step, clock, losses)
-        finally:
-            for alarm in self._health.alarms[self._written :]:
-                self.write(alarm)
-            self._written = len(self._health.alarms)
+        """Look at a step; return numbers to log.
 
-    def write(self, alarm: Alarm) -> None:
-        """Log an alarm."""
+        Several encoders are looked at each by itself, so that a collapsed one cannot hide behind
+        a healthy one; their numbers then bear their names.
+        """
+        several = len(step.embedding) > 1
+        found: dict[str, float] = {}
+        for name, views in step.embedding.items():
+            own = replace(step, embedding={name: views}, projection=None) if several else step
+            try:
+                numbers = self._of(name)(method, own, clock, losses)
+            finally:
+                self._write_new(name if several else "")
+            light = max(found.get("health", 0.0), numbers.get("health", 0.0))
+            named = {f"{key}/{name}": value for key, value in numbers.items()}
+            found.update(named if several else numbers, health=light)
+        return found
+
+    def _of(self, name: str) -> Health:
+        stop = self._stop if self._on_collapse == "stop" else None
+        return self._healths.setdefault(name, Health(stop=stop))
+
+    def _write_new(self, name: str) -> None:
+        for alarm in self._alarms():
+            if id(alarm) not in self._written:
+                self.write(alarm, of=name)
+                self._written.add(id(alarm))
+
+    def _alarms(self) -> list[Alarm]:
+        return [alarm for health in self._healths.values() for alarm in health.alarms]
+
+    def write(self, alarm: Alarm, *, of: str = "") -> None:
+        """Log an alarm, of the encoder of a name where there are several."""
+        message = f"{of}: {alarm}" if of else str(alarm)
         self._directory.metrics(
-            "alarm", {"step": alarm.step, "name": alarm.name, "message": str(alarm)}
+            "alarm", {"step": alarm.step, "name": alarm.name, "message": message}
         )
 
     @property
     def said(self) -> list[str]:
         """All alarms, a line each."""
-        return [f"step {alarm.step}: {alarm}" for alarm in self._health.alarms]
+        return [f"step {alarm.step}: {alarm}" for alarm in self._alarms()]
 
     @staticmethod
     def _stop(alarm: Alarm) -> None:

@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -87,7 +88,9 @@ class Undo:
     """Copies of the buffers that a bad step may have touched, to put them back.
 
     A forward writes batch-norm statistics even when its input is NaN; with several micro-batches
-    the hooks of the good ones before the bad one have written queues and centres too.
+    the hooks of the good ones before the bad one have written queues and centres too. Modules that
+    stage their writes (`never_copied`, as `parts.bank.Bank`) are told to drop them instead: a copy
+    of a bank at every step would cost as much as the bank.
     """
 
     def __init__(self, method: nn.Module, *, everything: bool) -> None:
@@ -95,8 +98,9 @@ class Undo:
             (module, name)
             for module in method.modules()
             for name, _ in module.named_buffers(recurse=False)
-            if everything or name in _STATISTICS
+            if (everything and not _stages(module)) or name in _STATISTICS
         ]
+        self._staging = [m for m in method.modules() if _stages(m) and hasattr(m, "drop")]
         self._kept: list[Tensor] = []
 
     @torch.no_grad()
@@ -111,9 +115,15 @@ class Undo:
     def undo(self) -> None:
         """Put back what `keep` saw."""
         _copy(self._kept, self._live())
+        for module in self._staging:
+            cast(Any, module).drop()
 
     def _live(self) -> list[Tensor]:
         return [module.get_buffer(name) for module, name in self._places]
+
+
+def _stages(module: nn.Module) -> bool:
+    return bool(getattr(module, "never_copied", False))
 
 
 def _copy(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:

@@ -153,7 +153,7 @@ class _Training:
                 step: Step = run(batch, clock)
             (step.total / of).backward()
         # The graph, which hangs on the losses, goes now; monitors hold the step for longer.
-        step = replace(step, losses={name: loss.detach() for name, loss in step.losses.items()})
+        step = without_graph(step)
         if final:
             self.updates.freeze(clock)
         norm = self.updates.grad_norm() if final else torch.zeros(())
@@ -283,6 +283,13 @@ class _Training:
             rewinds=state.guard.rewinds,
             message=message,
         )
+
+
+def without_graph(step: Step) -> Step:
+    """A step whose tensors hold on to nothing."""
+    losses = {name: loss.detach() for name, loss in step.losses.items()}
+    projection = None if step.projection is None else step.projection.detach()
+    return replace(step, losses=losses, projection=projection, clusters=None)
 
 
 @contextmanager

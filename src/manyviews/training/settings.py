@@ -1,7 +1,9 @@
 """How long to train, with which optimiser, and what to do on the way."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from manyviews.core.ranges import Count, Decaying, Natural, NotNegative, Range, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,19 +30,19 @@ class Optim:
     """
 
     name: Literal["sgd", "lars", "larc", "adamw"] = "sgd"
-    lr: float = 0.03
-    lr_per: int = 256
-    lr_end: float = 0.0
-    lr_start: float = 0.0
-    warmup: float = 0.0
+    lr: NotNegative = 0.03
+    lr_per: Natural = 256
+    lr_end: Share = 0.0
+    lr_start: Share = 0.0
+    warmup: Share = 0.0
     by_epoch: bool = False
-    weight_decay: float = 1e-4
-    weight_decay_end: float = -1.0
+    weight_decay: NotNegative = 1e-4
+    weight_decay_end: Annotated[float, Range("0 or more, or -1 for no change", 0, off=-1)] = -1.0
     decay_all: bool = False
-    lr_1d: float = -1.0
-    momentum: float = 0.9
-    betas: tuple[float, float] = (0.9, 0.999)
-    clip: float = 0.0
+    lr_1d: Annotated[float, Range("0 or more, or -1 to take --optim.lr", 0, off=-1)] = -1.0
+    momentum: Decaying = 0.9
+    betas: tuple[Decaying, Decaying] = (0.9, 0.999)
+    clip: NotNegative = 0.0
     clip_each: bool = False
 
 
@@ -63,13 +65,13 @@ class Train:
         on_collapse: after a sustained collapse alarm, go on or stop with exit code 20.
     """
 
-    steps: int = 0
-    epochs: int = 0
-    minutes: float = 0.0
-    accumulate: int = 1
+    steps: Natural = 0
+    epochs: Natural = 0
+    minutes: NotNegative = 0.0
+    accumulate: Count = 1
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    checkpoint_every: int = 0
-    keep: int = 2
-    log_every: int = 10
-    health_every: int = 100
+    checkpoint_every: Natural = 0
+    keep: Count = 2
+    log_every: Count = 10
+    health_every: Count = 100
     on_collapse: Literal["warn", "stop"] = "warn"

@@ -48,12 +48,11 @@ def demo(*, out: str | Path = "runs/demo", minutes: float = 5.0, seed: int = 0) 
         seed: of everything that is random.
     """
     from manyviews.core.files import write_json
-    from manyviews.core.settings import override
+    from manyviews.core.settings import check, override
     from manyviews.data.sources import BUILTIN
     from manyviews.evaluation import baselines
     from manyviews.evaluation.protocols import PROTOCOLS
     from manyviews.recipes import one_duration
-    from manyviews.runs import ranges
     from manyviews.runs.assemble import assemble, embedder
     from manyviews.runs.facts import facts
     from manyviews.runs.folder.read import saved_run
@@ -69,7 +68,7 @@ def demo(*, out: str | Path = "runs/demo", minutes: float = 5.0, seed: int = 0) 
     begun = checkpoint.exists(directory / "checkpoints")
     default = recipe_of("simclr")(facts(BUILTIN))
     run = one_duration(override(default, {"seed": seed, "train.minutes": minutes}), default)
-    ranges.check(run)
+    check(run)
     before = assemble(run)
     if begun and saved_run(directory) != before.run:
         refuse_second(directory)

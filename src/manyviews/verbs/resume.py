@@ -17,15 +17,15 @@ def resume(run: Positional[str | Path], *, accept_data_change: Flag = False) -> 
         run: the run directory.
         accept_data_change: go on although the files in the data have changed.
     """
+    from manyviews.core.settings import check
     from manyviews.data.sources import open_source
-    from manyviews.runs import ranges
     from manyviews.runs.folder.read import read_began, saved_run
     from manyviews.runs.train import run_in
 
     directory = Path(run)
     began = read_began(directory)
     settings = saved_run(directory)
-    ranges.check(settings)
+    check(settings)
     data = settings.data
     now = open_source(data.source, channels=data.channels, max_pixels=data.max_pixels).digest
     if now != began["digest"] and not accept_data_change:

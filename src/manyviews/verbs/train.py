@@ -42,11 +42,11 @@ def train(
 
 def execute(run: "AnyRun", *, out: Path | None = None) -> "Trained":
     """Train a complete `Run` in a new run directory; runs/RECIPE-DATE-TIME if not given."""
-    from manyviews.runs import ranges
+    from manyviews.core.settings import check
     from manyviews.runs.assemble import resolve
     from manyviews.runs.train import run_in
 
-    ranges.check(run)
+    check(run)
     return run_in(out, resolve(run), resume=False)
 
 

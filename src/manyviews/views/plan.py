@@ -1,9 +1,12 @@
 """What views a run makes of each image. Plain numbers; `draw` turns them into parameters."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import tyro
+
+from manyviews.core.ranges import Natural, NotNegative, Probability, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +37,36 @@ class Crops:
         solarize: probability of inverting pixels of 128 and above.
     """
 
-    count: int = 2
-    size: int = 224
+    count: Natural = 2
+    size: Annotated[int, Range("2 or more pixels", 2)] = 224
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    flip: float = 0.5
-    jitter: float = 0.8
-    brightness: float = 0.4
-    contrast: float = 0.4
-    saturation: float = 0.4
-    hue: float = 0.1
-    grey: float = 0.2
+    flip: Probability = 0.5
+    jitter: Probability = 0.8
+    brightness: NotNegative = 0.4
+    contrast: NotNegative = 0.4
+    saturation: NotNegative = 0.4
+    hue: Annotated[float, Range("a share of a turn from 0 to 0.5", 0, 0.5)] = 0.1
+    grey: Probability = 0.2
     blur: tuple[float, ...] = (0.5,)
     sigma: tuple[float, float] = (0.1, 2.0)
     solarize: tuple[float, ...] = (0.0,)
+
+    def wrong(self) -> Iterator[tuple[str, object, str]]:
+        """Pairs out of order, and probabilities that are not one for all views or one for each."""
+        area, ratio, sigma = self.scale, self.ratio, self.sigma
+        if not 0 < area[0] <= area[1] <= 1:
+            yield "scale", area, "shares with 0 < low <= high <= 1"
+        if not 0 < ratio[0] <= ratio[1]:
+            yield "ratio", ratio, "numbers with 0 < low <= high"
+        if not 0 < sigma[0] <= sigma[1]:
+            yield "sigma", sigma, "pixels with 0 < low <= high"
+        for name, values in (("blur", self.blur), ("solarize", self.solarize)):
+            right = len(values) in (1, self.count) or not self.count
+            if not right or not all(0 <= value <= 1 for value in values):
+                wanted = f"one probability from 0 to 1, or {self.count} of them, one per view"
+                yield name, values, wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +78,7 @@ class Mask:
         patch: side of a patch in pixels; the grid is size / patch on each side.
     """
 
-    ratio: float = 0.0
+    ratio: Annotated[float, Range("at least 0 and below 1", 0, 1, below=True)] = 0.0
     patch: int = 16
 
 
@@ -71,6 +89,12 @@ class Views:
     global_: Annotated[Crops, tyro.conf.arg(name="global")] = field(default_factory=Crops)
     local: Crops = field(default_factory=lambda: Crops(count=0, size=96, scale=(0.05, 0.14)))
     mask: Mask = field(default_factory=Mask)
+
+    def wrong(self) -> Iterator[tuple[str, object, str]]:
+        """Masks whose patches do not fill the views."""
+        mask, size = self.mask, self.global_.size
+        if mask.ratio and not (mask.patch > 0 and size % mask.patch == 0):
+            yield "mask.patch", mask.patch, f"a divisor of --views.global.size {size}"
 
     @property
     def makes(self) -> dict[str, int]:

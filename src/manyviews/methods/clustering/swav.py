@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from manyviews.core import Batch, Clock, Encoder, Group, Method, Step, comm, flat, wide
+from manyviews.core import Batch, Clock, Given, Group, Method, Step, comm, flat, wide
+from manyviews.core.ranges import Count, Natural, Positive, Several, Share
 from manyviews.losses.clustering import swapped_cross_entropy
-from manyviews.losses.entropy import cluster_entropy_term
 from manyviews.parts.assign import entropies, sinkhorn
 from manyviews.parts.branch import Branch
 from manyviews.parts.crops import encode_crops
@@ -33,20 +33,17 @@ class SwAVConfig:
             together; 0 for none. For batches smaller than about ten times `prototypes`.
         queue_from: share of training after which the queue starts to fill.
         frozen_until: share of training with fixed prototypes (the authors: the first epoch).
-        entropy_weight: of the entropy of the predictions' mean (docs/methods/er.md); 0 leaves it
-            out.
     """
 
-    hidden: int = 2048
-    out: int = 128
-    prototypes: int = 3000
-    temperature: float = 0.1
-    sharpness: float = 0.05
-    rounds: int = 3
-    queue: int = 3840
-    queue_from: float = 0.075
-    frozen_until: float = 0.005
-    entropy_weight: float = 0.0
+    hidden: Count = 2048
+    out: Count = 128
+    prototypes: Several = 3000
+    temperature: Positive = 0.1
+    sharpness: Positive = 0.05
+    rounds: Count = 3
+    queue: Natural = 3840
+    queue_from: Share = 0.075
+    frozen_until: Share = 0.005
 
 
 class SwAV(Method):
@@ -54,18 +51,14 @@ class SwAV(Method):
 
     needs: Mapping[str, int] = {"global": 2, "local": 0}
 
-    def __init__(self, encoder: Encoder, config: SwAVConfig) -> None:
-        super().__init__()
+    def __init__(self, given: Given, config: SwAVConfig) -> None:
+        super().__init__(given)
+        encoder = given.encoder
         self.online = Branch(encoder, mlp([encoder.dim, config.hidden, config.out]))
         self.prototypes = Prototypes(config.out, config.prototypes)
         self.queue = Queue(config.queue, 2 * config.out)  # one row: both assigned views
         self.queue.items.zero_()  # a row of zeros is an empty row
         self.config = config
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder."""
-        return self.online.encoder
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """The swapped prediction loss."""
@@ -75,12 +68,11 @@ class SwAV(Method):
         target = self._assign(z[:, :2].detach(), scores[:, :2].detach())
         loss = swapped_cross_entropy(scores, target, temperature=self.config.temperature)
         count = batch.views["global"].shape[1]
-        predicted = scores[:, :count] / self.config.temperature
-        entropy = cluster_entropy_term(predicted, weight=self.config.entropy_weight)
         return Step(
-            {"swap": loss} | entropy,
-            h[:, :count].detach(),
-            z[:, :count].detach(),
+            {"swap": loss},
+            self.embedded(h[:, :count]),
+            projection=z[:, :count],
+            clusters=scores[:, :count] / self.config.temperature,
             fresh={"keys": z[:, :2].detach().flatten(1)},
             watch=entropies(target),
         )

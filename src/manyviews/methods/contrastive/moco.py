@@ -2,15 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from manyviews.core import Batch, Clock, Encoder, Method, Step
+from manyviews.core import Batch, Clock, Given, Method, Step
+from manyviews.core.ranges import SHARE, Count, Natural, Positive
 from manyviews.core.schedules import Cosine
 from manyviews.losses.contrastive import info_nce, unit
-from manyviews.losses.entropy import entropy_term
 from manyviews.parts.branch import Branch
 from manyviews.parts.heads import mlp
 from manyviews.parts.memory import Queue
@@ -33,20 +33,16 @@ class MoCoConfig:
             in shuffled order, as on the authors' 8 GPUs; 0 leaves the encoder's norms alone and
             does not shuffle.
         symmetric: add the loss with the views exchanged, as the authors' CIFAR notebook does.
-        entropy_weight: of the queries' entropy (docs/methods/er.md); 0 leaves it out.
-        entropy_concentration: of the kernels of its estimate.
     """
 
-    temperature: float = 0.2
-    queue: int = 65536
-    momentum: Cosine = Cosine(0.999, 0.999)
-    hidden: int = 0
-    out: int = 128
+    temperature: Positive = 0.2
+    queue: Count = 65536
+    momentum: Annotated[Cosine, SHARE] = Cosine(0.999, 0.999)
+    hidden: Natural = 0
+    out: Count = 128
     layers: Literal[1, 2] = 2
-    norm_groups: int = 8
+    norm_groups: Natural = 8
     symmetric: bool = False
-    entropy_weight: float = 0.0
-    entropy_concentration: float = 10.0
 
 
 class MoCo(Method):
@@ -56,8 +52,9 @@ class MoCo(Method):
     follows after each optimiser step, the authors' before each key forward: the same weights.
     """
 
-    def __init__(self, encoder: Encoder, config: MoCoConfig) -> None:
-        super().__init__()
+    def __init__(self, given: Given, config: MoCoConfig) -> None:
+        super().__init__(given)
+        encoder = given.encoder
         self.config = config
         hidden = [config.hidden or encoder.dim] * (config.layers - 1)
         self.online = Branch(encoder, mlp([encoder.dim, *hidden, config.out], norm=False))
@@ -67,11 +64,6 @@ class MoCo(Method):
         has_norm = any(isinstance(module, BatchNorm) for module in self.online.modules())
         self.shuffles = config.norm_groups > 0 and has_norm
         self.queue = Queue(config.queue, config.out)
-
-    @property
-    def encoder(self) -> Encoder:
-        """The query encoder."""
-        return self.online.encoder
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """InfoNCE of view 0's query against view 1's key, plus the reverse if symmetric."""
@@ -86,13 +78,11 @@ class MoCo(Method):
         ]
         loss = torch.stack(losses).sum()
         floor = loss.detach() / len(pairs) / math.log(1 + self.config.queue)
-        z = torch.stack(queries, dim=1)
-        config = self.config
-        entropy = entropy_term(z, weight=config.entropy_weight, kappa=config.entropy_concentration)
+        embedding = torch.stack([features.pooled for features, _ in online], dim=1)
         return Step(
-            {"info_nce": loss} | entropy,
-            embedding=torch.stack([features.pooled for features, _ in online], dim=1).detach(),
-            projection=z.detach(),
+            {"info_nce": loss},
+            embedding=self.embedded(embedding),
+            projection=torch.stack(queries, dim=1),
             fresh={"keys": torch.stack(keys)},
             watch={"contrastive_floor": floor},
         )

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from manyviews.core import Batch, Clock, Encoder, Method, Step, comm, flat
+from manyviews.core import Batch, Clock, Given, Method, Step, comm, flat
+from manyviews.core.ranges import Count, Natural, Positive
 from manyviews.losses.contrastive import nt_xent, unit
-from manyviews.losses.entropy import entropy_term
 from manyviews.parts.heads import mlp
 
 
@@ -21,34 +21,26 @@ class SimCLRConfig:
         layers: of the projector, 2 (v1) or 3 (v2).
         sum_of_views: add the means of the two views, as the authors' code does, rather than
             average over all 2N embeddings: twice the loss.
-        entropy_weight: of the projections' entropy (docs/methods/er.md); 0 leaves it out.
-        entropy_concentration: of the kernels of its estimate.
     """
 
-    temperature: float = 0.1
-    hidden: int = 0
-    out: int = 128
+    temperature: Positive = 0.1
+    hidden: Natural = 0
+    out: Count = 128
     layers: Literal[2, 3] = 2
     sum_of_views: bool = False
-    entropy_weight: float = 0.0
-    entropy_concentration: float = 10.0
 
 
 class SimCLR(Method):
     """Pull two views of a sample together, push all other views in the global batch away."""
 
-    def __init__(self, encoder: Encoder, config: SimCLRConfig) -> None:
-        super().__init__()
+    def __init__(self, given: Given, config: SimCLRConfig) -> None:
+        super().__init__(given)
+        encoder = given.encoder
         self.config, self.backbone = config, encoder
         hidden = [config.hidden or encoder.dim] * (config.layers - 1)
         self.projector = mlp(
             [encoder.dim, *hidden, config.out], bias=False, bias_last=False, last_norm="scale"
         )
-
-    @property
-    def encoder(self) -> Encoder:
-        """The trained encoder."""
-        return self.backbone
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """NT-Xent over both views' projections; batch norms see both views at once."""
@@ -58,11 +50,10 @@ class SimCLR(Method):
         z = unit(flat(self.projector, embedding))
         loss = nt_xent(z, temperature=self.config.temperature)
         config = self.config
-        entropy = entropy_term(z, weight=config.entropy_weight, kappa=config.entropy_concentration)
         candidates = len(comm.gather(batch.index)) * 2 - 1
         return Step(
-            {"nt_xent": loss * (2 if config.sum_of_views else 1)} | entropy,
-            embedding=embedding.detach(),
-            projection=z.detach(),
+            {"nt_xent": loss * (2 if config.sum_of_views else 1)},
+            embedding=self.embedded(embedding),
+            projection=z,
             watch={"contrastive_floor": loss.detach() / math.log(candidates)},
         )

@@ -1,12 +1,13 @@
 """BYOL. Grill et al. 2020, arXiv:2006.07733."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
-from manyviews.core import Batch, Clock, Encoder, Method, Step
+from manyviews.core import Batch, Clock, Given, Method, Step
+from manyviews.core.ranges import SHARE, Count
 from manyviews.core.schedules import Cosine
-from manyviews.losses.entropy import entropy_term
 from manyviews.losses.regression import normalised_mse
 from manyviews.parts.branch import Branch
 from manyviews.parts.heads import apart, mlp
@@ -21,32 +22,24 @@ class BYOLConfig:
         momentum: of the target; 0.99 at the start for 300 epochs.
         hidden: width of the projector's and the predictor's hidden layer.
         out: width of their outputs.
-        entropy_weight: of the online projections' entropy (docs/methods/er.md); 0 leaves it out.
-        entropy_concentration: of the kernels of its estimate.
     """
 
-    momentum: Cosine = Cosine(0.996, 1.0)
-    hidden: int = 4096
-    out: int = 256
-    entropy_weight: float = 0.0
-    entropy_concentration: float = 10.0
+    momentum: Annotated[Cosine, SHARE] = Cosine(0.996, 1.0)
+    hidden: Count = 4096
+    out: Count = 256
 
 
 class BYOL(Method):
     """Predict the slow target's projection of the other view; no negatives."""
 
-    def __init__(self, encoder: Encoder, config: BYOLConfig) -> None:
-        super().__init__()
+    def __init__(self, given: Given, config: BYOLConfig) -> None:
+        super().__init__(given)
+        encoder = given.encoder
         self.config = config
         projector = mlp([encoder.dim, config.hidden, config.out], bias_last=False)
         self.online = Branch(encoder, projector)
         self.predictor = mlp([config.out, config.hidden, config.out], bias_last=False)
         self.target = EMA(self.online, config.momentum)
-
-    @property
-    def encoder(self) -> Encoder:
-        """The online encoder."""
-        return self.online.encoder
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """The sum of both directions; each view has batch statistics of its own."""
@@ -57,12 +50,10 @@ class BYOL(Method):
         embedding, z = self.online.apart(views)
         of_a, of_b = apart(self.predictor, z).unbind(1)
         loss = normalised_mse(of_a, target_b) + normalised_mse(of_b, target_a)
-        config = self.config
-        entropy = entropy_term(z, weight=config.entropy_weight, kappa=config.entropy_concentration)
         return Step(
-            {"regression": loss} | entropy,
-            embedding=embedding.detach(),
-            projection=z.detach(),
+            {"regression": loss},
+            embedding=self.embedded(embedding),
+            projection=z,
         )
 
     def after_step(self, clock: Clock) -> None:

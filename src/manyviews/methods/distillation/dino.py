@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Annotated, cast
 
 from torch import Tensor
 
-from manyviews.core import Batch, Clock, Encoder, Group, Method, Step, flat, wide
+from manyviews.core import Batch, Clock, Encoder, Given, Group, Method, Step, flat, wide
+from manyviews.core.ranges import POSITIVE, SHARE, Count, Positive, Several, Share
 from manyviews.core.schedules import Cosine, Ramp
 from manyviews.losses.clustering import swapped_cross_entropy
-from manyviews.losses.entropy import cluster_entropy_term
 from manyviews.parts.assign import Center, entropies
 from manyviews.parts.branch import Branch
 from manyviews.parts.crops import encode_crops
@@ -33,21 +33,18 @@ class DINOConfig:
         center_momentum: share of the old centre that an update keeps.
         momentum: share of the old teacher that an update keeps.
         frozen_until: share of training with fixed prototypes (the authors: the first epoch).
-        entropy_weight: of the entropy of the predictions' mean (docs/methods/er.md); 0 leaves it
-            out.
     """
 
-    hidden: int = 2048
-    bottleneck: int = 256
-    prototypes: int = 65536
+    hidden: Count = 2048
+    bottleneck: Count = 256
+    prototypes: Several = 65536
     batch_norm: bool = False
     fixed_lengths: bool = True
-    temperature: float = 0.1
-    teacher_temperature: Ramp = Ramp(0.04, 0.07, fraction=0.1, by_epoch=True)
-    center_momentum: float = 0.9
-    momentum: Cosine = Cosine(0.996, 1.0)
-    frozen_until: float = 0.01
-    entropy_weight: float = 0.0
+    temperature: Positive = 0.1
+    teacher_temperature: Annotated[Ramp, POSITIVE] = Ramp(0.04, 0.07, fraction=0.1, by_epoch=True)
+    center_momentum: Share = 0.9
+    momentum: Annotated[Cosine, SHARE] = Cosine(0.996, 1.0)
+    frozen_until: Share = 0.01
 
 
 class DINO(Method):
@@ -55,8 +52,9 @@ class DINO(Method):
 
     needs: Mapping[str, int] = {"global": 2, "local": 0}
 
-    def __init__(self, encoder: Encoder, config: DINOConfig) -> None:
-        super().__init__()
+    def __init__(self, given: Given, config: DINOConfig) -> None:
+        super().__init__(given)
+        encoder = given.encoder
         head = DINOHead(
             encoder.dim,
             hidden=config.hidden,
@@ -72,9 +70,9 @@ class DINO(Method):
         self.config = config
 
     @property
-    def encoder(self) -> Encoder:
+    def encoders(self) -> Mapping[str, Encoder]:
         """The teacher's encoder, which is the better one."""
-        return self.target.copy.encoder
+        return dict.fromkeys(super().encoders, self.target.copy.encoder)
 
     @property
     def _head(self) -> DINOHead:
@@ -83,6 +81,7 @@ class DINO(Method):
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """Cross-entropy between the teacher's and the student's distributions."""
         views = batch.views["global"]
+        count = views.shape[1]
         # The teacher goes first: its memory is free again before the student fills its own.
         _, logits = self.target(views.flatten(0, 1))
         logits = wide(logits).unflatten(0, views.shape[:2])
@@ -91,12 +90,11 @@ class DINO(Method):
         scores = self._head.last_layer(z)
         target = self.center(logits, temperature=self.config.teacher_temperature.at(clock))
         loss = swapped_cross_entropy(scores, target, temperature=self.config.temperature)
-        predicted = scores[:, : views.shape[1]] / self.config.temperature
-        entropy = cluster_entropy_term(predicted, weight=self.config.entropy_weight)
         return Step(
-            {"distillation": loss} | entropy,
-            h[:, : views.shape[1]].detach(),
-            z[:, : views.shape[1]].detach(),
+            {"distillation": loss},
+            self.embedded(h[:, :count]),
+            projection=z[:, :count],
+            clusters=scores[:, :count] / self.config.temperature,
             fresh={"logits": logits.mean(dim=(0, 1))},
             watch=entropies(target),
         )

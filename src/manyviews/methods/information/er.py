@@ -6,7 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from manyviews.core import Batch, Clock, Encoder, Method, Step, flat
+from manyviews.core import Batch, Clock, Given, Method, Step, flat
+from manyviews.core.ranges import Concentration, Count, NotNegative, Positive, Several
 from manyviews.losses.contrastive import unit
 from manyviews.losses.entropy import (
     Estimator,
@@ -36,29 +37,25 @@ class ERConfig:
     """
 
     space: Literal["sphere", "prototypes"] = "sphere"
-    concentration: float = 10.0
+    concentration: Concentration = 10.0
     estimator: Estimator = "joe"
-    temperature: float = 0.1
-    prototypes: int = 300
-    entropy: float = 1.0
-    hidden: int = 2048
-    out: int = 128
+    temperature: Positive = 0.1
+    prototypes: Several = 300
+    entropy: NotNegative = 1.0
+    hidden: Count = 2048
+    out: Count = 128
 
 
 class ER(Method):
     """Let each view tell the other, and let views of different images differ; one network."""
 
-    def __init__(self, encoder: Encoder, config: ERConfig) -> None:
-        super().__init__()
+    def __init__(self, given: Given, config: ERConfig) -> None:
+        super().__init__(given)
+        encoder = given.encoder
         self.config, self.backbone = config, encoder
         self.projector = mlp([encoder.dim, config.hidden, config.out])
         discrete = config.space == "prototypes"
         self.prototypes = Prototypes(config.out, config.prototypes) if discrete else None
-
-    @property
-    def encoder(self) -> Encoder:
-        """The trained encoder."""
-        return self.backbone
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """Minus both terms of the bound; batch norms see both views at once."""
@@ -73,7 +70,7 @@ class ER(Method):
             reconstruction = discrete_reconstruction(log_p[:, 0], log_p[:, 1])
             watch = entropies(log_p.detach().exp())
         losses = {"reconstruction": -reconstruction, "entropy": -self.config.entropy * entropy}
-        return Step(losses, h.detach(), z.detach(), watch=watch)
+        return Step(losses, self.embedded(h), projection=z, watch=watch)
 
     def _on_sphere(self, z: Tensor) -> tuple[Tensor, Tensor]:
         kappa = self.config.concentration

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from manyviews.core import Batch, Clock, Encoder, Features, Method, Step, UsageError, wide
+from manyviews.core import Batch, Clock, Features, Given, Method, Step, UsageError, wide
+from manyviews.core.ranges import Count
 from manyviews.losses.reconstruction import (
     masked_mse,
     normalise_patches,
@@ -31,11 +32,11 @@ class MAEConfig:
         normalise_patches: predict each patch less its mean over its deviation.
     """
 
-    patch: int = 16
-    channels: int = 3
-    width: int = 512
-    depth: int = 8
-    heads: int = 16
+    patch: Count = 16
+    channels: Count = 3
+    width: Count = 512
+    depth: Count = 8
+    heads: Count = 16
     normalise_patches: bool = True
 
 
@@ -44,8 +45,9 @@ class MAE(Method):
 
     needs: Mapping[str, int] = {"global": 1, "mask": 1}
 
-    def __init__(self, encoder: Encoder, config: MAEConfig) -> None:
-        super().__init__()
+    def __init__(self, given: Given, config: MAEConfig) -> None:
+        super().__init__(given)
+        encoder = given.encoder
         side = math.isqrt(encoder.num_tokens)
         if side**2 != encoder.num_tokens:
             raise UsageError(
@@ -63,11 +65,6 @@ class MAE(Method):
         )
         self.config = config
 
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder; the decoder is thrown away after training."""
-        return self.online
-
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """The reconstruction error of the hidden patches."""
         views = batch.views["global"]
@@ -78,7 +75,7 @@ class MAE(Method):
             target = normalise_patches(target)
         return Step(
             {"reconstruction": masked_mse(prediction, target, hidden)},
-            features.pooled.detach().unflatten(0, views.shape[:2]),
+            self.embedded(features.pooled.unflatten(0, views.shape[:2])),
             watch={"prediction_std": prediction_std(prediction, hidden)},
         )
 

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyviews.core import UsageError
+from manyviews.core.settings import check
 from manyviews.views.draw import GLOBAL, LOCAL, Ints, draw
 from manyviews.views.image.columns import columns, columns_size
 from manyviews.views.image.make import Maker
 from manyviews.views.masks import masks
-from manyviews.views.plan import Crops, Views
+from manyviews.views.plan import Views
 
 log = logging.getLogger("manyviews")
 
@@ -61,7 +62,7 @@ class Engine:
         Raises:
             UsageError: a number of the plan is out of its range, or there are no channels.
         """
-        check(views)
+        check(views, "views.")
         if channels < 1:
             message = f"--data.channels is {channels}; wanted 1 or more."
             raise UsageError(message)
@@ -155,50 +156,6 @@ class Engine:
             ratio=mask.ratio,
         )
         return {"mask": made}
-
-
-def check(views: Views) -> None:
-    """Refuse a plan whose numbers are out of range.
-
-    Raises:
-        UsageError: names the flag, the value and what was wanted.
-    """
-    for name, crops in (("global", views.global_), ("local", views.local)):
-        _check_crops(name, crops)
-    mask, size = views.mask, views.global_.size
-    _want(0 <= mask.ratio < 1, "mask.ratio", mask.ratio, "at least 0 and below 1")
-    if mask.ratio:
-        whole = mask.patch > 0 and size % mask.patch == 0
-        _want(whole, "mask.patch", mask.patch, f"a divisor of --views.global.size {size}")
-
-
-def _check_crops(name: str, crops: Crops) -> None:
-    _want(crops.count >= 0, f"{name}.count", crops.count, "0 or more")
-    _want(crops.size >= 2, f"{name}.size", crops.size, "2 or more pixels")
-    area, ratio, sigma = crops.scale, crops.ratio, crops.sigma
-    _want(0 < area[0] <= area[1] <= 1, f"{name}.scale", area, "shares with 0 < low <= high <= 1")
-    _want(0 < ratio[0] <= ratio[1], f"{name}.ratio", ratio, "numbers with 0 < low <= high")
-    _want(0 < sigma[0] <= sigma[1], f"{name}.sigma", sigma, "pixels with 0 < low <= high")
-    _want(0 <= crops.hue <= 0.5, f"{name}.hue", crops.hue, "a share of a turn from 0 to 0.5")
-    for part in ("brightness", "contrast", "saturation"):
-        _want(getattr(crops, part) >= 0, f"{name}.{part}", getattr(crops, part), "0 or more")
-    for part in ("flip", "jitter", "grey"):
-        value = getattr(crops, part)
-        _want(0 <= value <= 1, f"{name}.{part}", value, "a probability from 0 to 1")
-    for part, values in (("blur", crops.blur), ("solarize", crops.solarize)):
-        right = len(values) in (1, crops.count) or not crops.count
-        _want(
-            right and all(0 <= value <= 1 for value in values),
-            f"{name}.{part}",
-            values,
-            f"one probability from 0 to 1, or {crops.count} of them, one per view",
-        )
-
-
-def _want(holds: bool, name: str, value: object, wanted: str) -> None:  # noqa: FBT001 (reads as an assertion)
-    if not holds:
-        message = f"--views.{name} is {value}; wanted {wanted}."
-        raise UsageError(message)
 
 
 def _stacks(images: Images, sides: Ints) -> Iterator[tuple[slice | Ints, Bytes]]:

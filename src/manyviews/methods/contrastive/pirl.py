@@ -1,0 +1,115 @@
+"""PIRL. Misra and van der Maaten 2020, arXiv:1912.01991; facebookresearch/vissl."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from manyviews.core import Batch, Clock, Given, Method, Step
+from manyviews.core.ranges import Count, Decaying, Natural, Positive, Share
+from manyviews.losses.contrastive import unit
+from manyviews.losses.nce import nce, own_info_nce, scores
+from manyviews.parts.bank import Bank, Partition
+from manyviews.parts.heads import mlp
+
+_PARTS = {"jigsaw": ("tiles", 9), "rotation": ("turned", 1)}
+"""Transform -> the family that makes it, and its views of a sample."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PIRLConfig:
+    """Defaults: vissl configs/config/pretrain/pirl/pirl_jigsaw_4node_resnet50.yaml.
+
+    The improved variant (models/resnet50_mlphead.yaml) has loss "info_nce", temperature 0.1 and
+    hidden 2048.
+
+    Attributes:
+        transform: "jigsaw" reads nine shuffled tiles ("tiles"), "rotation" one turned view
+            ("turned").
+        loss: "nce" with a constant partition, or "info_nce".
+        temperature: of the scores.
+        negatives: K, drawn from the bank anew for each sample and branch.
+        momentum: weight of a sample's old row in its new one.
+        hidden: width of the heads' hidden layer; 0 makes them linear.
+        out: width of their output, and of the bank.
+        transformed: weight of the transformed branch; the image's has the rest.
+    """
+
+    transform: Literal["jigsaw", "rotation"] = "jigsaw"
+    loss: Literal["nce", "info_nce"] = "nce"
+    temperature: Positive = 0.07
+    negatives: Count = 32000
+    momentum: Decaying = 0.5
+    hidden: Natural = 0
+    out: Count = 128
+    transformed: Share = 0.5
+
+
+class PIRL(Method):
+    """An image and its transform both have to pick out what was remembered of the image."""
+
+    needs: Mapping[str, int] = {"global": 1, "tiles": 9}
+
+    def __init__(self, given: Given, config: PIRLConfig) -> None:
+        super().__init__(given)
+        self.config, self.backbone = config, given.encoder
+        self.family, parts = _PARTS[config.transform]
+        self.needs = {"global": 1, self.family: parts}
+        sizes = [given.encoder.dim, *[config.hidden] * (config.hidden > 0), config.out]
+        self.head = mlp(sizes, norm=False)
+        self.part_head = mlp(sizes, norm=False)
+        if config.hidden and parts > 1:  # as vissl has it, before the tiles are joined
+            self.part_head.append(nn.ReLU())
+        self.join = nn.Linear(parts * config.out, config.out) if parts > 1 else nn.Identity()
+        self.bank = Bank(given.samples, config.out, momentum=config.momentum)
+        self.partition = Partition()
+
+    def forward(self, batch: Batch, clock: Clock) -> Step:
+        """Both branches' loss against the bank; the partition is that of the transformed one."""
+        image, parts = batch.views["global"][:, 0], batch.views[self.family]
+        h_parts = self.backbone(parts.flatten(0, 1), tokens=False).pooled
+        h = self.backbone(image, tokens=False).pooled
+        joined = self.join(self.part_head(h_parts).view(len(h), -1))
+        z = [unit(joined), unit(self.head(h))]
+        every = [self._scores(x, batch.index, clock.step, branch=b) for b, x in enumerate(z)]
+        partition = self.partition(every[0])
+        losses = [self._loss(s[:, 0], s[:, 1:], partition) for s in every]
+        config = self.config
+        one, two = config.transformed * losses[0], (1 - config.transformed) * losses[1]
+        return Step(
+            {"transformed": one, "image": two},
+            embedding=self.embedded(h[:, None]),
+            projection=torch.stack(z[::-1], dim=1),
+            fresh={"index": batch.index, "rows": z[1].detach(), "partition": partition},
+            watch={"contrastive_floor": (one + two).detach() / self._floor()},
+        )
+
+    def _scores(self, z: Tensor, index: Tensor, step: int, *, branch: int) -> Tensor:
+        """[B, 1 + K], the sample's own row first; it may be among its negatives, as in vissl."""
+        drawn = self.bank.negatives(
+            index, count=self.config.negatives, step=step, branch=branch, own=True
+        )
+        which = torch.cat([index[:, None], drawn], dim=1)
+        return scores(z, self.bank.items, which, temperature=self.config.temperature)
+
+    def _loss(self, positive: Tensor, negatives: Tensor, partition: Tensor) -> Tensor:
+        if self.config.loss == "nce":
+            return nce(positive, negatives, partition=partition)
+        return own_info_nce(positive, negatives)
+
+    def _floor(self) -> float:
+        """The loss where all scores are equal."""
+        k = self.config.negatives
+        return math.log1p(k) + (k * math.log1p(1 / k) if self.config.loss == "nce" else 0.0)
+
+    def after_backward(self, step: Step, clock: Clock) -> None:
+        """Stage the image branch's rows; keep the first partition."""
+        self.bank.stage(step.fresh["index"], step.fresh["rows"])
+        self.partition.store(step.fresh["partition"])
+
+    def after_step(self, clock: Clock) -> None:
+        """The bank takes in the step's rows."""
+        self.bank.commit()

@@ -1,0 +1,157 @@
+"""One row for each sample of the data set, and the constant that their scores are divided by."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from manyviews.core import UsageError, comm, wide
+
+_GOLDEN, _FIRST, _SECOND = -7046029254386353131, -4658895280553007687, -7723592293110705685
+"""splitmix64's constants as signed integers, which wrap around as its unsigned ones do."""
+
+
+class Bank(nn.Module):
+    """A unit vector for each sample: what earlier steps made of it.
+
+    Starts with random rows, the same on all ranks if they are seeded alike. A step's rows are
+    staged micro-batch by micro-batch and enter together, so that every micro-batch reads the bank
+    as it was before the step, and a skipped step is undone by forgetting what was staged. All
+    ranks hold the same rows.
+
+    Attributes:
+        items: [samples, dim] fp32.
+        seed: int64 scalar, what tells this run's negatives from another's.
+        momentum: weight of the old row in the new one; 0 replaces it.
+        never_copied: these buffers need no copy for undoing a step: `drop` undoes it.
+
+    Source: Wu et al. 2018 (NPID), section 3.1; Misra and van der Maaten 2020 (PIRL).
+    """
+
+    never_copied = True
+    items: Tensor
+    seed: Tensor
+
+    def __init__(self, samples: int, dim: int, *, momentum: float) -> None:
+        super().__init__()
+        if samples < 2:
+            raise UsageError(
+                f"A bank has a row for each sample and needs 2 or more; it was given {samples}. "
+                "Set Given.samples to the size of the data set."
+            )
+        self.momentum = momentum
+        self.register_buffer("items", F.normalize(torch.randn(samples, dim), dim=1))
+        self.register_buffer("seed", torch.randint(2**62, ()))
+        self._staged: list[tuple[Tensor, Tensor]] = []
+
+    def negatives(
+        self, index: Tensor, *, count: int, step: int, branch: int = 0, own: bool = False
+    ) -> Tensor:
+        """Draw samples for each of a batch, uniformly and with replacement.
+
+        A function of the seed, the step, the branch and the sample: the same again at the second
+        call, in a resumed run, and on any number of ranks, which a generator's would not be.
+
+        Args:
+            index: [B] int64, the samples that negatives are for.
+            count: K.
+            step: of the optimiser.
+            branch: tells several draws of one step apart.
+            own: a sample may be its own negative.
+
+        Returns:
+            [B, K] int64 in [0, samples).
+        """
+        state = _mixed(_mixed(_mixed(self.seed + step) + branch) + index)
+        words = _mixed(state[:, None] + _GOLDEN * torch.arange(count, device=index.device))
+        choices = len(self.items) - (not own)
+        drawn = (words & (2**63 - 1)) % choices  # 2^63 is so many samples that no bias is left
+        return drawn if own else drawn + (drawn >= index[:, None]).to(drawn.dtype)
+
+    @torch.no_grad()
+    def stage(self, index: Tensor, rows: Tensor) -> None:
+        """Keep a micro-batch's rows of all ranks for `commit`.
+
+        Args:
+            index: [B] int64, the samples; equally many on each rank.
+            rows: [B, dim] unit vectors.
+        """
+        rows = rows.detach().to(self.items.dtype)
+        self._staged.append((comm.gather(index), comm.gather(rows)))
+
+    @torch.no_grad()
+    def commit(self) -> None:
+        """Move the staged samples' rows: row <- unit(momentum * row + (1 - momentum) * new).
+
+        Of several rows for one sample the last counts, in the order of micro-batches and then of
+        ranks, and it meets the row from before the step.
+        """
+        if not self._staged:
+            return
+        index, rows = (torch.cat(parts) for parts in zip(*self._staged, strict=True))
+        self.drop()
+        if self.momentum:
+            rows = self.momentum * self.items[index] + (1 - self.momentum) * rows
+        rows = F.normalize(rows, dim=1)
+        order = index.argsort(stable=True)
+        last = order[torch.searchsorted(index[order], index, right=True) - 1]
+        self.items[index] = rows[last]  # equal rows for equal samples: any order of writing will do
+
+    def drop(self) -> None:
+        """Forget what is staged: the step is skipped."""
+        self._staged.clear()
+
+
+class Partition(nn.Module):
+    """NCE's partition: estimated from the first scores of a run, then a constant.
+
+    `forward` reads it and `store` sets it, once.
+
+    Attributes:
+        value: scalar buffer, 0 until it is stored.
+
+    Source: Wu et al. 2018 (NPID), section 3.2.
+    """
+
+    value: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.zeros(()))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """The stored value, else `mean_exp` of these scores; the same on all ranks, no gradient."""
+        estimate = mean_exp(scores)
+        return torch.where(self.value > 0, self.value.to(estimate.dtype), estimate)
+
+    @torch.no_grad()
+    def store(self, estimate: Tensor) -> None:
+        """Keep what `forward` gave, if nothing is kept yet."""
+        self.value.copy_(torch.where(self.value > 0, self.value, estimate.to(self.value.dtype)))
+
+
+@torch.no_grad()
+def mean_exp(scores: Tensor) -> Tensor:
+    """Mean over all entries and all ranks of exp(score), without gradient.
+
+    Times N it is the constant Z by which Wu et al. normalise over N samples.
+
+    Args:
+        scores: any shape, the same on every rank.
+
+    Returns:
+        Scalar, the same on every rank; float32 or float64.
+
+    Source: Wu et al. 2018 (NPID), section 3.2; facebookresearch/AVID-CMA criterions/nce.py.
+    """
+    return comm.mean(wide(scores).exp().mean())
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """splitmix64's next number, of int64 of any shape; products and sums wrap around.
+
+    Source: Steele, Lea, Flood 2014, Fast splittable pseudorandom number generators.
+    """
+    x = x + _GOLDEN
+    x = (x ^ ((x >> 30) & (2**34 - 1))) * _FIRST
+    x = (x ^ ((x >> 27) & (2**37 - 1))) * _SECOND
+    return x ^ ((x >> 31) & (2**33 - 1))
