@@ -44,8 +44,7 @@ RECIPES = {
     "dino-imagenet": VIT | {"views.local.size": 16, "method.hidden": 32, "method.prototypes": 64},
     "barlow-imagenet": SMALL | WIDE,
     "vicreg-imagenet": SMALL | WIDE,
-    "mae-imagenet": VIT | {"views.mask.patch": 8, "method.patch": 8, "method.width": 32}
-    | {"method.depth": 1, "method.heads": 2},
+    "mae-imagenet": VIT | {"method.width": 32, "method.depth": 1, "method.heads": 2},
 }  # fmt: skip
 """Recipe -> what is set so that three steps take a second."""
 

@@ -1,10 +1,12 @@
 """Any backbone, whatever it is fed."""
 
+import math
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from manyviews.core.batch import Features, Hide
+from manyviews.core.inputs import Input
 
 
 class Encoder(nn.Module):
@@ -17,12 +19,21 @@ class Encoder(nn.Module):
     An encoder that cannot do what is asked raises `Unsupported`.
 
     Attributes:
+        input: what it is fed.
         dim: D, width of `pooled`, and of `tokens` as `Features` says.
-        num_tokens: N for an image of the configured size.
+        grid: the places of its tokens, which `keep` and `hide` count row by row: (rows, columns).
+        patch: what a token stands for along each axis of the grid, in pixels or frames.
     """
 
+    input: Input
     dim: int
-    num_tokens: int
+    grid: tuple[int, ...]
+    patch: tuple[int, ...] = ()
+
+    @property
+    def num_tokens(self) -> int:
+        """N, for what `input` says."""
+        return math.prod(self.grid)
 
     if TYPE_CHECKING:
 
@@ -35,5 +46,5 @@ class Encoder(nn.Module):
             blocks: int = 0,
             tokens: bool = True,
         ) -> Features:
-            """Encode a batch of images."""
+            """Encode a batch."""
             ...

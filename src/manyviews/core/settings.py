@@ -6,10 +6,12 @@ Field names that Python reserves end in an underscore (`global_`); their keys do
 
 import dataclasses
 import difflib
+import keyword
 import math
 import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import (
     Annotated,
     Any,
@@ -27,6 +29,37 @@ import yaml
 
 from manyviews.core.errors import UsageError
 from manyviews.core.ranges import Range
+
+
+def struct(name: str, parts: Mapping[str, Any]) -> Any:
+    """A frozen dataclass with a field for each part, and its value: an open mapping that is typed.
+
+    What the command line shows as flags, `dump` as a mapping. Equal names and types of parts give
+    the same class.
+
+    Args:
+        name: of the class.
+        parts: field -> settings, a dataclass each.
+    """
+    kinds = tuple((key, type(value)) for key, value in parts.items())
+    return _struct(name, kinds)(**{_field(key): value for key, value in parts.items()})
+
+
+@lru_cache(maxsize=256)
+def _struct(name: str, kinds: tuple[tuple[str, type[Any]], ...]) -> type[Any]:
+    import tyro  # only here; settings are read and written without it
+
+    fields = [(_field(key), Annotated[kind, tyro.conf.arg(name=key)]) for key, kind in kinds]
+    return dataclasses.make_dataclass(name, fields, frozen=True, kw_only=True)
+
+
+def _field(key: str) -> str:
+    return f"{key}_" if keyword.iskeyword(key) else key
+
+
+def parts(value: Any) -> dict[str, Any]:
+    """The inverse of `struct`: field -> settings."""
+    return {f.name.rstrip("_"): getattr(value, f.name) for f in dataclasses.fields(value)}
 
 
 def dump(value: Any) -> Any:
@@ -122,7 +155,7 @@ def _ask(value: Any, path: str) -> None:
     if isinstance(value, Demanding):
         for name, found, wanted in value.wrong():
             _refuse(f"{path}{name}", found, wanted)
-    for field in dataclasses.fields(value):
+    for field in dataclasses.fields(cast(Any, value)):
         inner = getattr(value, field.name)
         if dataclasses.is_dataclass(inner):
             _ask(inner, f"{path}{field.name.rstrip('_')}.")

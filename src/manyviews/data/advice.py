@@ -29,7 +29,7 @@ def why(source: Source, spent: Spent, *, workers: int) -> str:
     advice: list[str] = []
     if workers < cores:
         advice.append(f"--data.workers {cores}")
-    if share > 0.5 and source.array is None and not isinstance(source, Packed):
+    if share > 0.5 and not source.stack and not isinstance(source, Packed):
         packing = f"`manyviews pack {shlex.quote(source.spec)} OUT` once, then --data OUT"
         advice.append(packing)
     if share <= 0.5:

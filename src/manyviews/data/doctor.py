@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.progress import track
 
 from manyviews.core import UsageError
+from manyviews.core.sample import Unreadable
 from manyviews.data import workers as processes
 from manyviews.data.duplicates import Print, near, print_of
 from manyviews.data.quarantine import Bad
-from manyviews.data.sources import Files, Source, open_source
+from manyviews.data.sources import Files, ImageSource, open_source
 from manyviews.data.statistics import Sums, add, is_grey
-from manyviews.data.streams.image import Unreadable
 
 _SIDES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 _SHOWN = 5
@@ -181,7 +181,7 @@ def doctor(
     looks = processes.each(
         partial(_look, source),
         chosen,
-        workers=processes.count(workers, in_memory=source.array is not None),
+        workers=processes.count(workers, in_memory=bool(source.stack)),
     )
     found = list(_shown(looks, len(chosen)) if progress else looks)
     bad = tuple(
@@ -205,7 +205,7 @@ def doctor(
     )
 
 
-def _look(source: Source, index: int) -> _Look:
+def _look(source: ImageSource, index: int) -> _Look:
     """Runs in workers."""
     try:
         header = source.header(index)
@@ -273,7 +273,7 @@ def _pixels(looks: Sequence[_Look]) -> dict[str, Any]:
     }
 
 
-def _copies(readable: Sequence[tuple[int, _Look]], source: Source) -> dict[str, Any]:
+def _copies(readable: Sequence[tuple[int, _Look]], source: ImageSource) -> dict[str, Any]:
     seen: set[bytes] = set()
     unique: list[tuple[int, _Look]] = []
     for index, look in readable:

@@ -4,6 +4,7 @@ What a step holds is a pure function of the data, the seed and the step: nothing
 that would have to be saved.
 """
 
+import contextlib
 import logging
 import math
 import shutil
@@ -13,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,14 +22,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyviews.core import Failure
+from manyviews.core.sample import Layout, Source, Unreadable
 from manyviews.data import workers as processes
 from manyviews.data.order import Order
 from manyviews.data.quarantine import Bad
 from manyviews.data.slots import Slots, slots
-from manyviews.data.sources import Source
-from manyviews.data.streams.image import Pixels, Unreadable
 
 _SHARED_MEMORY = Path("/dev/shm")
+
+_LARGE_PAGES = 1 << 22
+"""From so many bytes on numpy asks the system for large pages, which spares most page faults."""
 
 log = logging.getLogger("manyviews")
 
@@ -38,45 +41,37 @@ OnBad = Callable[[Bad], "int | None"]
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class ViewMaker(Protocol):
-    """Makes views: (images, index [B] int64, epoch) -> (views [B, V, H, W, C] uint8, cues)."""
-
-    def __call__(
-        self, images: Sequence[Pixels] | Pixels, index: NDArray[np.int64], epoch: int
-    ) -> tuple[Arrays, Arrays]:
-        """One micro-batch of views and cues."""
-        ...
-
-
-@runtime_checkable
-class Direct(Protocol):
-    """An engine that makes views where it is told to, in as many bytes an image as it says."""
+class Makes(Protocol):
+    """Makes views of samples: `views.pipeline.Pipeline`. Picklable."""
 
     @property
-    def sample_bytes(self) -> int:
-        """Of all views of an image."""
+    def makes(self) -> Mapping[str, Layout]:
+        """Family -> the layout of its raw views."""
         ...
 
-    def __call__(
-        self,
-        images: Sequence[Pixels] | Pixels,
-        index: NDArray[np.int64],
-        epoch: int,
-        *,
-        into: NDArray[np.uint8] | None = None,
-    ) -> tuple[Arrays, Arrays]:
-        """One micro-batch; its views lie in `into` one after the other."""
+    def read(self, source: Source, index: int, epoch: int) -> Any:
+        """Decode what the views of one sample need. Raises `Unreadable`."""
+        ...
+
+    def stacked(self, source: Source) -> NDArray[np.uint8] | None:
+        """All images [N, H, W, C], where nothing needs to be read."""
+        ...
+
+    def make(
+        self, items: Any, index: NDArray[np.int64], epoch: int, into: Mapping[str, NDArray[Any]]
+    ) -> Arrays:
+        """Fill `into`, family -> [B, V, ...]; return the cues, "family.cue" -> [B, V, ...]."""
         ...
 
 
 @dataclass(frozen=True)
 class Raw:
-    """One micro-batch as the engine made it, on the CPU.
+    """One micro-batch as the pipeline made it, on the CPU.
 
     Attributes:
-        views: name -> [b, V, H, W, C] uint8.
-        cues: name -> [b, V, ...].
-        index: [b] int64, position in the data set of the image that was read: where a file was
+        views: family -> [b, V, ...] raw, as its layout says.
+        cues: "family.cue" -> [b, V, ...].
+        index: [b] int64, position in the data set of the sample that was read: where a file was
             unreadable that of its replacement.
     """
 
@@ -95,7 +90,7 @@ class Spent:
 
 def batches(
     source: Source,
-    engine: ViewMaker,
+    pipeline: Makes,
     *,
     seed: int,
     global_batch: int,
@@ -114,8 +109,8 @@ def batches(
     An unreadable file is replaced by the next readable one of the data set, wrapping.
 
     Args:
-        source: the images; where `source.array` is not None the engine gets slices of it.
-        engine: makes the views; picklable.
+        source: the samples.
+        pipeline: makes the views.
         seed: decides the order, together with the epoch.
         global_batch: samples per optimiser step, over all ranks and micro-batches.
         accumulate: micro-batches per step and rank.
@@ -136,14 +131,15 @@ def batches(
         count=len(source), batch=global_batch, accumulate=accumulate, seed=seed, rank=rank,
         world=world,
     )  # fmt: skip
-    running = processes.count(workers, in_memory=source.array is not None)
+    running = processes.count(workers, in_memory=bool(source.stack))
     lent = None
-    if running and isinstance(engine, Direct):
+    if running:
         # Those ahead, the step that is in use, the batch that arrives, and the one after it, which
         # is asked for before that arrives.
-        size = engine.sample_bytes * order.local
+        size = packed(pipeline.makes, order.local)[1]
         lent = slots(running * processes.AHEAD + accumulate + 2, size)
-    make = _Make(source, engine, order, lent, most_bad=_most(max_bad, len(source)), senders=running)
+    most = _most(max_bad, len(source))
+    make = _Make(source, pipeline, order, lent, most_bad=most, senders=running)
     items = range(start_step * accumulate, stop_step * accumulate)
     return _steps(make, items, max_bad, on_bad, spent or Spent())
 
@@ -156,7 +152,7 @@ def _steps(
     told = False
     tasks = ((item, make.lent.take() if make.lent else None) for item in items)
     with closing(processes.each(make, tasks, workers=make.senders)) as packets:
-        for packet, raw in _received(packets, make.lent):
+        for packet, raw in _received(packets, make.lent, make.pipeline.makes):
             for bad in packet.bad:
                 if bad.path in seen:
                     continue
@@ -177,18 +173,20 @@ def _steps(
                 step = []
 
 
-def _received(packets: Iterator["_Packet"], lent: Slots | None) -> Iterator[tuple["_Packet", Raw]]:
+def _received(
+    packets: Iterator["_Packet"], lent: Slots | None, makes: Mapping[str, Layout]
+) -> Iterator[tuple["_Packet", Raw]]:
     """Packets and what is in them; where there is a GPU in memory that it reads by itself.
 
     A thread copies the batch there while this one trains on the batch before.
     """
     if not torch.cuda.is_available():
-        yield from ((packet, packet.raw(lent)) for packet in packets)
+        yield from ((packet, packet.raw(lent, makes)) for packet in packets)
         return
     waiting: tuple[_Packet, Future[Raw]] | None = None
     with ThreadPoolExecutor(max_workers=1) as thread:
         for packet in packets:
-            pinned = thread.submit(_pinned, packet.raw(lent))
+            pinned = thread.submit(_pinned, packet.raw(lent, makes))
             if waiting is not None:
                 yield waiting[0], waiting[1].result()
             waiting = packet, pinned
@@ -226,8 +224,8 @@ def _too_many(known: int, count: int, max_bad: float, last: Bad) -> str:
 class _Packet:
     """A micro-batch on its way from a worker.
 
-    Views lie in the slot, and here are their shapes; or they are here, as arrays if they go through
-    a pipe and as tensors if they are copied to new shared memory, which this process maps.
+    Views lie in the slot, or they are here, as arrays if they go through a pipe and as tensors if
+    they are copied to new shared memory, which this process maps.
     """
 
     views: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -240,15 +238,56 @@ class _Packet:
     making: float = 0.0
     piped: bool = False
 
-    def raw(self, lent: Slots | None) -> Raw:
+    def raw(self, lent: Slots | None, makes: Mapping[str, Layout]) -> Raw:
         """What is in it, as tensors."""
-        views = dict[str, Any]() if self.slot is not None else dict(self.views)
+        views = dict[str, Any](self.views)
         if self.slot is not None and lent is not None:
-            left = lent.claim(self.slot)
-            for name, shape in self.views.items():
-                size = math.prod(shape)
-                views[name], left = left[:size].view(shape), left[size:]
+            room = lent.claim(self.slot)
+            for name, area in packed(makes, len(self.index))[0].items():
+                part = room[area.start : area.start + area.size]
+                views[name] = part.view(_TORCH[area.dtype.name]).view(area.shape)
         return Raw(_tensors(views), _tensors(self.cues), torch.as_tensor(self.index))
+
+
+@dataclass(frozen=True)
+class Area:
+    """Where an array lies in memory: from `start` on, `size` bytes."""
+
+    start: int
+    size: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+_ALIGNED = 64
+_TORCH = {"uint8": torch.uint8, "float32": torch.float32}
+
+
+def packed(makes: Mapping[str, Layout], rows: int) -> tuple[dict[str, Area], int]:
+    """Where the views of so many samples lie in one piece of memory, and how large it is."""
+    areas: dict[str, Area] = {}
+    start = 0
+    for name, layout in makes.items():
+        shape = (rows, layout.count, *layout.shape)
+        size = math.prod(shape) * layout.dtype.itemsize
+        areas[name] = Area(start, size, shape, layout.dtype)
+        start += -(-size // _ALIGNED) * _ALIGNED
+    return areas, start
+
+
+def rooms(
+    makes: Mapping[str, Layout], rows: int, memory: NDArray[np.uint8] | None = None
+) -> dict[str, NDArray[Any]]:
+    """Arrays for the views of so many samples, family -> [rows, V, ...], in memory or in new."""
+    areas, size = packed(makes, rows)
+    if memory is None:
+        # In large pages where that pays.
+        most = max(size, _LARGE_PAGES) if size > _LARGE_PAGES // 4 else size
+        memory = np.empty(most, dtype=np.uint8)
+    return {
+        name: memory[area.start : area.start + area.size].view(area.dtype).reshape(area.shape)
+        for name, area in areas.items()
+    }
 
 
 def _tensors(group: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -260,7 +299,7 @@ class _Make:
     """Micro-batch number i of this rank, counted from step 0. Runs in workers."""
 
     source: Source
-    engine: ViewMaker
+    pipeline: Makes
     order: Order
     lent: Slots | None
     most_bad: int
@@ -272,41 +311,42 @@ class _Make:
         wanted = self.order.indices(step, part)
         bad: dict[str, Bad] = {}
         began = time.perf_counter()
+        epoch = self.order.epoch(step)
         try:
-            if self.source.array is not None:
-                index, images = wanted, self.source.array[wanted]
+            stack = self.pipeline.stacked(self.source)
+            if stack is not None:
+                index, items = wanted, stack[wanted]
             else:
-                index, images = self._read(wanted, bad)
+                index, items = self._read(wanted, epoch, bad)
             if len(bad) > self.most_bad:
                 return _Packet(bad=tuple(bad.values()))
             read = time.perf_counter()
-            epoch = self.order.epoch(step)
-            if slot is not None and self.lent is not None:
-                direct = cast(Direct, self.engine)  # or nothing would have been lent
-                views, cues = direct(images, index, epoch, into=self.lent.room(slot))
-                packet = _in_slot(slot, views, cues, index)
-            else:
-                views, cues = self.engine(images, index, epoch)
+            room = self.lent.room(slot) if slot is not None and self.lent is not None else None
+            views = rooms(self.pipeline.makes, len(index), room)
+            cues = self.pipeline.make(items, index, epoch, views)
+            if room is None:
                 packet = self._pack(views, cues, index)
+            else:  # views stay where they are; what else there is is small
+                packet = _Packet({}, dict(cues), index.copy(), slot=slot)
         except Failure as failure:  # a worker's exception would arrive with its traceback as text
             return _Packet(bad=tuple(bad.values()), failure=failure)
         seconds = {"reading": read - began, "making": time.perf_counter() - read}
         return replace(packet, bad=tuple(bad.values()), **seconds)
 
     def _read(
-        self, wanted: NDArray[np.int64], bad: dict[str, Bad]
-    ) -> tuple[NDArray[np.int64], list[Pixels]]:
-        """Images, and the positions they are from; fills `bad`, and ends where it is too full."""
+        self, wanted: NDArray[np.int64], epoch: int, bad: dict[str, Bad]
+    ) -> tuple[NDArray[np.int64], list[Any]]:
+        """Samples, and the positions they are from; fills `bad`, and ends where it is too full."""
         index = wanted.copy()
-        images: list[Pixels] = []
+        items: list[Any] = []
         for place in range(len(index)):
-            while len(images) == place and len(bad) <= self.most_bad:
+            while len(items) == place and len(bad) <= self.most_bad:
                 try:
-                    images.append(self.source.read(int(index[place])))
+                    items.append(self.pipeline.read(self.source, int(index[place]), epoch))
                 except Unreadable as error:
                     bad[error.path] = Bad(error.path, error.reason)
                     index[place] = (index[place] + 1) % len(self.source)
-        return index, images
+        return index, items
 
     def _pack(self, views: Arrays, cues: Arrays, index: NDArray[np.int64]) -> _Packet:
         size = sum(array.nbytes for group in (views, cues) for array in group.values())
@@ -326,10 +366,23 @@ class _Make:
         return shutil.disk_usage(_SHARED_MEMORY).free > processes.AHEAD * self.senders * size
 
 
-def _in_slot(slot: int, views: Arrays, cues: Arrays, index: NDArray[np.int64]) -> _Packet:
-    """Views stay where they are; what else there is is small."""
-    shapes = {name: view.shape for name, view in views.items()}
-    return _Packet(shapes, dict(cues), index.copy(), slot=slot)
+def seen(
+    source: Source, pipeline: Makes, index: Sequence[int], *, epoch: int = 0
+) -> tuple[list[int], dict[str, NDArray[Any]], Arrays]:
+    """Views of these samples, made in this process, unreadable ones left out.
+
+    Returns:
+        The positions that could be read; family -> [B, V, ...] raw; the cues.
+    """
+    where: list[int] = []
+    items: list[Any] = []
+    for i in index:
+        with contextlib.suppress(Unreadable):
+            items.append(pipeline.read(source, i, epoch))
+            where.append(i)
+    views = rooms(pipeline.makes, len(where))
+    cues = pipeline.make(items, np.array(where, dtype=np.int64), epoch, views) if where else {}
+    return where, views, cues
 
 
 def _to_tensor(array: NDArray[Any]) -> Tensor:

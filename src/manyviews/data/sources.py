@@ -4,19 +4,34 @@ No source knows labels.
 """
 
 import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image
 
 from manyviews.core import UsageError
+from manyviews.core.sample import WHOLE, Source, Stream, Unreadable, Window
 from manyviews.data.idx import find_idx, read_idx
-from manyviews.data.manifest import Manifest, of_folder, of_list
+from manyviews.data.manifest import File, Manifest, of_folder, of_list
 from manyviews.data.pack.read import Packed, is_pack
-from manyviews.data.streams.image import SUFFIXES, Header, Pixels, read, read_header, suffixes
+from manyviews.data.streams.files import STREAMS, open_streams
+from manyviews.data.streams.image import (
+    SUFFIXES,
+    Header,
+    ImageFile,
+    Pixels,
+    read,
+    read_header,
+    suffixes,
+)
+
+log = logging.getLogger("manyviews")
 
 Split = Literal["train", "test"]
 
@@ -27,52 +42,42 @@ FORMS = "a folder of images, a text file of paths, fashion-mnist:DIR, or builtin
 """What `open_source` takes, for messages."""
 
 
-class Source(Protocol):
-    """Images by position, without labels. Picklable."""
-
-    @property
-    def spec(self) -> str:
-        """What the user called it."""
-        ...
+class ImageSource(Source, Protocol):
+    """Images by position. Picklable."""
 
     @property
     def channels(self) -> int:
-        """Of every image that `read` returns."""
+        """Of every image that is read."""
         ...
-
-    @property
-    def digest(self) -> str:
-        """A hash that changes when the data does."""
-        ...
-
-    @property
-    def array(self) -> Pixels | None:
-        """[N, H, W, C] uint8 of all images where they are in memory anyway, else None."""
-        ...
-
-    def __len__(self) -> int: ...
 
     def read(self, index: int) -> Pixels:
-        """[H, W, C] uint8. Raises `Unreadable`."""
+        """[H, W, C] uint8 of the stream "image". Raises `Unreadable`."""
         ...
 
     def header(self, index: int) -> Header:
         """Size and mode as stored, without decoding. Raises `Unreadable`."""
         ...
 
-    def name(self, index: int) -> str:
-        """A path, or for instance "builtin:fashion#12"."""
-        ...
 
-    def raw(self, index: int) -> bytes | None:
-        """The file's bytes, or None where the source has no files. Raises OSError."""
-        ...
+@dataclass(frozen=True)
+class Held:
+    """An image that a source reads, as a stream."""
+
+    source: ImageSource
+    index: int
+    span: float = 0.0
+
+    def read(self, window: Window = WHOLE) -> Pixels:
+        """[H, W, C] uint8. Raises `Unreadable`."""
+        del window
+        return self.source.read(self.index)
 
 
 class Files:
     """Image files on disk, decoded when they are read."""
 
-    array: Pixels | None = None
+    streams: tuple[str, ...] = ("image",)
+    stack: Mapping[str, Pixels] = {}
 
     def __init__(self, spec: str, manifest: Manifest, *, channels: int, max_pixels: int) -> None:
         self.spec = spec
@@ -88,6 +93,10 @@ class Files:
     def __len__(self) -> int:
         return len(self.manifest.files)
 
+    def open(self, index: int) -> Mapping[str, Stream]:
+        """{"image": the file}."""
+        return {"image": ImageFile(self.name(index), self.channels, self._max_pixels)}
+
     def read(self, index: int) -> Pixels:
         """[H, W, C] uint8, upright. Raises `Unreadable`."""
         return read(self.name(index), channels=self.channels, max_pixels=self._max_pixels)
@@ -95,6 +104,41 @@ class Files:
     def header(self, index: int) -> Header:
         """Size and mode as stored. Raises `Unreadable`."""
         return read_header(self.name(index), max_pixels=self._max_pixels)
+
+    def name(self, index: int) -> str:
+        """The file's path: as listed where absolute, else below the root."""
+        return str(self.manifest.root / self.manifest.files[index].path)
+
+    def raw(self, index: int) -> bytes | None:
+        """The file's bytes. Raises OSError."""
+        return Path(self.name(index)).read_bytes()
+
+
+class Media:
+    """Files of video and sound on disk, decoded by windows when they are read."""
+
+    stack: Mapping[str, Any] = {}
+
+    def __init__(self, spec: str, manifest: Manifest, streams: tuple[str, ...]) -> None:
+        self.spec = spec
+        self.streams = streams
+        self.manifest = manifest
+
+    @property
+    def digest(self) -> str:
+        """The manifest's: paths, sizes and modification times."""
+        return self.manifest.digest
+
+    def __len__(self) -> int:
+        return len(self.manifest.files)
+
+    def open(self, index: int) -> Mapping[str, Stream]:
+        """The file's streams. Raises `Unreadable`, also where one is missing."""
+        found = open_streams(self.name(index))
+        for name in self.streams:
+            if name not in found:
+                raise Unreadable(self.name(index), f"has no {name}")
+        return found
 
     def name(self, index: int) -> str:
         """The file's path: as listed where absolute, else below the root."""
@@ -114,9 +158,12 @@ class Stored:
         split: "test" shows in names.
     """
 
+    streams: tuple[str, ...] = ("image",)
+
     def __init__(self, spec: str, array: Pixels, *, split: Split = "train") -> None:
         self.spec = spec
         self.array = array
+        self.stack: Mapping[str, Pixels] = {"image": array}
         self.channels: int = array.shape[3]
         self._prefix = f"{spec}#" if split == "train" else f"{spec}#{split}/"
 
@@ -133,6 +180,10 @@ class Stored:
 
     def __len__(self) -> int:
         return len(self.array)
+
+    def open(self, index: int) -> Mapping[str, Stream]:
+        """{"image": the row}."""
+        return {"image": Held(self, index)}
 
     def read(self, index: int) -> Pixels:
         """[H, W, C] uint8."""
@@ -152,7 +203,53 @@ class Stored:
         return None
 
 
-def open_source(spec: str, *, channels: int, max_pixels: int, split: Split = "train") -> Source:
+def open_data(spec: str, streams: Sequence[str], *, channels: int, max_pixels: int) -> Source:
+    """Samples with these streams: images as `open_source` opens them, or `Media`."""
+    if tuple(streams) == ("image",):
+        return open_source(spec, channels=channels, max_pixels=max_pixels)
+    return open_media(spec, streams)
+
+
+def open_media(spec: str, streams: Sequence[str]) -> Media:
+    """The videos and sounds that a DATA argument names, without those that lack a stream.
+
+    Args:
+        spec: a folder (searched recursively) or a text file of paths.
+        streams: "video", "audio" or both.
+
+    Raises:
+        UsageError: there is no such data, or nothing usable in it, or a package is missing.
+    """
+    known = {name for has in STREAMS.values() for name in has}
+    unknown = [name for name in streams if name not in known]
+    if unknown:
+        raise UsageError(
+            f"There is no stream {unknown[0]!r} in files; there are image, "
+            f"{', '.join(sorted(known))}. Set --views.*.of."
+        )
+    endings = frozenset(end for end, has in STREAMS.items() if set(streams) <= set(has))
+    manifest = _manifest(spec, endings)
+    kept: list[File] = []
+    for file in manifest.files:
+        try:
+            if not set(streams) <= set(open_streams(str(manifest.root / file.path))):
+                continue
+        except Unreadable:
+            pass  # said when it is read
+        kept.append(file)
+    lacking = len(manifest.files) - len(kept)
+    if not kept:
+        raise UsageError(
+            f"None of the {lacking:,} files of {spec} has all of {', '.join(streams)}. Give others."
+        )
+    if lacking:
+        log.info("%s: %s files lack a stream and are left out", spec, f"{lacking:,}")
+    return Media(spec, replace(manifest, files=tuple(kept)), tuple(streams))
+
+
+def open_source(
+    spec: str, *, channels: int, max_pixels: int, split: Split = "train"
+) -> ImageSource:
     """The images that a DATA argument names.
 
     Args:
@@ -182,24 +279,26 @@ def open_source(spec: str, *, channels: int, max_pixels: int, split: Split = "tr
     folder = Path(spec).expanduser()
     if spec and is_pack(folder):
         return Packed(spec, folder, channels=channels, max_pixels=max_pixels)
-    return Files(spec, _manifest(spec, channels), channels=channels, max_pixels=max_pixels)
+    return Files(
+        spec, _manifest(spec, suffixes(channels)), channels=channels, max_pixels=max_pixels
+    )
 
 
-def _manifest(spec: str, channels: int) -> Manifest:
+def _manifest(spec: str, endings: frozenset[str]) -> Manifest:
     path = Path(spec).expanduser()
     if not spec:
         raise UsageError(f"The data has no name. Data is {FORMS}.")
     try:
         if path.is_dir():
-            return of_folder(path, suffixes=suffixes(channels))
+            return of_folder(path, suffixes=endings)
         there = path.is_file()
     except OSError as error:
         raise UsageError(f"Cannot open {spec!r}: {error.strerror}. Data is {FORMS}.") from None
     if not there:
         place = "" if path.is_absolute() else f" in {Path.cwd()}"
         raise UsageError(f"There is no file or folder {spec!r}{place}. Data is {FORMS}.")
-    if path.suffix.lower() in SUFFIXES:
-        raise UsageError(f"{spec} is one image. Data is {FORMS}.")
+    if path.suffix.lower() in {*SUFFIXES, *STREAMS}:
+        raise UsageError(f"{spec} is one sample. Data is {FORMS}.")
     return of_list(path)
 
 

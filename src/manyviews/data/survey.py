@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from manyviews.core import UsageError
+from manyviews.core.sample import Unreadable
 from manyviews.data.order import permutation
-from manyviews.data.sources import Source
+from manyviews.data.sources import ImageSource
 from manyviews.data.statistics import Sums, add, is_grey
-from manyviews.data.streams.image import Header, Unreadable
+from manyviews.data.streams.image import Header
 
 _FEWEST = 8
 _PIXELS = 32_000_000
@@ -33,7 +34,7 @@ class Survey:
     std: tuple[float, ...]
 
 
-def survey(source: Source, *, sample: int = 256) -> Survey:
+def survey(source: ImageSource, *, sample: int = 256) -> Survey:
     """Look at `sample` evenly spread images: their headers, and their pixels.
 
     Where they are large fewer are decoded, about 32 million pixels and at least 8 images. The same
@@ -72,7 +73,7 @@ def survey(source: Source, *, sample: int = 256) -> Survey:
     )
 
 
-def _decode(source: Source, usable: list[int]) -> tuple[list[Sums], bool, str]:
+def _decode(source: ImageSource, usable: list[int]) -> tuple[list[Sums], bool, str]:
     """Sums of some images, whether all of those are grey, and why one could not be read."""
     looks: list[Sums] = []
     grey, reason = source.channels in (1, 3), ""

@@ -1,7 +1,6 @@
 """The encoder file: safetensors that say what they are."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +14,15 @@ import manyviews
 from manyviews.core import Encoder, UsageError
 from manyviews.core import settings as trees
 from manyviews.core.files import atomic
-from manyviews.encoders.settings import EncoderConfig
+from manyviews.encoders import earlier
+from manyviews.encoders.catalog import KINDS, kind_of
 from manyviews.encoders.weights import network
 
 KEY = "manyviews"
 """Name of the safetensors metadata entry that describes the encoder, as JSON."""
 
-FORMAT = 1
-"""Version of that entry. Read what older versions wrote before raising it."""
+FORMAT = 2
+"""Version of that entry; what 1 said is read by `encoders.earlier`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,38 +30,27 @@ class About:
     """What an encoder file says of itself, besides its weights.
 
     Attributes:
-        encoder: how to build it.
-        mean: per channel, of pixels in [0, 1]; one number serves all channels.
-        std: likewise.
-        resize: how an image is brought to `encoder.image_size`, in words.
+        encoder: how to build it, with what it is fed: settings of one of `encoders.catalog`'s
+            kinds.
+        resize: how an image is brought to the input's side, in words.
         info: anything else worth knowing: method, data, steps.
     """
 
-    encoder: EncoderConfig
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    encoder: Any
     resize: str
     info: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Stored:
-    """The part of `About` whose types the strict reader checks."""
-
-    encoder: EncoderConfig
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    resize: str
-
-
 def write(path: Path, encoder: Encoder, about: About) -> None:
     """Write an encoder's weights and their description, whole or not at all."""
-    stored = _Stored(encoder=about.encoder, mean=about.mean, std=about.std, resize=about.resize)
     tree = {
         "format": FORMAT,
         "version": manyviews.__version__,
         "info": dict(about.info),
-        "about": trees.dump(stored),
+        "about": {
+            "encoder": {"is": kind_of(about.encoder), **trees.dump(about.encoder)},
+            "resize": about.resize,
+        },
     }
     write_tensors(path, encoder, {KEY: json.dumps(tree)})
 
@@ -110,24 +99,34 @@ def _about(text: str, path: Path) -> About:
     except ValueError as error:
         raise UsageError(f"{broken}: no JSON ({error}). {again}") from None
     tree = cast("dict[str, Any]", loaded) if isinstance(loaded, dict) else {}
-    if tree.get("format") != FORMAT:
+    if tree.get("format") not in (1, FORMAT):
         raise UsageError(
             f"The description in {path} has format {tree.get('format')!r}, and manyviews "
-            f"{manyviews.__version__} reads format {FORMAT}. Use the version that wrote it."
+            f"{manyviews.__version__} reads formats 1 and {FORMAT}. Use the version that wrote it."
         )
     info: Any = tree.get("info")
     if not isinstance(info, dict):
         raise UsageError(f"{broken}: it has no 'info'. {again}")
     kept = {str(key): str(value) for key, value in cast("dict[str, Any]", info).items()}
     try:
-        stored = cast("_Stored", trees.build(_Stored, tree.get("about"), "about"))
+        config, resize = _read(tree.get("about"), first=tree["format"] == 1)
+        trees.check(config, "encoder.")
     except UsageError as error:
         raise UsageError(f"{broken}: {error} {again}") from None
-    allowed = (1, stored.encoder.channels)
-    for name, values in (("mean", stored.mean), ("std", stored.std)):
-        low = 0.0 if name == "std" else -math.inf
-        if len(values) not in allowed or not all(low < v < math.inf for v in values):
-            raise UsageError(f"{broken}: about.{name} is {list(values)}. {again}")
-    return About(
-        encoder=stored.encoder, mean=stored.mean, std=stored.std, resize=stored.resize, info=kept
-    )
+    return About(encoder=config, resize=resize, info=kept)
+
+
+def _read(about: Any, *, first: bool) -> tuple[Any, str]:
+    """Settings of the encoder, and the rule by which images are resized."""
+    whole: dict[str, Any] = about if isinstance(about, dict) else {}
+    encoder: Any = whole.get("encoder")
+    if not isinstance(encoder, dict) or not isinstance(whole.get("resize"), str):
+        raise UsageError("about lacks 'encoder' or 'resize'.")
+    tree = cast("dict[str, Any]", encoder)
+    if first:
+        tree = earlier.settings(tree, mean=whole.get("mean"), std=whole.get("std"))
+    kind = str(tree.get("is"))
+    if kind not in KINDS:
+        raise UsageError(f"encoder is of the kind {kind!r}. {trees.nearest(kind, [*KINDS])}")
+    own = {name: value for name, value in tree.items() if name != "is"}
+    return trees.build(KINDS[kind].config, own, "about.encoder"), whole["resize"]

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported
+from manyviews.encoders.settings import ResNetSmallConfig
 
 
 class ResNetSmall(Encoder):
@@ -36,7 +37,7 @@ class ResNetSmall(Encoder):
         """Build with random weights.
 
         Args:
-            image_size: side in pixels, for `num_tokens`; any other size works as well.
+            image_size: side in pixels, for `grid`; any other size works as well.
             channels: of the input.
             width: channels of the first stage.
             depth: blocks per stage.
@@ -57,15 +58,28 @@ class ResNetSmall(Encoder):
                 for i, (wide, out) in enumerate(itertools.pairwise(widths))
             )
         )
-        self.grid = grid
+        self.parts = grid
         self.dim = widths[-1] * grid * grid
         side = math.ceil(image_size / (4 * stride))
-        self.num_tokens = side * side
+        self.grid, self.patch = (side, side), (4 * stride, 4 * stride)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if isinstance(module, _Block) and zero_init:
                 nn.init.zeros_(module.norm2.weight)
+
+    @classmethod
+    def of(cls, config: ResNetSmallConfig) -> "ResNetSmall":
+        """Build from settings."""
+        return cls(
+            image_size=config.input.side,
+            channels=config.input.channels,
+            width=config.width,
+            depth=config.depth,
+            stride=1 if config.stem == "small" else 2,
+            grid=config.grid,
+            zero_init=config.zero_init,
+        )
 
     def forward(
         self,
@@ -88,7 +102,7 @@ class ResNetSmall(Encoder):
             )
         x = self.stages(self.stem(x))
         pooled = (
-            x.mean((2, 3)) if self.grid == 1 else F.adaptive_avg_pool2d(x, self.grid).flatten(1)
+            x.mean((2, 3)) if self.parts == 1 else F.adaptive_avg_pool2d(x, self.parts).flatten(1)
         )
         return Features(pooled, x.flatten(2).transpose(1, 2))
 

@@ -1,45 +1,91 @@
-"""Which encoder a run trains."""
+"""Which encoder a run trains: a class of settings for each kind, with what it is fed."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from manyviews.core.inputs import Pixels
+from manyviews.core.ranges import Count, Range
+
+Stem = Literal["imagenet", "small"]
+Width = Annotated[int, Range("from 0 to 16384", 0, 16384)]
+Depth = Annotated[int, Range("from 0 to 1024", 0, 1024)]
+DropPath = Annotated[float, Range("from 0 to 0.99", 0, 0.99)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
-    """An encoder by name, with what its shape depends on.
+class ResNetSmallConfig:
+    """Own small ResNet for images up to 64 px on a CPU.
 
     Attributes:
-        name: "resnet_small" (own small ResNet for images up to 64 px on a CPU), "vit" (own sizes
-            given by patch, width, depth, heads; timm's ViT-Tiny/16 where they are 0) or any timm
-            image model.
-        image_size: side of the global views, in pixels.
-        channels: input channels.
-        stem: of ResNets: "small" is a 3x3 convolution of stride 1 without pooling. The
-            "imagenet" stem of resnet_small is a 3x3 convolution of stride 2.
-        patch: of ViTs; 0 keeps the model's own.
-        width: of ViTs and resnet_small (first stage); 0 keeps the default.
-        depth: blocks of a ViT, or of each stage of resnet_small; 0 keeps the default.
-        heads: of ViTs; 0 keeps the default, or 64 channels a head where `width` is given.
-        positions: of ViTs: a learned table, or MAE's fixed 2-D sine-cosine table, with which come
-            MAE's initial weights (Xavier).
-        pool: what `pooled` is in a ViT: the class token or the mean of the patch tokens, both
-            after the final norm. Other encoders pool as timm does, nearly always by the mean.
-        grid: of resnet_small: `pooled` keeps the means of grid x grid parts of the last map, side
-            by side; 1 is the global mean.
+        input: the images that it is fed.
+        stem: "small" is a 3x3 convolution of stride 1, "imagenet" one of stride 2.
+        width: channels of the first stage.
+        depth: blocks of each stage.
+        grid: `pooled` keeps the means of grid x grid parts of the last map, side by side; 1 is the
+            global mean.
+        zero_init: each residual branch begins at zero (its last batch norm's scale).
+    """
+
+    input: Pixels = field(default_factory=Pixels)
+    stem: Stem = "imagenet"
+    width: Count = 32
+    depth: Count = 1
+    grid: Annotated[int, Range("from 1 to 16", 1, 16)] = 1
+    zero_init: bool = True
+
+    @property
+    def name(self) -> str:
+        """As everywhere."""
+        return "resnet_small"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTConfig:
+    """A vision transformer, of timm's modules.
+
+    Attributes:
+        name: "vit" (own sizes; timm's ViT-Tiny/16 where they are 0) or one of timm's.
+        input: the images that it is fed.
+        patch: side of a patch in pixels; 0 keeps the model's own.
+        width: of a token; 0 keeps the model's own.
+        depth: blocks; 0 keeps the model's own.
+        heads: 0 keeps the model's own, or 64 channels a head where `width` is given.
+        positions: a learned table, or MAE's fixed 2-D sine-cosine table, with which come MAE's
+            initial weights (Xavier).
+        pool: what `pooled` is: the class token or the mean of the patch tokens, both after the
+            final norm.
+        drop_path: stochastic depth rate.
+    """
+
+    name: str = "vit"
+    input: Pixels = field(default_factory=Pixels)
+    patch: Depth = 0
+    width: Width = 0
+    depth: Depth = 0
+    heads: Depth = 0
+    positions: Literal["learned", "sincos"] = "learned"
+    pool: Literal["cls", "mean"] = "cls"
+    drop_path: DropPath = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimmConfig:
+    """Any other image model of timm's. It pools as timm does, nearly always by the mean.
+
+    Attributes:
+        name: timm's.
+        input: the images that it is fed.
+        stem: of ResNets: "small" is a 3x3 convolution of stride 1 without pooling.
         zero_init: of ResNets: each residual branch begins at zero (its last batch norm's scale).
         drop_path: stochastic depth rate.
     """
 
     name: str = "resnet18"
-    image_size: int = 224
-    channels: int = 3
-    stem: Literal["imagenet", "small"] = "imagenet"
-    patch: int = 0
-    width: int = 0
-    depth: int = 0
-    heads: int = 0
-    positions: Literal["learned", "sincos"] = "learned"
-    pool: Literal["cls", "mean"] = "cls"
-    grid: int = 1
+    input: Pixels = field(default_factory=Pixels)
+    stem: Stem = "imagenet"
     zero_init: bool = True
-    drop_path: float = 0.0
+    drop_path: DropPath = 0.0
+
+
+ImageConfig = ResNetSmallConfig | ViTConfig | TimmConfig
+"""Settings of an encoder of images."""

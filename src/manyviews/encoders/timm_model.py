@@ -9,7 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
-from manyviews.encoders.settings import EncoderConfig
+from manyviews.encoders.settings import TimmConfig, ViTConfig
 from manyviews.encoders.vit import ViT, initialise
 
 VIT = "vit_tiny_patch16_224"
@@ -36,7 +36,7 @@ class TimmEncoder(Encoder):
         Args:
             model: the network; it is kept, not copied.
             name: for messages.
-            image_size: side for which `num_tokens` holds.
+            image_size: side for which `grid` holds.
             channels: of the input.
 
         Raises:
@@ -53,7 +53,7 @@ class TimmEncoder(Encoder):
         with _evaluating(model), torch.no_grad():
             self.dim = int(self.model.forward_head(features, pre_logits=True).shape[1])
             self.headed = self.layout != "NLC" and self.dim != int(self.model.num_features)
-            self.num_tokens = self._tokens(features).shape[1]
+            self.grid = self._grid(features)
 
     def forward(
         self,
@@ -95,6 +95,12 @@ class TimmEncoder(Encoder):
         out = self.model.forward_head(tokens.reshape(one), pre_logits=True)
         return out.unflatten(0, tokens.shape[:2])
 
+    def _grid(self, features: Tensor) -> tuple[int, ...]:
+        """Rows and columns of a map; of a sequence its length."""
+        if self.layout == "NLC":
+            return (self._tokens(features).shape[1],)
+        return tuple(features.shape[2:] if self.layout == "NCHW" else features.shape[1:3])
+
     def _try(self, x: Tensor) -> Tensor:
         side = x.shape[2]
         try:
@@ -103,7 +109,7 @@ class TimmEncoder(Encoder):
         except (RuntimeError, AssertionError, ValueError) as error:
             raise UsageError(
                 f"The encoder {self.name} cannot take {side}-pixel images ({_first_line(error)}). "
-                "Set a larger --encoder.image-size or another --encoder.name."
+                "Set a larger --encoder.input.side or another --encoder.name."
             ) from None
         if not isinstance(features, Tensor) or min(features.shape) == 0:
             raise UsageError(
@@ -113,36 +119,38 @@ class TimmEncoder(Encoder):
         return features
 
 
-def arguments(config: EncoderConfig) -> tuple[str, dict[str, Any]]:
+def arguments(config: ViTConfig | TimmConfig) -> tuple[str, dict[str, Any]]:
     """The timm name and the `timm.create_model` arguments that rebuild an encoder's network.
 
     A small stem cannot be asked of timm; it is put in afterwards (`shrink_stem`).
     """
     name = VIT if config.name == "vit" else config.name
-    given: dict[str, Any] = {"in_chans": config.channels, "num_classes": 0}
+    side = config.input.side
+    given: dict[str, Any] = {"in_chans": config.input.channels, "num_classes": 0}
     if config.drop_path:
         given["drop_path_rate"] = config.drop_path
-    if timm.models.is_model_in_modules(name, ["vision_transformer"]):
-        given |= {"img_size": config.image_size, "dynamic_img_size": True}
+    if isinstance(config, ViTConfig):
+        given |= {"img_size": side, "dynamic_img_size": True}
         given |= {"global_pool": "token" if config.pool == "cls" else "avg", "fc_norm": False}
         heads = config.heads or max(1, config.width // 64)
         sizes = {"patch_size": config.patch, "embed_dim": config.width, "depth": config.depth}
         given |= {key: value for key, value in sizes.items() if value}
         given |= {"num_heads": heads} if heads and (config.heads or config.width) else {}
     elif _has_fixed_size(name):
-        given["img_size"] = config.image_size
+        given["img_size"] = side
     elif timm.models.is_model_in_modules(name, ["resnet"]) and not config.zero_init:
         given["zero_init_last"] = False
     return name, given
 
 
-def build(config: EncoderConfig) -> Encoder:
+def build(config: ViTConfig | TimmConfig) -> Encoder:
     """Build a timm model with random weights.
 
     Raises:
         UsageError: timm cannot build it so.
     """
     name, given = arguments(config)
+    side, channels = config.input.side, config.input.channels
     try:
         model: nn.Module = timm.create_model(name, pretrained=False, **given)
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
@@ -151,13 +159,15 @@ def build(config: EncoderConfig) -> Encoder:
         raise UsageError(
             f"timm cannot build the encoder {name} with {given} ({_first_line(error)}). {advice}"
         ) from None
-    if config.stem == "small":
-        shrink_stem(model, name=name, channels=config.channels)
-    if type(model) is VisionTransformer:
-        if config.positions == "sincos":
-            initialise(model)
-        return ViT(model, positions=config.positions, pool=config.pool)
-    return TimmEncoder(model, name=name, image_size=config.image_size, channels=config.channels)
+    if isinstance(config, TimmConfig):
+        if config.stem == "small":
+            shrink_stem(model, name=name, channels=channels)
+        return TimmEncoder(model, name=name, image_size=side, channels=channels)
+    if type(model) is not VisionTransformer:
+        return TimmEncoder(model, name=name, image_size=side, channels=channels)
+    if config.positions == "sincos":
+        initialise(model)
+    return ViT(model, positions=config.positions, pool=config.pool)
 
 
 def shrink_stem(model: nn.Module, *, name: str, channels: int) -> None:

@@ -46,7 +46,8 @@ class ViT(Encoder):
         self.model = model
         self.pool = pool
         self.dim = model.embed_dim
-        self.num_tokens = model.patch_embed.num_patches
+        rows, columns = model.patch_embed.grid_size
+        self.grid, self.patch = (rows, columns), tuple(model.patch_embed.patch_size)
         if positions == "sincos" and model.pos_embed is not None:
             table = sincos(self.dim, model.patch_embed.grid_size)
             with torch.no_grad():

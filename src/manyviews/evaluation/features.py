@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Failure, UsageError
 from manyviews.core.files import atomic, write_array
-from manyviews.data.streams.image import Unreadable
+from manyviews.core.sample import Unreadable
 from manyviews.data.workers import each
 
 log = logging.getLogger("manyviews")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from manyviews.core import Failure
 from manyviews.core.files import atomic
-from manyviews.data.sources import Source
+from manyviews.data.sources import ImageSource
 from manyviews.evaluation.labelled import Labelled
 
 
@@ -40,11 +40,11 @@ def content(
 
 
 def _images(
-    source: Source, *, cache: Path | None, progress: Callable[[int, int], None] | None
+    source: ImageSource, *, cache: Path | None, progress: Callable[[int, int], None] | None
 ) -> str:
     """A hash of all images of a part."""
-    if source.array is not None:
-        pixels = source.array
+    if source.stack:
+        pixels = source.stack["image"]
         if (pixels == pixels[..., :1]).all():  # grey is the same in one channel and in three
             pixels = pixels[..., :1]
         total = hashlib.sha256(f"{pixels.shape}".encode())
@@ -73,7 +73,7 @@ def _noted(note: Path | None) -> str:
     return known if isinstance(known, str) else ""
 
 
-def _files(source: Source, *, progress: Callable[[int, int], None] | None) -> str:
+def _files(source: ImageSource, *, progress: Callable[[int, int], None] | None) -> str:
     """A hash over the bytes of all files; a pack without files has one of its own."""
     total = hashlib.sha256()
     for i in range(len(source)):

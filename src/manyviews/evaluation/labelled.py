@@ -19,7 +19,7 @@ from manyviews.core import UsageError
 from manyviews.data.idx import find_idx, read_idx
 from manyviews.data.manifest import File, Manifest, of_folder
 from manyviews.data.pack.read import Packed, is_pack
-from manyviews.data.sources import Files, Source, open_source
+from manyviews.data.sources import Files, ImageSource, open_source
 from manyviews.data.streams.image import suffixes
 
 Split = Literal["train", "test"]
@@ -54,7 +54,7 @@ class Labelled:
         split: how the splits came to be: "given", or "hashed" for our own 80/20.
     """
 
-    source: Source
+    source: ImageSource
     labels: Tensor
     classes: tuple[str, ...]
     split: Literal["given", "hashed"]

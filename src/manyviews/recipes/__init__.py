@@ -37,6 +37,15 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+_STREAMS: dict[str, tuple[str, ...]] = {}
+"""Recipe -> the streams that it takes, of those that take others than images."""
+
+
+def streams_of(recipe: str) -> tuple[str, ...]:
+    """The streams that a recipe takes."""
+    return _STREAMS.get(recipe, ("image",))
+
+
 def one_duration(run: AnyRun, default: AnyRun) -> AnyRun:
     """Let the duration that a user gave replace the recipe's.
 

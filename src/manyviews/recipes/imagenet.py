@@ -1,18 +1,23 @@
-"""What the authors' ImageNet recipes share: the data side, and epochs turned into shares."""
+"""What the authors' ImageNet recipes share: the data side, and the network of most."""
 
+from typing import Any
+
+from manyviews.core.settings import struct
 from manyviews.data.settings import Data
-from manyviews.encoders.settings import EncoderConfig
+from manyviews.encoders.settings import ImageConfig, TimmConfig
 from manyviews.runs.settings import Facts
-
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 
 
 def data(facts: Facts, *, batch_size: int) -> Data:
-    """RGB with ImageNet's mean and standard deviation."""
-    return Data(source=facts.source, batch_size=batch_size, channels=3, mean=MEAN, std=STD)
+    """The images that were given, in the authors' batches."""
+    return Data(source=facts.source, batch_size=batch_size)
 
 
-def resnet50(*, zero_init: bool = True) -> EncoderConfig:
-    """The ResNet-50 of all joint-embedding papers, at the view size."""
-    return EncoderConfig(name="resnet50", image_size=0, channels=0, zero_init=zero_init)
+def image(config: ImageConfig) -> Any:
+    """The one encoder of a run, fed 224 pixels less ImageNet's mean over its deviation."""
+    return struct("Encoders", {"image": config})
+
+
+def resnet50(*, zero_init: bool = True) -> Any:
+    """The ResNet-50 of all joint-embedding papers."""
+    return image(TimmConfig(name="resnet50", zero_init=zero_init))

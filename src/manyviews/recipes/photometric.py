@@ -3,7 +3,7 @@
 Source of each: the authors' public code, named beside it. Local crops are given by each recipe.
 """
 
-from manyviews.views.plan import Crops
+from manyviews.views.plan import Crops, Mask
 
 # facebookresearch/moco main_moco.py with --aug-plus; SimSiam uses the same.
 MOCO_V2 = Crops(scale=(0.2, 1.0), brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
@@ -52,7 +52,7 @@ DINO_LOCAL = Crops(
     blur=(0.5,),
 )
 
-# facebookresearch/mae main_pretrain.py: crop and flip only.
+# facebookresearch/mae main_pretrain.py: crop and flip only, three of four patches hidden.
 MAE = Crops(
     count=1,
     scale=(0.2, 1.0),
@@ -60,4 +60,5 @@ MAE = Crops(
     jitter=0.0,
     grey=0.0,
     blur=(0.0,),
+    mask=Mask(ratio=0.75),
 )

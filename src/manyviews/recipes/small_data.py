@@ -2,15 +2,16 @@
 
 import logging
 import math
-from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from manyviews.core.inputs import Pixels
+from manyviews.core.settings import struct
 from manyviews.data.settings import Data
 from manyviews.encoders import choose
 from manyviews.methods.masked.mae import MAEConfig
 from manyviews.runs.settings import Facts, Run
 from manyviews.training.settings import Optim, Train
-from manyviews.views.plan import Crops, Mask, Views
+from manyviews.views.plan import Crops, Mask
 
 log = logging.getLogger("manyviews")
 
@@ -25,8 +26,9 @@ def run(
     name: str,
     method: MethodConfig,
     local: int = 0,
+    tokens: bool = False,
     optim: Optim | None = None,
-) -> Run[MethodConfig]:
+) -> Run[MethodConfig, Any, Any]:
     """A joint-embedding run sized to the data and the machine.
 
     Args:
@@ -34,52 +36,71 @@ def run(
         name: of the recipe and the method.
         method: its config.
         local: local crops a sample, at half the resolution.
+        tokens: the method wants a ViT.
         optim: the optimiser; None takes AdamW as below.
     """
-    encoder, why = choose(facts.side, facts.channels, facts.device, name)
-    log.info("encoder: %s", why)
-    size = encoder.image_size
+    chosen = choose(_fed(facts), side=facts.side, device=facts.device, tokens=tokens)
+    log.info("encoder: %s", chosen.why)
+    size = chosen.config.input.side
+    views = {"global": crops(facts, size=size)}
+    if local:
+        views["local"] = crops(facts, size=size, side=_half(size), scale=(0.1, 0.4), count=local)
     return Run(
         recipe=name,
         method=method,
-        encoder=replace(encoder, image_size=0, channels=0),  # those of the views and the data
-        views=Views(
-            global_=crops(facts, size=size),
-            local=crops(facts, size=_half(size), scale=(0.1, 0.4), count=local),
-        ),
+        encoders=struct("Encoders", {"image": chosen.config}),
+        views=struct("Views", views),
         data=data(facts),
         optim=optim or Optim(name="adamw", lr=4e-3, weight_decay=0.05, warmup=0.05),
         train=duration(facts),
     )
 
 
-def masked(facts: Facts) -> Run[MAEConfig]:
+def masked(facts: Facts) -> Run[MAEConfig, Any, Any]:
     """MAE sized to the data and the machine."""
-    encoder, why = choose(facts.side, facts.channels, facts.device, "mae")
-    log.info("encoder: %s", why)
-    size, patch = encoder.image_size, encoder.patch or 16
+    chosen = choose(_fed(facts), side=facts.side, device=facts.device, tokens=True, masked=True)
+    log.info("encoder: %s", chosen.why)
+    views = Crops(
+        count=1, scale=(0.5, 1.0), jitter=0.0, grey=0.0, blur=(0.0,), mask=Mask(ratio=0.75)
+    )
     return Run(
         recipe="mae",
-        method=MAEConfig(patch=patch, channels=facts.channels, width=128, depth=2, heads=4),
-        encoder=replace(encoder, image_size=0, channels=0),  # those of the views and the data
-        views=Views(
-            global_=Crops(count=1, size=size, scale=(0.5, 1.0), jitter=0.0, grey=0.0, blur=(0.0,)),
-            mask=Mask(ratio=0.75, patch=patch),
-        ),
+        method=MAEConfig(width=128, depth=2, heads=4),
+        encoders=struct("Encoders", {"image": chosen.config}),
+        views=struct("Views", {"global": views}),
         data=data(facts),
         optim=Optim(name="adamw", lr=1.5e-3, weight_decay=0.05, betas=(0.9, 0.95), warmup=0.05),
         train=duration(facts),
     )
 
 
+def _fed(facts: Facts) -> Pixels:
+    """The data set's own mean and deviation."""
+    std = tuple(deviation or 1.0 for deviation in facts.std)  # a channel can be empty
+    return Pixels(channels=facts.channels, mean=facts.mean, std=std)
+
+
 def crops(
-    facts: Facts, *, size: int, scale: tuple[float, float] = (0.3, 1.0), count: int = 2
+    facts: Facts,
+    *,
+    size: int,
+    side: int = 0,
+    scale: tuple[float, float] = (0.3, 1.0),
+    count: int = 2,
 ) -> Crops:
-    """Crops and colours for one's own data; other than RGB gets brightness and contrast only."""
+    """Crops and colours for one's own data; other than RGB gets brightness and contrast only.
+
+    Args:
+        facts: what is known of it.
+        size: of the encoder's input, in pixels.
+        side: of the views, in pixels; 0 for the encoder's.
+        scale: area of a crop as a share of the image.
+        count: views of each image.
+    """
     grey, rgb = facts.channels == 1, facts.channels == 3
     return Crops(
         count=count,
-        size=size,
+        size=side,
         scale=scale,
         jitter=1.0 if grey else 0.8,
         brightness=0.9 if grey else 0.4,
@@ -88,19 +109,16 @@ def crops(
         hue=0.1 if rgb else 0.0,
         grey=0.2 if rgb else 0.0,
         blur=(0.5,),
-        sigma=(0.1, max(1.0, 2.0 * size / 224)),
+        sigma=(0.1, max(1.0, 2.0 * (side or size) / 224)),
     )
 
 
 def data(facts: Facts) -> Data:
-    """The data set's own mean and deviation, and a batch that it can fill at least twice."""
+    """A batch that the data can fill at least twice."""
     largest = 2 ** int(math.log2(max(2, facts.count // 2)))
     return Data(
         source=facts.source,
         batch_size=min(LARGEST_BATCH, largest),
-        channels=facts.channels,
-        mean=facts.mean,
-        std=tuple(deviation or 1.0 for deviation in facts.std),  # a channel can be empty
     )
 
 

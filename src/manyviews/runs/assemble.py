@@ -1,28 +1,29 @@
-"""From a `Run`, plain data, to the live pieces: data, views, encoder, method, and their batches."""
+"""From a `Run`, plain data, to the live pieces: data, views, encoders, method, their batches."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from manyviews import encoders
-from manyviews.core import Batch, Encoder, Failure, Given, Method, UsageError, comm
+from manyviews.core import Batch, Encoder, Failure, Given, Method, UsageError, comm, settings
+from manyviews.core.inputs import Pixels
+from manyviews.core.sample import Source
 from manyviews.data import advice, loader, workers
 from manyviews.data.ahead import ahead
 from manyviews.data.order import Order
 from manyviews.data.quarantine import Quarantine
-from manyviews.data.sources import Source, open_source
-from manyviews.data.streams.image import Pixels, Unreadable
+from manyviews.data.sources import open_data
 from manyviews.methods import catalog
 from manyviews.runs.entropy import spread
 from manyviews.runs.settings import AnyRun
 from manyviews.training import launch
-from manyviews.views import normalise
-from manyviews.views.image.engine import Engine
+from manyviews.views import pipeline as views
 from manyviews.views.image.plain import Plain
+from manyviews.views.pipeline import Fed, Pipeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +31,10 @@ class Assembly:
     """A run's live pieces.
 
     Attributes:
-        run: what it was made from, with the encoder's sizes filled in.
-        source: the unlabelled images.
-        engine: makes training views.
-        plain: makes the evaluation view.
+        run: what it was made from.
+        source: the unlabelled samples.
+        pipeline: makes training views.
+        fixed: makes the evaluation views, a family for each encoder, of its name.
         method: on `device`, in train mode.
         steps_per_epoch: optimiser steps.
         device: where the method lives.
@@ -42,12 +43,27 @@ class Assembly:
 
     run: AnyRun
     source: Source
-    engine: Engine
-    plain: Plain
+    pipeline: Pipeline
+    fixed: Pipeline
     method: Method
     steps_per_epoch: int
     device: torch.device
     spent: loader.Spent = field(default_factory=loader.Spent)
+
+    @property
+    def plain(self) -> Plain:
+        """The evaluation view of the one encoder, which is fed images.
+
+        Raises:
+            UsageError: there are several, or it is fed something else.
+        """
+        fed = self.method.encoder.input
+        if isinstance(fed, Pixels):
+            return Plain(fed)
+        raise UsageError(
+            f"This is for encoders of images, and that of {self.run.recipe} is fed "
+            f"{type(fed).__name__}."
+        )
 
     def batches(
         self, quarantine: Quarantine | None = None, *, processes: int | None = None
@@ -63,7 +79,7 @@ class Assembly:
         def between(start: int, stop: int) -> Iterator[Sequence[Batch]]:
             raws = loader.batches(
                 self.source,
-                self.engine,
+                self.pipeline,
                 seed=run.seed,
                 global_batch=data.batch_size,
                 accumulate=run.train.accumulate,
@@ -87,18 +103,12 @@ class Assembly:
 
     def why_waiting(self) -> str:
         """What to do where training waits for data."""
-        number = workers.count(self.run.data.workers, in_memory=self.source.array is not None)
+        number = workers.count(self.run.data.workers, in_memory=bool(self.source.stack))
         return advice.why(self.source, self.spent, workers=number)
 
     def to_batch(self, raw: loader.Raw) -> Batch:
-        """Move a raw micro-batch to the device and normalise."""
-        mean, std = self.run.data.mean, self.run.data.std
-        views = {
-            name: normalise(levels.to(self.device, non_blocking=True), mean, std)
-            for name, levels in raw.views.items()
-        }
-        cues = {name: cue.to(self.device, non_blocking=True) for name, cue in raw.cues.items()}
-        return Batch(views, raw.index.to(self.device, non_blocking=True), cues)
+        """Move a raw micro-batch to the device and make of it what encoders take."""
+        return self.pipeline.finish(raw.views, raw.cues, raw.index, self.device)
 
     @torch.no_grad()
     def embed_all(self, f: Callable[[Mapping[str, Tensor]], Tensor]) -> Tensor:
@@ -107,16 +117,22 @@ class Assembly:
         mine = comm.share(torch.arange(count)).tolist()
         found: Tensor | None = None
         for start in range(0, len(mine), size):
-            read = read_many(self.source, mine[start : start + size])
-            if read:
-                where, images = zip(*read, strict=True)
-                made = f({"image": self.plain(images).to(self.device)}).float()
+            where, seen = self.look(mine[start : start + size])
+            if where:
+                made = f({name: made[:, 0] for name, made in seen.items()}).float()
                 if found is None:
                     found = made.new_full((count, made.shape[1]), torch.nan)
-                found[list(where)] = made
+                found[where] = made
         if found is None:
-            raise Failure("No image of this rank's share can be read. Run `manyviews doctor`.")
+            raise Failure("No sample of this rank's share can be read. Run `manyviews doctor`.")
         return comm.joined(found)
+
+    def look(self, index: Sequence[int]) -> tuple[list[int], Mapping[str, Tensor]]:
+        """Evaluation views of some samples: those that can be read, and encoder -> [B, V, ...]."""
+        where, made, _ = loader.seen(self.source, self.fixed, index)
+        raw = {name: torch.from_numpy(view) for name, view in made.items()}
+        kept = torch.tensor(where)
+        return where, self.fixed.finish(raw, {}, kept, self.device).views if where else {}
 
 
 def _tensors(step: Sequence[Batch]) -> list[Tensor]:
@@ -133,10 +149,12 @@ def assemble(run: AnyRun) -> Assembly:
     Raises:
         UsageError: the data cannot be used, or the parts of the run contradict each other.
     """
-    run = resolve(run)
-    source = open_source(
-        run.data.source, channels=run.data.channels, max_pixels=run.data.max_pixels
-    )
+    device = launch.device()
+    torch.manual_seed(run.seed)
+    kept = {name: encoders.build(config) for name, config in settings.parts(run.encoders).items()}
+    fed = {name: Fed(encoder.input, encoder.grid) for name, encoder in kept.items()}
+    pipeline = Pipeline(settings.parts(run.views), fed, seed=run.seed)
+    source = _source(run)
     order = Order(
         count=len(source),
         batch=run.data.batch_size,
@@ -144,77 +162,69 @@ def assemble(run: AnyRun) -> Assembly:
         seed=run.seed,
         world=comm.world_size(),
     )
-    device = launch.device()
-    torch.manual_seed(run.seed)
-    encoder = encoders.build(run.encoder)
-    method = catalog.build(run.method, Given({"image": encoder}, samples=len(source)))
+    method = catalog.build(run.method, Given(kept, samples=len(source)))
     if run.entropy.weight:
         spread(method, run.entropy)
-    check_views(run, method)
-    method = method.to(device=device, memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue] - torch's stub lacks this form
+    check_needs(pipeline, method, catalog.name_of(run.method))
     return Assembly(
         run=run,
         source=source,
-        engine=Engine(run.views, channels=run.data.channels, seed=run.seed),
-        plain=plain_of(run),
-        method=method,
+        pipeline=pipeline,
+        fixed=views.plain(fed),
+        method=_placed(method, device),
         steps_per_epoch=order.count // order.batch,
         device=device,
     )
 
 
-def resolve(run: AnyRun) -> AnyRun:
-    """Fill in what follows from other settings, and refuse contradictions.
+def _placed(method: Method, device: torch.device) -> Method:
+    """On the device, in train mode; convolutions over images in the order that they like."""
+    images = all(isinstance(e.input, Pixels) for e in method.encoders.values())
+    order = torch.channels_last if images else torch.preserve_format
+    return cast(Any, method).to(device=device, memory_format=order).train()
 
-    Raises:
-        UsageError: the encoder's sizes contradict the views or the data, or the numbers that
-            normalise have other channels.
-    """
-    size, channels = run.views.global_.size, run.data.channels
-    encoder = run.encoder
-    if encoder.image_size not in (0, size):
+
+def digest(run: AnyRun) -> str:
+    """Of the run's data as it is now. Raises UsageError where it is not there."""
+    return _source(run).digest
+
+
+def _source(run: AnyRun) -> Source:
+    """The samples, read as the encoders are fed."""
+    fed = [config.input for config in settings.parts(run.encoders).values()]
+    channels = {each.channels for each in fed if isinstance(each, Pixels)}
+    if len(channels) > 1:
         raise UsageError(
-            f"--encoder.image-size {encoder.image_size} contradicts --views.global.size {size}. "
-            f"Leave it out, or set both to one value."
+            f"Encoders of images are fed {' and '.join(map(str, sorted(channels)))} channels. "
+            "Set --encoders.*.input.channels to one number."
         )
-    if encoder.channels not in (0, channels):
-        raise UsageError(
-            f"--encoder.channels {encoder.channels} contradicts --data.channels {channels}. "
-            f"Leave it out, or set both to one value."
-        )
-    for name, values in (("mean", run.data.mean), ("std", run.data.std)):
-        if len(values) not in (1, channels):
-            raise UsageError(
-                f"--data.{name} has {len(values)} numbers for --data.channels {channels}. "
-                "Give one for each channel, or one for all."
-            )
-    return replace(run, encoder=replace(encoder, image_size=size, channels=channels))
+    return open_data(
+        run.data.source,
+        tuple(dict.fromkeys(plan.of for plan in settings.parts(run.views).values())),
+        channels=channels.pop() if channels else 3,
+        max_pixels=run.data.max_pixels,
+    )
 
 
-def check_views(run: AnyRun, method: Method) -> None:
+def check_needs(pipeline: Pipeline, method: Method, name: str) -> None:
     """Hold the method's needs against the view plan.
 
     Raises:
         UsageError: the plan makes too few of something.
     """
-    makes, name = run.views.makes, catalog.name_of(run.method)
+    made = {key: layout.count for key, layout in {**pipeline.makes, **pipeline.cues}.items()}
     for kind, least in method.needs.items():
-        made = makes.get(kind, 0)
-        if made < least:
-            flag = "--views.mask.ratio 0.75" if kind == "mask" else f"--views.{kind}.count {least}"
+        if made.get(kind, 0) < least:
+            masked = kind.endswith(".mask")
+            flag = f"--views.{kind}.ratio 0.75" if masked else f"--views.{kind}.count {least}"
             raise UsageError(
-                f"{name} needs {least} '{kind}' a sample; the view plan makes {made}. Set {flag}."
+                f"{name} needs {least} '{kind}' a sample; the view plan makes "
+                f"{made.get(kind, 0)}. Set {flag}."
             )
 
 
-def plain_of(run: AnyRun) -> Plain:
-    """The evaluation view that goes with a run's training views."""
-    data = run.data
-    return Plain(run.views.global_.size, channels=data.channels, mean=data.mean, std=data.std)
-
-
 def embedder(encoder: Encoder, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """A function from normalised images [B, C, H, W] to embeddings [B, D] float32.
+    """A function from normalised views [B, ...] to embeddings [B, D] float32.
 
     The encoder is in eval mode during a call and goes back to the mode it was in.
     """
@@ -223,7 +233,8 @@ def embedder(encoder: Encoder, device: torch.device) -> Callable[[Tensor], Tenso
         was_training = encoder.training
         encoder.eval()
         with torch.inference_mode(), evaluation_precision(device):
-            images = images.to(device, memory_format=torch.channels_last)
+            order = torch.channels_last if images.ndim == 4 else torch.preserve_format
+            images = images.to(device, memory_format=order)
             pooled = encoder(images).pooled.float()
         encoder.train(was_training)
         return pooled
@@ -236,22 +247,6 @@ def evaluation_precision(device: torch.device) -> contextlib.AbstractContextMana
     return torch.autocast(device.type, enabled=False)
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def readers(source: Source) -> int:
     """Processes that read ahead while features are extracted: none for images in memory."""
-    return workers.count(-1, in_memory=source.array is not None)
-
-
-def read_many(source: Source, index: Sequence[int]) -> list[tuple[int, Pixels]]:
-    """(position, image) for these positions, unreadable ones left out."""
-    found: list[tuple[int, Pixels]] = []
-    for i in index:
-        with contextlib.suppress(Unreadable):
-            found.append((i, source.read(i)))
-    return found
+    return workers.count(-1, in_memory=bool(source.stack))

@@ -4,12 +4,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from torch import Tensor
 
 from manyviews.core import Failure, UsageError
-from manyviews.data.sources import Source, open_source
+from manyviews.data.sources import ImageSource, open_source
 from manyviews.diagnosis import clid, dimension, grouping, lidar, neighbours, rank, uniformity
 from manyviews.diagnosis import spectrum as spectra
 from manyviews.diagnosis.bounds import entropy_reconstruction, infonce_bound
@@ -59,7 +60,7 @@ def assembly_of(directory: Path) -> Assembly:
 
 def source_of(
     data: str, labels: str, assembly: Assembly | None, look: Look, *, max_pixels: int
-) -> tuple[Source, Tensor | None]:
+) -> tuple[ImageSource, Tensor | None]:
     """The images to look at, and labels where those were given."""
     if labels:
         if data:
@@ -72,7 +73,7 @@ def source_of(
         return open_source(data, channels=look.plain.channels, max_pixels=max_pixels), None
     if assembly is None:
         raise UsageError("diagnose wants images for an encoder: add --data DIR.")
-    return assembly.source, None
+    return cast(ImageSource, assembly.source), None  # its one encoder is fed images
 
 
 def measure(plain: Tensor, views: Tensor, *, clusters: int) -> dict[str, float]:
@@ -163,7 +164,7 @@ def best_of(history: Sequence[tuple[int, Mapping[str, float]]]) -> int | None:
 
 
 def checkpoints_of(
-    assembly: Assembly, directory: Path, look: Look, source: Source, sight: Sight
+    assembly: Assembly, directory: Path, look: Look, source: ImageSource, sight: Sight
 ) -> list[tuple[int, Mapping[str, float]]]:
     """(step, numbers) of every checkpoint that a run kept, on the same images."""
     folder = directory / "checkpoints"

@@ -3,15 +3,35 @@
 from collections.abc import MutableMapping
 from typing import Any
 
+from manyviews.encoders import earlier
+
 Tree = MutableMapping[str, Any]
+
+_OWN = {"method": dict, "data": dict, "encoder": dict, "views": dict}
 
 
 def settings(tree: Tree) -> None:
-    """Bring the settings of a run that an earlier version began up to date, in place."""
-    if not all(isinstance(tree.get(key), dict) for key in ("method", "data")):
+    """Bring the settings of a run that 0.1.0 began up to date, in place."""
+    if not all(isinstance(tree.get(key), kind) for key, kind in _OWN.items()):
         return  # whoever reads it says what is wrong
-    tree["data"].pop("views_on", None)  # 0.1.0 could make views on a device
-    weight = tree["method"].pop("entropy_weight", None)
-    concentration = tree["method"].pop("entropy_concentration", 10.0)
+    method, data, views = tree["method"], tree["data"], tree["views"]
+    data.pop("views_on", None)  # 0.1.0 could make views on a device
+    weight = method.pop("entropy_weight", None)
+    concentration = method.pop("entropy_concentration", 10.0)
     if "entropy" not in tree:
         tree["entropy"] = {"weight": weight or 0.0, "concentration": concentration}
+    tree["method"] = {"is": method.pop("name", None), **method}
+    if tree["method"]["is"] == "mae":  # the encoder's own, since it has an input
+        for name in ("patch", "channels"):
+            tree["method"].pop(name, None)
+    mean, std = data.pop("mean", None), data.pop("std", None)
+    flat = {**tree.pop("encoder"), "channels": data.pop("channels", None)}
+    tree["encoders"] = {"image": earlier.settings(flat, mean=mean, std=std)}
+    mask = views.pop("mask", {})
+    tree["views"] = {
+        name: {"is": "crops", "to": "image", "of": "image", **crops}
+        for name, crops in views.items()
+        if crops.get("count") != 0
+    }
+    if "global" in tree["views"]:
+        tree["views"]["global"]["mask"] = {"ratio": mask.get("ratio", 0.0)}

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from manyviews import encoders
 from manyviews.core import Encoder, UsageError
+from manyviews.core.inputs import Frames, Input, Pixels
 from manyviews.data.settings import MAX_PIXELS
 from manyviews.data.streams import image as decode
 from manyviews.encoders import file
 from manyviews.encoders.file import About
-from manyviews.encoders.settings import EncoderConfig
 from manyviews.encoders.weights import network
 from manyviews.views.image.plain import Plain
 
@@ -33,7 +33,7 @@ class Embedder(nn.Module):
         about: all that its file says of it.
         config: how it was built.
         info: what was said of it when it was saved (method, data, steps).
-        plain: the evaluation transform, with the size, mean and std of training.
+        input: what it is fed.
         dim: D.
     """
 
@@ -43,10 +43,28 @@ class Embedder(nn.Module):
         self.about = about
         self.config, self.info = about.encoder, dict(about.info)
         self.dim = encoder.dim
-        channels, side = about.encoder.channels, about.encoder.image_size
-        self.plain = Plain(side, channels=channels, mean=about.mean, std=about.std)
+        self.input = encoder.input
         self.requires_grad_(requires_grad=False)
         self.eval()
+
+    @property
+    def pixels(self) -> Pixels:
+        """What an encoder of images is fed.
+
+        Raises:
+            UsageError: it takes something else.
+        """
+        if isinstance(self.input, Pixels):
+            return self.input
+        raise UsageError(
+            f"The encoder {self.config.name} is fed {type(self.input).__name__}, and this is for "
+            "encoders of images. Take `encoder` and `input` by themselves."
+        )
+
+    @property
+    def plain(self) -> Plain:
+        """The evaluation transform of an encoder of images, with its size, mean and std."""
+        return Plain(self.pixels)
 
     def train(self, mode: bool = True) -> "Embedder":  # noqa: FBT001, FBT002 - as nn.Module
         """Stay in evaluation mode, whatever the module around it does."""
@@ -73,17 +91,14 @@ class Embedder(nn.Module):
         Raises:
             UsageError: it cannot be read or has other channels.
         """
-        pixels = _pixels(image, self.config.channels)
-        return self.plain([pixels])[0]
+        return self.plain([_pixels(image, self.pixels.channels)])[0]
 
 
 def save_encoder(
     path: str | Path,
     encoder: Encoder,
     *,
-    config: EncoderConfig,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
+    config: object,
     info: Mapping[str, str],
 ) -> None:
     """Write a self-describing safetensors file, whole or not at all.
@@ -94,12 +109,9 @@ def save_encoder(
         path: usually encoder.safetensors.
         encoder: as `encoders.build(config)` builds it.
         config: how to build it again.
-        mean: per channel, of pixels in [0, 1], that training normalised with.
-        std: likewise.
         info: strings to keep with it, for instance the method.
     """
-    resize = resize_rule(config.image_size)
-    about = About(encoder=config, mean=mean, std=std, resize=resize, info=info)
+    about = About(encoder=config, resize=resize_rule(encoder.input), info=info)
     file.write(Path(path), encoder, about)
 
 
@@ -112,7 +124,7 @@ def load_encoder(path: str | Path) -> Embedder:
     """
     path = Path(path)
     about, state = file.read(path)
-    if about.resize != resize_rule(about.encoder.image_size):
+    if about.resize != resize_rule(about.encoder.input):
         raise UsageError(
             f"{path} was trained for another way of resizing images ({about.resize}). "
             "Use the version of manyviews that wrote it."
@@ -140,8 +152,11 @@ def copy(path_in: str | Path, path_out: str | Path) -> None:
     file.write(Path(path_out), embedder.encoder, embedder.about)
 
 
-def resize_rule(side: int) -> str:
+def resize_rule(input: Input) -> str:
     """What `Plain` does, in words; saved, so that a later change of it is noticed."""
+    if not isinstance(input, Pixels | Frames):
+        return "none"
+    side = input.side
     if side >= 96:
         return f"shorter side to {side * 256 // 224}, bilinear, antialiased; then centre crop"
     return f"to {side}x{side}, bilinear, antialiased"

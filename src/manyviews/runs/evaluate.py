@@ -104,8 +104,8 @@ def sides_of(
     """Name -> features to measure; "" is those in question, the others no training has touched."""
     view = subject.plain
     side = min(view.size, math.isqrt(PIXELS // view.channels) or 1)
-    small = Plain(side, channels=view.channels, mean=view.mean, std=view.std)
-    pixels = raw.pixels(view.mean, view.std)
+    small = Plain(replace(view.input, side=side))
+    pixels = raw.pixels(view.input.mean, view.input.std)
     random = untrained(subject).to(probe.device)
 
     def of(network: Embedder) -> Side:

@@ -1,21 +1,38 @@
 """What a recipe looks at before there are settings: a quick survey of the data, and the machine."""
 
+import statistics
+from collections.abc import Sequence
+
+from manyviews.core.inputs import IMAGENET_MEAN, IMAGENET_STD
+from manyviews.core.sample import Unreadable, Window
 from manyviews.data.settings import MAX_PIXELS
-from manyviews.data.sources import open_source
+from manyviews.data.sources import open_media, open_source
 from manyviews.data.survey import survey
 from manyviews.data.workers import cores
 from manyviews.runs.settings import Facts
 from manyviews.training import launch
 
+_LOOKED_AT = 20
+"""Videos whose first frame says how large they are."""
 
-def facts(data: str, *, channels: int = 0, max_pixels: int = MAX_PIXELS) -> Facts:
+
+def facts(
+    data: str,
+    streams: Sequence[str] = ("image",),
+    *,
+    channels: int = 0,
+    max_pixels: int = MAX_PIXELS,
+) -> Facts:
     """What a recipe looks at: a quick survey of the data, and the machine.
 
     Args:
         data: a folder, a text file of paths, `fashion-mnist:DIR` or `builtin:fashion`.
+        streams: that the recipe takes.
         channels: bring images to this many; 0 takes 1 if all sampled images are grey, else 3.
         max_pixels: larger images are unreadable.
     """
+    if tuple(streams) != ("image",):
+        return _of_media(data, streams)
     first = survey(open_source(data, channels=channels or 3, max_pixels=max_pixels))
     chosen = channels or first.channels
     seen = first
@@ -33,6 +50,29 @@ def facts(data: str, *, channels: int = 0, max_pixels: int = MAX_PIXELS) -> Fact
     )
 
 
+def _of_media(data: str, streams: Sequence[str]) -> Facts:
+    """Videos are normalised as ImageNet's images are; sounds have no sides."""
+    source = open_media(data, streams)
+    sides: list[int] = []
+    for index in range(min(_LOOKED_AT, len(source)) if "video" in streams else 0):
+        try:
+            video = source.open(index)["video"]
+            frames = video.read(Window(0.0, min(1.0, video.span), 1))
+        except Unreadable:
+            continue
+        sides.append(min(frames.shape[1:3]))
+    return Facts(
+        source=data,
+        count=len(source),
+        side=int(statistics.median(sides)) if sides else 256,
+        channels=3,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        device=launch.device().type,
+        cores=cores(),
+    )
+
+
 def typical_facts() -> Facts:
     """Stand-ins, so that a recipe's settings can be shown before there is any data."""
     return Facts(
@@ -40,8 +80,8 @@ def typical_facts() -> Facts:
         count=10_000,
         side=256,
         channels=3,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         device=launch.device().type,
         cores=cores(),
     )

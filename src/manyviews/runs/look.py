@@ -1,5 +1,6 @@
 """What an encoder makes of images: plain, in random views, and altered in one thing at a time."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast, runtime_checkable
@@ -10,15 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyviews.core import Batch, Clock, UsageError
-from manyviews.data.sources import Source
-from manyviews.runs.assemble import Assembly, embedder, read_many
+from manyviews.core.sample import Unreadable
+from manyviews.core.settings import parts
+from manyviews.data.sources import ImageSource
+from manyviews.runs.assemble import Assembly, embedder
 from manyviews.runs.embedder import Embedder
 from manyviews.training import launch
-from manyviews.views import normalise
 from manyviews.views.image.engine import Engine
 from manyviews.views.image.plain import Plain
 from manyviews.views.image.single import rotate, single
-from manyviews.views.plan import Crops, Views
+from manyviews.views.plan import Crops, Mask
 
 ROTATION = 15.0
 """Degrees, of the one turn that is tried."""
@@ -45,7 +47,7 @@ class Look:
 
     Attributes:
         plain: the evaluation view.
-        engine: training views, or SimCLR's where nobody trained here.
+        engine: the first family of crops in a training, or SimCLR's where there is none.
         encode: normalised [B, V, C, S, S] -> space -> [B, V, D]; the first space is the encoder.
         device: where it computes.
         assign: normalised [B, C, S, S] -> [B, K], where there are prototypes.
@@ -59,7 +61,7 @@ class Look:
 
     def features(self, pixels: Bytes) -> Spaces:
         """uint8 [B, V, S, S, C] -> space -> [B, V, D] float32 on the CPU."""
-        x = normalise(torch.from_numpy(pixels), self.plain.mean, self.plain.std).to(self.device)
+        x = self.plain.input.finish(torch.from_numpy(pixels)).to(self.device)
         return {space: found.float().cpu() for space, found in self.encode(x).items()}
 
 
@@ -68,25 +70,25 @@ def look_at_encoder(subject: Embedder) -> Look:
     device = launch.device()
     subject = subject.to(device)
     plain = subject.plain
-    plan = Views(global_=Crops(size=plain.size))
+    engine = Engine({"global": Crops(size=plain.size)}, channels=plain.channels, seed=0)
 
     @torch.inference_mode()
     def encode(x: Tensor) -> Spaces:
         return {"encoder": subject(x.flatten(0, 1)).unflatten(0, x.shape[:2])}
 
-    return Look(plain, Engine(plan, channels=plain.channels, seed=0), encode, device)
+    return Look(plain, engine, encode, device)
 
 
 def look_at_method(assembly: Assembly) -> Look:
     """At a run's encoder, and its projector where it has one, with the views of its training."""
-    method, views = assembly.method, assembly.run.views
+    method, plain = assembly.method, assembly.plain
     embed = embedder(method.encoder, assembly.device)
     clock = Clock(1, 1)
 
     @torch.inference_mode()
     def encode(x: Tensor) -> Spaces:
         found = {"encoder": embed(x.flatten(0, 1)).unflatten(0, x.shape[:2])}
-        if method.needs.get("mask", 0) or method.needs.get("global", 0) < 2:
+        if method.needs.get("global", 0) < 2 or any("." in name for name in method.needs):
             return found
         method.eval()
         index = torch.arange(len(x), device=x.device)
@@ -110,11 +112,13 @@ def look_at_method(assembly: Assembly) -> Look:
         method.train()
         return found
 
-    plan = replace(views, local=replace(views.local, count=0), mask=replace(views.mask, ratio=0.0))
-    plan = replace(plan, global_=replace(plan.global_, count=max(1, plan.global_.count)))
-    engine = Engine(plan, channels=assembly.run.data.channels, seed=assembly.run.seed)
+    families = parts(assembly.run.views)
+    crops = {name: plan for name, plan in families.items() if isinstance(plan, Crops)}
+    name, plan = next(iter(crops.items()), ("global", Crops()))
+    plan = replace(plan, size=plain.size, count=max(1, plan.count), mask=Mask())
+    engine = Engine({name: plan}, channels=plain.channels, seed=assembly.run.seed)
     assigns = assign if isinstance(method, Assigns) else None
-    return Look(assembly.plain, engine, encode, assembly.device, assigns)
+    return Look(plain, engine, encode, assembly.device, assigns)
 
 
 def _silent(done: int, total: int) -> None:
@@ -142,7 +146,7 @@ class Sight:
 
 def see(
     look: Look,
-    source: Source,
+    source: ImageSource,
     index: NDArray[np.int64],
     *,
     views: int,
@@ -155,7 +159,7 @@ def see(
     changed: dict[str, dict[str, list[Tensor]]] = {}
     shares: list[Tensor] = []
     for start in range(0, len(index), BATCH):
-        read = read_many(source, index[start : start + BATCH].tolist())
+        read = read_some(source, index[start : start + BATCH].tolist())
         if read:
             where, images = zip(*read, strict=True)
             pixels = look.plain.uint8(images)
@@ -163,8 +167,7 @@ def see(
             made = _random_views(look.engine, images, np.array(where, dtype=np.int64), views)
             _collect(random, look.features(made))
             if look.assign is not None:
-                x = normalise(torch.from_numpy(pixels), look.plain.mean, look.plain.std)
-                shares.append(look.assign(x))
+                shares.append(look.assign(look.plain.input.finish(torch.from_numpy(pixels))))
             if len(rows) < TURNED:
                 for name, altered in _altered(look.plain, pixels, np.array(where)):
                     for space, part in look.features(altered[:, None]).items():
@@ -185,6 +188,15 @@ def see(
     )
 
 
+def read_some(source: ImageSource, index: Sequence[int]) -> list[tuple[int, Bytes]]:
+    """(position, image) for these positions, unreadable ones left out."""
+    found: list[tuple[int, Bytes]] = []
+    for i in index:
+        with contextlib.suppress(Unreadable):
+            found.append((i, source.read(i)))
+    return found
+
+
 def _collect(into: dict[str, list[Tensor]], found: Spaces, *, first: bool = False) -> None:
     for space, part in found.items():
         into.setdefault(space, []).append(part[:, 0] if first else part)
@@ -194,16 +206,15 @@ def _random_views(
     engine: Engine, images: Sequence[Bytes], where: NDArray[np.int64], count: int
 ) -> Bytes:
     """[B, count, S, S, C]: a training's views of several epochs."""
-    parts: list[Bytes] = []
-    while sum(part.shape[1] for part in parts) < count:
-        made, _ = engine(images, where, len(parts))
-        parts.append(made["global"])
-    return np.concatenate(parts, axis=1)[:, :count]
+    made: list[Bytes] = []
+    while sum(part.shape[1] for part in made) < count:
+        made += engine(images, where, len(made)).values()
+    return np.concatenate(made, axis=1)[:, :count]
 
 
 def _altered(plain: Plain, pixels: Bytes, where: NDArray[np.int64]) -> Iterator[tuple[str, Bytes]]:
     """Each single augmentation of plain views [B, S, S, C]."""
     for name, plan in single(plain.size, plain.channels).items():
-        made, _ = Engine(plan, channels=plain.channels, seed=0)(pixels, where, 0)
+        made = Engine({"global": plan}, channels=plain.channels, seed=0)(pixels, where, 0)
         yield name, made["global"][:, 0]
     yield f"rotation by {ROTATION:.0f}°", rotate(pixels, degrees=ROTATION)

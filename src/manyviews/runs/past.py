@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from manyviews.core.settings import parts
 from manyviews.diagnosis.result import Diagnosed
 from manyviews.evaluation.features import fingerprint
 from manyviews.runs.embedder import load_encoder
@@ -47,6 +48,11 @@ class Past:
     parameters: int
 
     @property
+    def channels(self) -> int:
+        """Of the images that it reads; of an encoder that reads none, of what it is fed."""
+        return next(iter(parts(self.settings.encoders).values())).input.shape[0]
+
+    @property
     def budget(self) -> str:
         """What the training was given."""
         train = self.settings.train
@@ -57,17 +63,17 @@ class Past:
     @property
     def sees(self) -> dict[str, Any]:
         """What decides the baselines that stand beside it."""
-        data = self.settings.data
-        return asdict(self.settings.encoder) | {"mean": data.mean, "std": data.std}
+        return asdict(self.settings.encoders)
 
     @property
     def words(self) -> dict[str, str]:
         """Facts that are no numbers to sort by."""
-        encoder = self.settings.encoder
+        encoders = parts(self.settings.encoders).values()
+        named = " + ".join(f"{e.name}, {e.input.shape[-1]} px" for e in encoders)
         size = f", {self.parameters / 1e6:.2f} M parameters" if self.parameters else ""
         return {
             "recipe": self.settings.recipe,
-            "encoder": f"{encoder.name}, {encoder.image_size} px{size}",
+            "encoder": f"{named}{size}",
             "batch": str(self.settings.data.batch_size),
             "budget": self.budget,
             "seed": str(self.settings.seed),

@@ -100,7 +100,7 @@ class LabelledProbe:
                     cache.directory,
                     encoder=cache.encoder,
                     source=part.source.digest,
-                    transform=repr((view.size, view.channels, view.mean, view.std)),
+                    transform=repr((view.size, view.channels, view.input.mean, view.input.std)),
                     compute=compute,
                     warn=cache.warn,
                 )

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from manyviews.core import Batch, Encoder, Unsupported
 from manyviews.core.files import atomic
-from manyviews.data.loader import Raw
+from manyviews.core.inputs import Frames, Input, LogMel
+from manyviews.core.settings import parts
+from manyviews.data import loader
 from manyviews.diagnosis import spectrum
 from manyviews.diagnosis.verdict import Verdict, verdict
 from manyviews.encoders.vit import ViT, attention
@@ -22,7 +24,7 @@ from manyviews.reports.figures import attention_heads
 from manyviews.reports.maps import Kind
 from manyviews.reports.page import render
 from manyviews.reports.pictures import Pixels, principal_colours
-from manyviews.runs.assemble import Assembly, embedder, read_many
+from manyviews.runs.assemble import Assembly, embedder
 from manyviews.runs.folder import read
 from manyviews.training import checkpoint
 
@@ -30,6 +32,7 @@ SAMPLE = 1000
 """Images that are embedded for the spectrum, the map and the gallery."""
 SHOWN = 6
 """Images whose views, attention and reconstructions are shown."""
+PATCHES = "What patches have in common, and where each head of the class token looks"
 PACKAGES = ("manyviews", "torch", "torchvision", "timm", "numpy")
 
 
@@ -99,23 +102,36 @@ def _diagnosis(directory: Path) -> tuple[dict[str, Any], int]:
 
 
 def _embed(assembly: Assembly) -> Embedded:
+    """Features of the first encoder, and a picture of each sample."""
     source = assembly.source
     count = min(SAMPLE, len(source))
     index = np.linspace(0, len(source) - 1, count).astype(int).tolist()
-    embed = embedder(assembly.method.encoder, assembly.device)
+    first = next(iter(assembly.method.encoders))
+    embed = embedder(assembly.method.encoders[first], assembly.device)
     features: list[NDArray[np.float32]] = []
     images: list[Pixels] = []
     names: list[str] = []
     for start in range(0, count, 128):
-        part = index[start : start + 128]
-        read = read_many(source, part)
-        if not read:
+        where, seen = assembly.look(index[start : start + 128])
+        if not where:
             continue
-        tensors = assembly.plain([image for _, image in read])
-        features.append(embed(tensors).cpu().numpy())
-        images += [_thumbnail(image) for _, image in read]
-        names += [source.name(i) for i, _ in read]
+        views = seen[first][:, 0]
+        features.append(embed(views).cpu().numpy())
+        images += [_thumbnail(picture(view, assembly.fixed.inputs()[first])) for view in views]
+        names += [source.name(i) for i in where]
     return Embedded(features=np.concatenate(features), images=images, names=names)
+
+
+def picture(view: Tensor, input: Input) -> Pixels:
+    """[H, W, C] uint8 to look at: an image, the middle frame of a clip, a spectrogram."""
+    shown = input.restore(view.detach().float().cpu()[None])[0]
+    if isinstance(input, LogMel):  # time to the right, low at the bottom
+        lowest, highest = shown.min(), shown.max()
+        shown = ((shown - lowest) / (highest - lowest).clamp(min=1e-6)).transpose(-1, -2).flip(-2)
+    elif isinstance(input, Frames):
+        shown = shown[:, shown.shape[1] // 2]
+    levels = (shown * 255).round().clamp(0, 255).byte().permute(1, 2, 0)
+    return np.ascontiguousarray(levels.numpy())
 
 
 def _thumbnail(image: Pixels, side: int = 96) -> Pixels:
@@ -146,16 +162,22 @@ def _figures(
 
 
 def _facts(assembly: Assembly) -> dict[str, str]:
-    run, encoder = assembly.run, assembly.run.encoder
-    optim, crops, local = run.optim, run.views.global_, run.views.local
-    parameters = sum(p.numel() for p in assembly.method.encoder.parameters()) / 1e6
+    run, kept = assembly.run, assembly.method.encoders
+    optim, sizes = run.optim, parts(run.encoders)
     peak = optim.lr * (run.data.batch_size / optim.lr_per if optim.lr_per else 1)
-    views = [f"{family.count} of {family.size} px" for family in (crops, local) if family.count]
+    encoders = [
+        f"{config.name}, {sum(p.numel() for p in kept[name].parameters()) / 1e6:.2f} M parameters"
+        for name, config in sizes.items()
+    ]
+    views = [
+        f"{layout.count} {name} of {' x '.join(map(str, layout.shape))}"
+        for name, layout in assembly.pipeline.makes.items()
+    ]
     return {
         "method": type(assembly.method).__name__,
-        "encoder": f"{encoder.name}, {parameters:.2f} M parameters",
-        "features": str(assembly.method.encoder.dim),
-        "images": f"{run.data.source}: {len(assembly.source):,}, {run.data.channels} channel(s)",
+        "encoder": " + ".join(encoders),
+        "features": " + ".join(str(encoder.dim) for encoder in kept.values()),
+        "samples": f"{run.data.source}: {len(assembly.source):,}",
         "views": " + ".join(views),
         "batch": f"{run.data.batch_size}, {assembly.steps_per_epoch:,} steps an epoch",
         "optimiser": f"{optim.name}, peak lr {peak:.2g}, weight decay {optim.weight_decay:g}",
@@ -164,24 +186,27 @@ def _facts(assembly: Assembly) -> dict[str, str]:
     }
 
 
-def _raw(assembly: Assembly) -> tuple[list[Pixels], Raw]:
-    """A few images and their training views of the first epoch."""
-    read = read_many(assembly.source, range(min(SHOWN, len(assembly.source))))
-    images = [image for _, image in read]
-    index = np.array([i for i, _ in read], dtype=np.int64)
-    views, cues = assembly.engine(images, index, 0)
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in views.items()}
+def _training_views(assembly: Assembly) -> Batch:
+    """Training views of a few samples, of the first epoch."""
+    index = range(min(SHOWN, len(assembly.source)))
+    where, views, cues = loader.seen(assembly.source, assembly.pipeline, index)
+    tensors = {name: torch.from_numpy(v) for name, v in views.items()}
     hints = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in cues.items()}
-    return images, Raw(tensors, hints, torch.from_numpy(index))
+    return assembly.to_batch(loader.Raw(tensors, hints, torch.tensor(where)))
 
 
 def _views(assembly: Assembly) -> list[Strip]:
-    images, raw = _raw(assembly)
+    batch, inputs = _training_views(assembly), assembly.pipeline.inputs()
+    where = batch.index.tolist()
+    _, fixed = assembly.look(where)
     strips: list[Strip] = []
-    for row, image in enumerate(images):
-        pictures, captions = [image], ["image"]
-        for name, views in raw.views.items():
-            pictures += [view.numpy() for view in views[row]]
+    for row in range(len(where)):
+        pictures, captions = list[Pixels](), list[str]()
+        for name, views in fixed.items():
+            pictures.append(picture(views[row, 0], assembly.fixed.inputs()[name]))
+            captions.append(name)
+        for name, views in batch.views.items():
+            pictures += [picture(view, inputs[name]) for view in views[row]]
             captions += [f"{name} {i + 1}" for i in range(views.shape[1])]
         strips.append(Strip(pictures=pictures, captions=captions))
     return strips
@@ -196,39 +221,35 @@ def _insight(assembly: Assembly) -> dict[str, Sequence[Strip]]:
     with torch.inference_mode():
         if isinstance(method, Reconstructs):
             found["Reconstructions"] = _reconstructions(assembly, method)
-        if isinstance(method.encoder, ViT):
-            found["What patches have in common, and where each head of the class token looks"] = (
-                _patches(assembly, method.encoder)
-            )
+        for encoder in method.encoders.values():
+            if isinstance(encoder, ViT):
+                found[PATCHES] = _patches(assembly, encoder)
     method.train(was_training)
     return found
 
 
 def _reconstructions(assembly: Assembly, method: Reconstructs) -> list[Strip]:
-    _, raw = _raw(assembly)
-    batch = assembly.to_batch(raw)
+    batch = _training_views(assembly)
+    fed, [patch, _] = assembly.method.encoder.input, assembly.method.encoder.patch
     made = method.reconstruct(batch)
-    data, patch = assembly.run.data, assembly.run.views.mask.patch
-    std = torch.tensor(data.std, device=made.device).view(-1, 1, 1)
-    mean = torch.tensor(data.mean, device=made.device).view(-1, 1, 1)
-    pixels = ((made * std + mean) * 255).clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     strips: list[Strip] = []
-    for row, view in enumerate(raw.views["global"][:, 0].numpy()):
-        hidden = raw.cues["mask"][row, 0].numpy().reshape(view.shape[0] // patch, -1)
+    for row, seen in enumerate(batch.views["global"][:, 0]):
+        view = picture(seen, fed)
+        hidden = batch.cues["global.mask"][row, 0].cpu().numpy()
+        hidden = hidden.reshape(view.shape[0] // patch, -1)
         cover = hidden.repeat(patch, 0).repeat(patch, 1)
         masked = np.where(cover[..., None], np.uint8(128), view)
         captions = ["view", "what it sees", "what it makes"]
-        strips.append(Strip(pictures=[view, masked, pixels[row]], captions=captions))
+        strips.append(Strip(pictures=[view, masked, picture(made[row], fed)], captions=captions))
     return strips
 
 
 def _patches(assembly: Assembly, encoder: ViT) -> list[Strip]:
-    read = read_many(assembly.source, range(min(SHOWN, len(assembly.source))))
-    seen = assembly.plain.uint8([image for _, image in read])
-    images = assembly.plain([image for _, image in read]).to(assembly.device)
+    _, fixed = assembly.look(range(min(SHOWN, len(assembly.source))))
+    images = next(iter(fixed.values()))[:, 0]
+    seen = [picture(image, encoder.input) for image in images]
     tokens = encoder(images).tokens.float().cpu().numpy()
-    side = int(tokens.shape[1] ** 0.5)
-    colours = principal_colours(tokens.reshape(len(tokens), side, side, -1))
+    colours = principal_colours(tokens.reshape(len(tokens), *encoder.grid, -1))
     try:
         looks = attention(cast("Encoder", encoder), images).float().cpu().numpy()
     except Unsupported:  # no class token

@@ -1,48 +1,87 @@
-"""A run as YAML and back. Only here does a saved name become a method's config class."""
+"""A run as YAML and back. Only here does a saved name become a class of settings."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, get_type_hints
 
 from manyviews.core import UsageError, settings
-from manyviews.methods.catalog import METHODS, name_of
+from manyviews.encoders.catalog import KINDS
+from manyviews.methods.catalog import METHODS
 from manyviews.runs import earlier
 from manyviews.runs.settings import AnyRun, Run
+from manyviews.views.catalog import FAMILIES
+
+VERSION = 2
+"""Of config.yaml; what version 1 wrote is read by `runs.earlier`."""
+
+_ENCODERS = {name: kind.config for name, kind in KINDS.items()}
+_METHODS = {name: entry.config for name, entry in METHODS.items()}
 
 
 def to_yaml(run: AnyRun) -> str:
     """The run as YAML that `from_yaml` reads back exactly."""
     tree = settings.dump(run)
-    tree["method"] = {"name": name_of(run.method)} | tree["method"]
-    return settings.to_yaml(tree)
+    for key, kinds in (("encoders", _ENCODERS), ("views", FAMILIES)):
+        made = settings.parts(getattr(run, key))
+        tree[key] = {name: _named(value, kinds) for name, value in made.items()}
+    tree["method"] = _named(run.method, _METHODS)
+    return settings.to_yaml({"version": VERSION} | tree)
 
 
 def from_yaml(text: str, *, name: str) -> AnyRun:
     """Read a run strictly.
 
     Raises:
-        UsageError: not YAML, an unknown method, an unknown key, or a value of another type.
+        UsageError: not YAML, a kind or key that there is not, or a value of another type.
     """
     tree = settings.from_yaml(text, name=name)
     if not isinstance(tree, dict) or not isinstance(tree.get("method"), dict):
         raise UsageError(f"{name} holds no run: it wants a mapping with a 'method'. Mend the file.")
-    earlier.settings(tree)
-    method: dict[str, Any] = dict(tree["method"])
-    known = method.pop("name", None)
-    if known not in METHODS:
-        hint = settings.nearest(str(known), list(METHODS))
-        raise UsageError(f"{name} names the method {known!r}. {hint}")
-    hints = get_type_hints(Run)
-    known_fields = [f.name for f in fields(Run)]
+    version = tree.pop("version", 1)
+    if version not in (1, VERSION):
+        raise UsageError(
+            f"{name} has version {version!r}, and this manyviews reads up to {VERSION}. "
+            "Use the version that wrote it."
+        )
+    if version == 1:
+        earlier.settings(tree)
+    known = [f.name for f in fields(Run)]
     for key in tree:
-        if key not in known_fields:
-            raise UsageError(f"{name} has no field '{key}'. {settings.nearest(key, known_fields)}")
-    parts = {
-        key: settings.build(METHODS[known].config, method, "config.method")
-        if key == "method"
-        else settings.build(hints[key], value, f"config.{key}")
-        for key, value in tree.items()
-    }
-    missing = [key for key in known_fields if key not in parts]
+        if key not in known:
+            raise UsageError(f"{name} has no field '{key}'. {settings.nearest(key, known)}")
+    hints = get_type_hints(Run)
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key == "method":
+            found[key] = _build(value, _METHODS, f"config.{key}")
+        elif key in ("encoders", "views"):
+            found[key] = _struct(value, _ENCODERS if key == "encoders" else FAMILIES, key)
+        else:
+            found[key] = settings.build(hints[key], value, f"config.{key}")
+    missing = [key for key in known if key not in found]
     if missing:
         raise UsageError(f"{name} lacks '{missing[0]}'. Add it.")
-    return Run(**parts)
+    return Run(**found)
+
+
+def _named(value: Any, kinds: Mapping[str, type[Any]]) -> dict[str, Any]:
+    [kind] = [name for name, known in kinds.items() if type(value) is known]
+    return {"is": kind, **settings.dump(value)}
+
+
+def _build(tree: Any, kinds: Mapping[str, type[Any]], path: str) -> Any:
+    if not isinstance(tree, dict):
+        raise UsageError(f"{path} should be a mapping; got {tree!r}.")
+    kind = str(tree.get("is"))
+    if kind not in kinds:
+        hint = settings.nearest(kind, list(kinds))
+        raise UsageError(f"{path} is of the kind {kind!r}. {hint}")
+    return settings.build(kinds[kind], {k: v for k, v in tree.items() if k != "is"}, path)
+
+
+def _struct(tree: Any, kinds: Mapping[str, type[Any]], key: str) -> Any:
+    path = f"config.{key}"
+    if not isinstance(tree, dict):
+        raise UsageError(f"{path} should be a mapping; got {tree!r}.")
+    made = {name: _build(value, kinds, f"{path}.{name}") for name, value in tree.items()}
+    return settings.struct(key.capitalize(), made)

@@ -6,12 +6,12 @@ from typing import Any, Generic, TypeVar
 
 from manyviews.core.ranges import Concentration, NotNegative, Seed
 from manyviews.data.settings import Data
-from manyviews.encoders.settings import EncoderConfig
 from manyviews.evaluation.settings import Probe
 from manyviews.training.settings import Optim, Train
-from manyviews.views.plan import Views
 
 MethodConfig = TypeVar("MethodConfig")
+Encoders = TypeVar("Encoders")
+Views = TypeVar("Views")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,19 +28,22 @@ class EntropyTerm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(Generic[MethodConfig]):
+class Run(Generic[MethodConfig, Encoders, Views]):
     """All settings of a run. Saved as `config.yaml`; derived numbers are never stored.
 
     Attributes:
         recipe: the recipe that this began as.
         method: a method's config, one of those in `methods.catalog`.
-        encoder, views, data, optim, train, probe, entropy: see their classes.
+        encoders: name -> settings of one of the kinds in `encoders.catalog`, as `core.settings`
+            makes a class of a mapping (`struct`, `parts`).
+        views: family -> settings of one of the kinds in `views.catalog`, likewise.
+        data, optim, train, probe, entropy: see their classes.
         seed: with the epoch and a sample's index it decides order, views and initial weights.
     """
 
     recipe: str
     method: MethodConfig
-    encoder: EncoderConfig
+    encoders: Encoders
     views: Views
     data: Data
     optim: Optim
@@ -75,5 +78,5 @@ class Facts:
     cores: int
 
 
-AnyRun = Run[Any]
+AnyRun = Run[Any, Any, Any]
 Recipe = Callable[[Facts], AnyRun]

@@ -10,16 +10,14 @@ import torch
 
 from manyviews import encoders
 from manyviews.core import Failure, UsageError
+from manyviews.core.inputs import IMAGENET_MEAN, IMAGENET_STD, Pixels
 from manyviews.encoders.file import About
-from manyviews.encoders.settings import EncoderConfig
 from manyviews.encoders.weights import Loaded, load_weights, network
 from manyviews.runs.embedder import Embedder, load_encoder, resize_rule
 
 log = logging.getLogger("manyviews")
 
 TIMM = "timm:"
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""What the authors of every method trained with."""
 FORMS = (
     "a run directory, an encoder.safetensors, timm:NAME, or a checkpoint file with --encoder NAME"
 )
@@ -54,12 +52,15 @@ def open_subject(spec: str | Path, *, encoder: str = "", image_size: int = 0) ->
         built = _build(about.encoder)
         loaded = load_weights(built, Path(text))
         if not _is_timms_own(loaded, encoder):
-            about = replace(about, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+            # What the authors of every method trained with.
+            fed = replace(about.encoder.input, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+            about = replace(about, encoder=replace(about.encoder, input=fed))
+            built.input = fed
         log.info(
             "%s: %d tensors, read as a %s checkpoint%s; pixels normalised by mean %s, std %s",
             *(text, loaded.tensors, loaded.method),
             ", positions resized" if loaded.resized else "",
-            *(about.mean, about.std),
+            *(about.encoder.input.mean, about.encoder.input.std),
         )
         return Embedder(built, replace(about, info={"method": loaded.method, "file": text}))
     if image_size:
@@ -93,7 +94,7 @@ def untrained(subject: Embedder) -> Embedder:
     return Embedder(_build(subject.config), replace(subject.about, info={}))
 
 
-def _build(config: EncoderConfig) -> Any:
+def _build(config: object) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return encoders.build(config)
@@ -108,12 +109,8 @@ def _about_timm(name: str, image_size: int) -> About:
         known = cast("Any", timm.models.get_pretrained_cfg(name))
         mean, std, size = tuple(known.mean), tuple(known.std), int(known.input_size[-1])
     size = image_size or size
-    return About(
-        encoder=EncoderConfig(name=name.partition(".")[0], image_size=size, channels=3),
-        mean=mean,
-        std=std,
-        resize=resize_rule(size),
-    )
+    fed = Pixels(side=size, mean=mean, std=std)
+    return About(encoder=encoders.named(name.partition(".")[0], input=fed), resize=resize_rule(fed))
 
 
 def _is_timm(name: str) -> bool:
@@ -141,7 +138,7 @@ def _timm(name: str, image_size: int) -> Embedder:
     import timm
 
     if not _is_timm(name):
-        encoders.build(EncoderConfig(name=name.partition(".")[0]))  # says which name is near
+        encoders.named(name.partition(".")[0], input=Pixels())  # says which name is near
         raise UsageError(f"timm has no weights '{name}'. Leave out the part after the dot.")
     about = _about_timm(name, image_size)
     built = _build(about.encoder)

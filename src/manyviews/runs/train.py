@@ -14,6 +14,7 @@ import torch
 
 from manyviews.core import Clock, Failure, comm
 from manyviews.core.files import write_json
+from manyviews.core.settings import parts
 from manyviews.data.quarantine import Quarantine
 from manyviews.diagnosis import wiring
 from manyviews.methods import catalog
@@ -261,16 +262,17 @@ def _final_evaluation(
 
 
 def keep_encoder(assembly: Assembly, directory: Path) -> None:
-    """Write RUN/encoder.safetensors, the file that a user keeps."""
+    """Write the files that a user keeps: RUN/encoder.safetensors, or encoder-NAME for several."""
     run = assembly.run
-    save_encoder(
-        directory / "encoder.safetensors",
-        assembly.method.encoder,
-        config=run.encoder,
-        mean=run.data.mean,
-        std=run.data.std,
-        info={"method": catalog.name_of(run.method), "recipe": run.recipe},
-    )
+    configs = parts(run.encoders)
+    for name, encoder in assembly.method.encoders.items():
+        ending = f"-{name}" if len(configs) > 1 else ""
+        save_encoder(
+            directory / f"encoder{ending}.safetensors",
+            encoder,
+            config=configs[name],
+            info={"method": catalog.name_of(run.method), "recipe": run.recipe},
+        )
 
 
 def _command(run: AnyRun, directory: Path) -> str:

@@ -13,6 +13,7 @@ from itertools import islice
 import torch
 
 from manyviews.core import Batch, Clock
+from manyviews.core.settings import parts
 from manyviews.data import advice, loader
 from manyviews.data import workers as processes
 from manyviews.runs.assemble import Assembly, assemble
@@ -121,8 +122,8 @@ def bench(run: AnyRun, *, seconds: float = SECONDS) -> Bench:
         train=replace(train, accumulate=1),
     )
     assembly = replace(assembly, run=smaller, spent=loader.Spent())
-    workers = processes.count(data.workers, in_memory=assembly.source.array is not None)
-    views = sum(count for name, count in smaller.views.makes.items() if name != "mask")
+    workers = processes.count(data.workers, in_memory=bool(assembly.source.stack))
+    views = sum(layout.count for layout in assembly.pipeline.makes.values())
 
     alone, spent = loader.Spent(), loader.Spent()
     first = _delivered(assembly, workers=1, seconds=seconds, spent=alone)
@@ -148,8 +149,8 @@ def bench(run: AnyRun, *, seconds: float = SECONDS) -> Bench:
         data=data.source,
         recipe=run.recipe,
         images=len(assembly.source),
-        encoder=smaller.encoder.name,
-        size=smaller.views.global_.size,
+        encoder=" + ".join(e.name for e in parts(smaller.encoders).values()),
+        size=max(e.input.shape[-1] for e in parts(smaller.encoders).values()),
         device=assembly.device.type,
         cores=processes.cores(),
         workers=workers,
@@ -200,7 +201,7 @@ def _raws(
     run = assembly.run
     return loader.batches(
         assembly.source,
-        assembly.engine,
+        assembly.pipeline,
         seed=run.seed,
         global_batch=batch,
         start_step=0,

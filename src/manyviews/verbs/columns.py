@@ -6,17 +6,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from manyviews.data.sources import Source
+from manyviews.data.sources import ImageSource
 from manyviews.evaluation.features import Extracted
 from manyviews.reports.maps import Kind, place
 from manyviews.reports.pictures import encoded
-from manyviews.runs.assemble import read_many
+from manyviews.runs.look import read_some
 
 BATCH = 256
 
 
 def columns(
-    found: Extracted, source: Source, *, how: Kind = "pca", thumbnails: int = 0
+    found: Extracted, source: ImageSource, *, how: Kind = "pca", thumbnails: int = 0
 ) -> dict[str, Any]:
     """Further columns of a Parquet file of features, a value each row.
 
@@ -49,12 +49,12 @@ def columns(
     return made
 
 
-def _pictures(source: Source, rows: Sequence[int], side: int) -> Any:
+def _pictures(source: ImageSource, rows: Sequence[int], side: int) -> Any:
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     found: list[dict[str, Any] | None] = []
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
-        read = dict(read_many(source, list(part)))
+        read = dict(read_some(source, list(part)))
         for i in part:
             if i in read:
                 form, data = encoded(read[i], side=side)

@@ -73,7 +73,8 @@ def demo(*, out: str | Path = "runs/demo", minutes: float = 5.0, seed: int = 0) 
     if begun and saved_run(directory) != before.run:
         refuse_second(directory)
     probe = open_probe(BUILTIN, before.plain, max_pixels=MAX_PIXELS, device=before.device)
-    raw = probe.split(baselines.pixels(before.run.data.mean, before.run.data.std))
+    fed = before.plain.input
+    raw = probe.split(baselines.pixels(fed.mean, fed.std))
     pixels = PROTOCOLS["knn"](*raw)
     train_x, test_x = baselines.centred(raw.train_x, raw.test_x)
     centred = PROTOCOLS["knn"](train_x, raw.train_y, test_x, raw.test_y)

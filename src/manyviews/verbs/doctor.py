@@ -53,14 +53,15 @@ def doctor(
         sample: examine only this many images, evenly spread; 0 examines all.
     """
     make = recipe_of(recipe)
-    from manyviews.core.settings import override
+    from manyviews.core.settings import override, parts
     from manyviews.data import doctor as doctoring
+    from manyviews.recipes import streams_of
     from manyviews.runs.facts import facts
 
     if bench:
         from manyviews.verbs import bench as benching
 
-        seen = facts(data, channels=channels, max_pixels=max_pixels)
+        seen = facts(data, streams_of(recipe), channels=channels, max_pixels=max_pixels)
         return benching.bench(override(make(seen), {"data.max_pixels": max_pixels}))
     examine = partial(doctoring.doctor, data, max_pixels=max_pixels, sample=sample)
     try:
@@ -72,11 +73,11 @@ def doctor(
     found = examine(channels=seen.channels)
     run = make(seen)
     flag = f" --data.channels {channels}" if channels else ""
+    said = [f"{e.name} at {e.input.shape[-1]} px" for e in parts(run.encoders).values()]
     return Examined(
         report=found,
         advice=[
             f"train: manyviews train {recipe} --data {shlex.quote(data)}{flag}",
-            f"that takes {run.encoder.name} at {run.views.global_.size} px, batch "
-            f"{run.data.batch_size}, on {seen.device}",
+            f"that takes {' + '.join(said)}, batch {run.data.batch_size}, on {seen.device}",
         ],
     )

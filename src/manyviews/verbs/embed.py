@@ -59,7 +59,7 @@ def embed(
 
     device = launch.device()
     network = open_subject(run, encoder=encoder, image_size=image_size).to(device)
-    source = open_source(data, channels=network.config.channels, max_pixels=max_pixels)
+    source = open_source(data, channels=network.pixels.channels, max_pixels=max_pixels)
     with bar("embedding") as progress:
         found = features.extract(
             network if level == "image" else network.tokens,

@@ -18,7 +18,7 @@ def resume(run: Positional[str | Path], *, accept_data_change: Flag = False) -> 
         accept_data_change: go on although the files in the data have changed.
     """
     from manyviews.core.settings import check
-    from manyviews.data.sources import open_source
+    from manyviews.runs.assemble import digest
     from manyviews.runs.folder.read import read_began, saved_run
     from manyviews.runs.train import run_in
 
@@ -26,9 +26,7 @@ def resume(run: Positional[str | Path], *, accept_data_change: Flag = False) -> 
     began = read_began(directory)
     settings = saved_run(directory)
     check(settings)
-    data = settings.data
-    now = open_source(data.source, channels=data.channels, max_pixels=data.max_pixels).digest
-    if now != began["digest"] and not accept_data_change:
+    if digest(settings) != began["digest"] and not accept_data_change:
         raise UsageError(
             f"{settings.data.source} has changed since {directory} began. Put it back, or add "
             "--accept-data-change to go on with what is there now."

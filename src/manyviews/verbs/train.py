@@ -1,6 +1,5 @@
 """`manyviews train`: a recipe on unlabelled data."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,25 +28,24 @@ def train(
         overrides: dotted names of settings -> values, as on the command line without the dashes:
             `{"train.minutes": 5, "data.batch_size": 128}`.
     """
-    from manyviews.core.settings import override
-    from manyviews.recipes import one_duration
+    from manyviews.recipes import one_duration, streams_of
     from manyviews.runs.facts import facts
+    from manyviews.verbs.flags import settle
 
     make = recipe_of(recipe)
     given = dict(overrides or {})
-    default = make(facts(data, **_before_looking(given)))
-    run = one_duration(override(default, given), default)
+    default = make(facts(data, streams_of(recipe), **_before_looking(given)))
+    run = one_duration(settle(default, given), default)
     return execute(run, out=Path(out) if out else None)
 
 
 def execute(run: "AnyRun", *, out: Path | None = None) -> "Trained":
     """Train a complete `Run` in a new run directory; runs/RECIPE-DATE-TIME if not given."""
     from manyviews.core.settings import check
-    from manyviews.runs.assemble import resolve
     from manyviews.runs.train import run_in
 
     check(run)
-    return run_in(out, resolve(run), resume=False)
+    return run_in(out, run, resume=False)
 
 
 def recipe_of(name: str) -> Any:
@@ -64,15 +62,24 @@ def recipe_of(name: str) -> Any:
     return RECIPES[name]
 
 
+_BEFORE = {
+    "data.channels": "channels",
+    "encoder.channels": "channels",
+    "encoders.image.input.channels": "channels",
+    "data.max_pixels": "max_pixels",
+}
+"""Settings that matter before a recipe sees the data."""
+
+
 def _before_looking(given: Mapping[str, Any]) -> dict[str, int]:
     """The few settings that matter before a recipe sees the data."""
     found = dict[str, int]()
     for name, value in given.items():
         key = name.replace("-", "_")
-        if key in ("data.channels", "data.max_pixels"):
+        if key in _BEFORE:
             if type(value) is not int:
                 raise UsageError(f"{name} should be a whole number; got {value!r}.")
-            found[key.removeprefix("data.")] = value
+            found[_BEFORE[key]] = value
     return found
 
 
@@ -85,15 +92,17 @@ def command(args: list[str]) -> int:
     recipe_of(recipe)
     data, out = pop(rest, "--data") or pop(rest, "--data.source"), pop(rest, "--out")
     as_json = pop_switch(rest, "--json")
-    rest = [re.sub(r"^--on-collapse\b", "--train.on-collapse", arg) for arg in rest]
     prog = f"manyviews train {recipe} [--data DATA] [--out RUN] [--json]"
     if not wants_help and data is None:
         raise UsageError(f"train wants data: manyviews train {recipe} --data DIR.")
+    from manyviews.recipes import streams_of
     from manyviews.runs.facts import facts, typical_facts
 
+    streams = streams_of(recipe)
     if wants_help:
-        _parsed(recipe, facts(data) if data else typical_facts(), [*rest, "--help"], prog)
-    run = _parsed(recipe, facts(str(data), **_flags_before_looking(rest)), rest, prog)
+        seen = facts(data, streams) if data else typical_facts()
+        _parsed(recipe, seen, [*rest, "--help"], prog)
+    run = _parsed(recipe, facts(str(data), streams, **_flags_before_looking(rest)), rest, prog)
     return finish(execute(run, out=Path(out) if out else None), as_json)
 
 
@@ -111,20 +120,23 @@ def _without_a_recipe(*, wants_help: bool) -> int:
 def _flags_before_looking(rest: list[str]) -> dict[str, int]:
     """The few flags that matter before a recipe sees the data."""
     copy, found = list(rest), dict[str, int]()
-    for name in ("channels", "max-pixels", "max_pixels"):
-        value = pop(copy, f"--data.{name}")
-        if value is not None:
-            try:
-                found[name.replace("-", "_")] = int(value)
-            except ValueError:
-                raise UsageError(f"--data.{name} wants a whole number; got '{value}'.") from None
+    for name, key in _BEFORE.items():
+        for flag in {f"--{name}", f"--{name.replace('_', '-')}"}:
+            value = pop(copy, flag)
+            if value is not None:
+                try:
+                    found[key] = int(value)
+                except ValueError:
+                    raise UsageError(f"{flag} wants a whole number; got '{value}'.") from None
     return found
 
 
 def _parsed(recipe: str, facts: "Facts", rest: list[str], prog: str) -> "AnyRun":
     from manyviews.recipes import RECIPES, one_duration
     from manyviews.runs.settings import Run
+    from manyviews.verbs.flags import lengthen
 
-    default = RECIPES[recipe](facts)
-    run = parse(Run[type(default.method)], rest, prog=prog, default=default)
+    default, flags = lengthen(rest, RECIPES[recipe](facts))
+    kind = Run[type(default.method), type(default.encoders), type(default.views)]
+    run = parse(kind, flags, prog=prog, default=default)
     return one_duration(run, default)

@@ -6,6 +6,7 @@ made again from its name alone, in any order, in any process.
 """
 
 import math
+import zlib
 from dataclasses import dataclass, fields
 from itertools import permutations
 from typing import Any
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 
 from manyviews.views.plan import Crops
 
-GLOBAL, LOCAL, MASK = 0, 1, 2
-"""Families: views of different families never share random numbers."""
+_KNOWN = {"global": 0, "local": 1, "global.mask": 2}
+"""What families were called before they had names."""
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0, 1, 2, 3
 ORDERS = np.array(list(permutations(range(4))), dtype=np.int8)
@@ -118,6 +119,14 @@ class Draws:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
+def family(name: str) -> int:
+    """The number of a family by its name; different names share no random numbers.
+
+    What else is drawn for a family has a name too, such as "global.mask".
+    """
+    return _KNOWN.get(name, zlib.crc32(name.encode()) + 16)
+
+
 def draw(
     crops: Crops,
     *,
@@ -139,7 +148,7 @@ def draw(
         index: [B] int64, positions in the data set.
         heights: [B] int64, of the images in pixels.
         widths: likewise.
-        family: `GLOBAL` or `LOCAL`.
+        family: its number, of `family`.
     """
     states = streams(seed=seed, epoch=epoch, family=family, index=index, count=crops.count)
     shape = states.shape

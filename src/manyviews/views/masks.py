@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.views.draw import MASK, Bools, Ints, streams, words
+from manyviews.views.draw import Bools, Ints, streams, words
 
 
 def hidden(ratio: float, patches: int) -> int:
@@ -12,12 +12,14 @@ def hidden(ratio: float, patches: int) -> int:
     return patches - int(patches * (1 - ratio) + 1e-9)
 
 
-def masks(*, seed: int, epoch: int, index: Ints, count: int, patches: int, ratio: float) -> Bools:
+def masks(
+    *, seed: int, epoch: int, family: int, index: Ints, count: int, patches: int, ratio: float
+) -> Bools:
     """[B, V, N] bool, True = hidden; every view hides `hidden(ratio, patches)`, uniformly.
 
     A pure function of its arguments; view v of a sample does not depend on `count`.
     """
-    states = streams(seed=seed, epoch=epoch, family=MASK, index=index, count=count)
+    states = streams(seed=seed, epoch=epoch, family=family, index=index, count=count)
     noise: NDArray[np.uint64] = words(states, np.arange(patches, dtype=np.uint64))
     out = np.zeros(noise.shape, dtype=np.bool_)
     number = hidden(ratio, patches)

@@ -4,9 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-import tyro
-
+from manyviews.core.inputs import Input
 from manyviews.core.ranges import Natural, NotNegative, Probability, Range
+from manyviews.core.sample import Maker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mask:
+    """Random masks over an encoder's tokens, given to the method as the cue "FAMILY.mask".
+
+    Attributes:
+        ratio: share of tokens hidden, exact for every view; 0 for no masks.
+    """
+
+    ratio: Annotated[float, Range("at least 0 and below 1", 0, 1, below=True)] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +33,10 @@ class Crops:
     over pixels of the grey image, which with other than 3 channels is their plain mean.
 
     Attributes:
+        to: the encoder that they are made for.
+        of: the stream.
         count: views per image; 0 for none.
-        size: side of the square view, in pixels.
+        size: side of the square view, in pixels; 0 for the encoder's own.
         scale: area of the crop as a share of the image, drawn uniformly.
         ratio: width over height of the crop, drawn log-uniformly.
         interpolation: both with antialiasing.
@@ -35,10 +48,13 @@ class Crops:
         blur: probability of Gaussian blur.
         sigma: standard deviation of the blur in pixels, drawn uniformly.
         solarize: probability of inverting pixels of 128 and above.
+        mask: tokens to hide, of views that are as large as the encoder's input.
     """
 
+    to: str = "image"
+    of: str = "image"
     count: Natural = 2
-    size: Annotated[int, Range("2 or more pixels", 2)] = 224
+    size: Annotated[int, Range("2 or more pixels, or 0 for the encoder's", 2, off=0)] = 0
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
@@ -52,6 +68,7 @@ class Crops:
     blur: tuple[float, ...] = (0.5,)
     sigma: tuple[float, float] = (0.1, 2.0)
     solarize: tuple[float, ...] = (0.0,)
+    mask: Mask = field(default_factory=Mask)
 
     def wrong(self) -> Iterator[tuple[str, object, str]]:
         """Pairs out of order, and probabilities that are not one for all views or one for each."""
@@ -68,36 +85,22 @@ class Crops:
                 wanted = f"one probability from 0 to 1, or {self.count} of them, one per view"
                 yield name, values, wanted
 
-
-@dataclass(frozen=True, kw_only=True)
-class Mask:
-    """Random patch masks for the global views, given to the method as the cue "mask".
-
-    Attributes:
-        ratio: share of patches hidden, exact for every view; 0 for no masks.
-        patch: side of a patch in pixels; the grid is size / patch on each side.
-    """
-
-    ratio: Annotated[float, Range("at least 0 and below 1", 0, 1, below=True)] = 0.0
-    patch: int = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Views:
-    """The whole plan: global crops, local crops (multi-crop), masks."""
-
-    global_: Annotated[Crops, tyro.conf.arg(name="global")] = field(default_factory=Crops)
-    local: Crops = field(default_factory=lambda: Crops(count=0, size=96, scale=(0.05, 0.14)))
-    mask: Mask = field(default_factory=Mask)
-
-    def wrong(self) -> Iterator[tuple[str, object, str]]:
-        """Masks whose patches do not fill the views."""
-        mask, size = self.mask, self.global_.size
-        if mask.ratio and not (mask.patch > 0 and size % mask.patch == 0):
-            yield "mask.patch", mask.patch, f"a divisor of --views.global.size {size}"
+    @property
+    def around(self) -> str:
+        """Nothing: crops are cut around no other family."""
+        return ""
 
     @property
-    def makes(self) -> dict[str, int]:
-        """View or cue name -> how many of it, to hold against `Method.needs`."""
-        counts = {"global": self.global_.count, "local": self.local.count}
-        return counts | {"mask": self.global_.count if self.mask.ratio > 0 else 0}
+    def cues(self) -> dict[str, int]:
+        """Cue -> of how many views."""
+        return {"mask": self.count} if self.mask.ratio else {}
+
+    def maker(self, name: str, input: Input, grid: tuple[int, ...], *, seed: int) -> Maker:
+        """What makes the crops; `views.pipeline` makes all families of crops of a stream at once.
+
+        Raises:
+            UsageError: the encoder is not fed images, or the masks do not fit the views.
+        """
+        from manyviews.views.image.crops import CropMaker  # which needs this file
+
+        return CropMaker(self, name, input, grid, seed=seed)

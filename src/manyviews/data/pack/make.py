@@ -23,6 +23,7 @@ from PIL import Image
 from manyviews.core import Failure, UsageError
 from manyviews.core.files import atomic
 from manyviews.core.progress import bar
+from manyviews.core.sample import Unreadable
 from manyviews.data import workers as processes
 from manyviews.data.pack.read import (
     BEGUN,
@@ -41,8 +42,8 @@ from manyviews.data.pack.read import (
 )
 from manyviews.data.pack.write import Made, Writer, shards
 from manyviews.data.quarantine import Quarantine
-from manyviews.data.sources import Files, Source, open_source
-from manyviews.data.streams.image import Pixels, Unreadable
+from manyviews.data.sources import Files, ImageSource, open_source
+from manyviews.data.streams.image import Pixels
 from manyviews.data.survey import survey
 
 _JOURNAL, _QUARANTINE = "packing.bin", "quarantine.jsonl"
@@ -168,7 +169,7 @@ def _check(size: int, format: Format, quality: int, channels: int, workers: int)
         raise UsageError(f"--workers {workers} is not a number of processes. Use -1 to choose.")
 
 
-def _open(data: str, channels: int, max_pixels: int) -> Source:
+def _open(data: str, channels: int, max_pixels: int) -> ImageSource:
     source = open_source(data, channels=channels or 3, max_pixels=max_pixels)
     if channels or survey(source).channels == source.channels:
         return source
@@ -252,15 +253,15 @@ def _errors(folder: Path) -> Generator[None]:
         ) from error
 
 
-def _made(source: Source, plan: Plan, start: int, workers: int) -> Iterator[Made]:
+def _made(source: ImageSource, plan: Plan, start: int, workers: int) -> Iterator[Made]:
     """The images of the data from one on, in order, made by as many workers as there are cores."""
     if workers < 0:
         # The main process only writes, so that no core is kept free for it.
-        workers = 0 if source.array is not None else min(processes.cores(), processes.MOST)
+        workers = 0 if bool(source.stack) else min(processes.cores(), processes.MOST)
     return processes.each(partial(_make, source, plan), range(start, plan.images), workers=workers)
 
 
-def _make(source: Source, plan: Plan, index: int) -> Made:
+def _make(source: ImageSource, plan: Plan, index: int) -> Made:
     """Runs in workers."""
     try:
         image = source.read(index)
@@ -274,7 +275,7 @@ def _make(source: Source, plan: Plan, index: int) -> Made:
     return Made("", data, height, width, hashlib.sha256(data).digest())
 
 
-def _as_it_is(source: Source, index: int, image: Pixels) -> bytes | None:
+def _as_it_is(source: ImageSource, index: int, image: Pixels) -> bytes | None:
     """The file, if it is a JPEG that a pack decodes to these very pixels."""
     try:
         data = source.raw(index)
@@ -304,7 +305,7 @@ def shrink(image: Pixels, size: int) -> Pixels:
     return np.stack(bands, axis=2)
 
 
-def _finish(folder: Path, source: Source, plan: Plan) -> None:
+def _finish(folder: Path, source: ImageSource, plan: Plan) -> None:
     """Index, names and, when they are there, the header."""
     entries = np.fromfile(folder / _JOURNAL, ENTRY)
     good = np.flatnonzero(entries["length"])
@@ -336,7 +337,7 @@ def _finish(folder: Path, source: Source, plan: Plan) -> None:
     _sweep(folder)
 
 
-def _path(source: Source, index: int) -> str:
+def _path(source: ImageSource, index: int) -> str:
     if isinstance(source, Files):
         return source.manifest.files[index].path
     return source.path(index) if isinstance(source, Packed) else source.name(index)

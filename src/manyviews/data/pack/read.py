@@ -29,7 +29,8 @@ from PIL import Image
 from torchvision.io import decode_jpeg
 
 from manyviews.core import UsageError
-from manyviews.data.streams.image import Header, Pixels, Unreadable
+from manyviews.core.sample import WHOLE, Stream, Unreadable, Window
+from manyviews.data.streams.image import Header, Pixels
 
 HEADER, INDEX, NAMES = "pack.json", "index.bin", "names.bin"
 BEGUN = "packing.json"
@@ -110,6 +111,20 @@ class PackHeader:
         return json.dumps({"manyviews": "pack", "version": _VERSION, **asdict(self)}, indent=1)
 
 
+@dataclass(frozen=True)
+class Entry:
+    """An image of a pack as a stream."""
+
+    pack: "Packed"
+    index: int
+    span: float = 0.0
+
+    def read(self, window: Window = WHOLE) -> Pixels:
+        """[H, W, C] uint8. Raises `Unreadable`."""
+        del window
+        return self.pack.read(self.index)
+
+
 class Packed:
     """The images of a pack; names are the original paths.
 
@@ -168,10 +183,16 @@ class Packed:
         chosen = "\0".join((self.about.digest, *self._only))
         return hashlib.sha256(os.fsencode(chosen)).hexdigest()
 
+    streams: tuple[str, ...] = ("image",)
+
     @property
-    def array(self) -> Pixels | None:
-        """[N, H, W, C] uint8, mapped, where images are small, of one size and all intact."""
-        return self._array
+    def stack(self) -> Mapping[str, Pixels]:
+        """{"image": [N, H, W, C] uint8}, mapped, where images are small, of one size and intact."""
+        return {} if self._array is None else {"image": self._array}
+
+    def open(self, index: int) -> Mapping[str, Stream]:
+        """{"image": the entry}."""
+        return {"image": Entry(self, index)}
 
     @cached_property
     def _array(self) -> Pixels | None:

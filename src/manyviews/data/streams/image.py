@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torchvision.io import decode_jpeg
 
+from manyviews.core.sample import WHOLE, Unreadable, Window
 from manyviews.data.streams.tiff import TiffHeader, read_tiff, read_tiff_header
 
 Pixels = NDArray[np.uint8]
@@ -39,15 +40,6 @@ _TIFF_STARTS = (b"II*\0", b"MM\0*")
 def suffixes(channels: int) -> frozenset[str]:
     """Endings of the files that are images of so many channels: with other than 1 and 3, arrays."""
     return SUFFIXES if channels in (1, 3) else SUFFIXES | {".npy"}
-
-
-class Unreadable(Exception):
-    """A file that should be an image and cannot be used; `path` and a one-line `reason`."""
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -248,3 +240,24 @@ def _wide_tiff(file: BinaryIO) -> TiffHeader | None:
     except (ValueError, KeyError, struct.error):
         return None  # Pillow will say what is wrong with it
     return header if header.channels not in (1, 3, 4) else None
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file as a stream: opened, not decoded.
+
+    Attributes:
+        path: of the file.
+        channels: it is brought to so many when it is read.
+        max_pixels: more are refused from the header.
+    """
+
+    path: str
+    channels: int
+    max_pixels: int
+    span: float = 0.0
+
+    def read(self, window: Window = WHOLE) -> Pixels:
+        """[H, W, C] uint8, upright; see `read`. Raises `Unreadable`."""
+        del window
+        return read(self.path, channels=self.channels, max_pixels=self.max_pixels)

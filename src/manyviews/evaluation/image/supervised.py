@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from manyviews.core import Clock, Encoder, Failure
+from manyviews.core.sample import Unreadable
 from manyviews.core.schedules import WarmupCosine
-from manyviews.data.sources import Source
-from manyviews.data.streams.image import Unreadable
+from manyviews.data.sources import ImageSource
 from manyviews.data.workers import each
 from manyviews.evaluation.features import extract
 from manyviews.evaluation.image.mix import mix, soft
 from manyviews.evaluation.image.settings import FineTune
 from manyviews.evaluation.layers import param_groups, set_modes, thaw
 from manyviews.views.image.engine import Engine
-from manyviews.views.image.plain import Plain, normalise
-from manyviews.views.plan import Crops, Views
+from manyviews.views.image.plain import Plain
+from manyviews.views.plan import Crops
 
 Bytes = NDArray[np.uint8]
 
@@ -59,7 +59,7 @@ class Part:
         rows: [M] int64, those that belong to this part.
     """
 
-    source: Source
+    source: ImageSource
     labels: Tensor
     rows: Tensor
 
@@ -130,7 +130,7 @@ class Batches:
             grey=0,
             blur=(0.0,),
         )
-        self.engine = Engine(Views(global_=crops), channels=plain.channels, seed=plan.seed)
+        self.engine = Engine({"global": crops}, channels=plain.channels, seed=plan.seed)
         self.part, self.seed, self.size = part, plan.seed, plan.size(len(part))
         self.order = -1, np.empty(0, dtype=np.int64)
 
@@ -150,7 +150,7 @@ class Batches:
         bad = sorted(set(rows) - set(good))
         if not good:
             return good, None, bad
-        views, _ = self.engine(images, np.array(good, dtype=np.int64), epoch)
+        views = self.engine(images, np.array(good, dtype=np.int64), epoch)
         return good, views["global"][:, 0], bad
 
 
@@ -195,7 +195,7 @@ def _loss(
 ) -> Tensor:
     """Cross entropy with mixed and smoothed labels."""
     plan, plain = training.settings, training.plain
-    images = normalise(torch.from_numpy(views).to(device), plain.mean, plain.std)
+    images = plain.input.finish(torch.from_numpy(views).to(device))
     targets = soft(labels.to(device), training.classes, plan.smoothing)
     rng = np.random.default_rng([_MIX, plan.seed, step])
     images, targets = mix(images, targets, mixup=plan.mixup, cutmix=plan.cutmix, rng=rng)

@@ -1,6 +1,5 @@
 """MAE. He et al. 2022, arXiv:2111.06377; facebookresearch/mae."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,16 +23,12 @@ class MAEConfig:
     """Settings of MAE; the share of hidden patches belongs to the view plan.
 
     Attributes:
-        patch: side of the encoder's patches, in pixels.
-        channels: of the images.
         width: of the decoder.
         depth: of the decoder, in blocks.
         heads: of the decoder.
         normalise_patches: predict each patch less its mean over its deviation.
     """
 
-    patch: Count = 16
-    channels: Count = 3
     width: Count = 512
     depth: Count = 8
     heads: Count = 16
@@ -43,34 +38,35 @@ class MAEConfig:
 class MAE(Method):
     """Encode the few visible patches; a light decoder predicts the pixels of the hidden ones."""
 
-    needs: Mapping[str, int] = {"global": 1, "mask": 1}
+    needs: Mapping[str, int] = {"global": 1, "global.mask": 1}
 
     def __init__(self, given: Given, config: MAEConfig) -> None:
         super().__init__(given)
         encoder = given.encoder
-        side = math.isqrt(encoder.num_tokens)
-        if side**2 != encoder.num_tokens:
+        if len(encoder.patch) != 2 or len(set(encoder.patch)) != 1:
             raise UsageError(
-                f"MAE needs a square grid; the encoder has {encoder.num_tokens} tokens."
+                f"MAE needs an encoder of square patches; {type(encoder).__name__} has "
+                f"{encoder.patch or 'none'}. Use a ViT."
             )
         self.online = encoder
-        self.grid = (side, side)
+        self.grid = (encoder.grid[0], encoder.grid[1])
+        self.patch = encoder.patch[0]
         self.decoder = Decoder(
             encoder.dim,
             grid=self.grid,
             width=config.width,
             depth=config.depth,
             heads=config.heads,
-            out=config.patch**2 * config.channels,
+            out=self.patch**2 * encoder.input.shape[0],
         )
         self.config = config
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """The reconstruction error of the hidden patches."""
         views = batch.views["global"]
-        images, hidden = views.flatten(0, 1), batch.cues["mask"].flatten(0, 1)
+        images, hidden = views.flatten(0, 1), batch.cues["global.mask"].flatten(0, 1)
         features, prediction = self._predict(images, hidden)
-        target = patchify(images, self.config.patch)
+        target = patchify(images, self.patch)
         if self.config.normalise_patches:
             target = normalise_patches(target)
         return Step(
@@ -84,12 +80,11 @@ class MAE(Method):
 
         Of the visible patches, which nobody asks for, the values are 0.
         """
-        size = (self.config.channels, *(side * self.config.patch for side in self.grid))
+        size = self.online.input.shape
         if images.shape[1:] != size or hidden.shape[1] != self.online.num_tokens:
             raise UsageError(
                 f"MAE expects images of {size} and masks of {self.online.num_tokens} patches; got "
-                f"{tuple(images.shape[1:])} and {hidden.shape[1]}. Set --views.global.size, "
-                "--views.mask.patch and --method.patch to match the encoder."
+                f"{tuple(images.shape[1:])} and {hidden.shape[1]}. Leave out --views.global.size."
             )
         keep, wanted = visible(hidden), visible(~hidden)
         features = self.online(images, keep=keep)
@@ -105,12 +100,12 @@ class MAE(Method):
         With `normalise_patches` a prediction has no mean and scale of its own; it gets those of
         the patch it stands for, as in the authors' pictures.
         """
-        images, hidden = batch.views["global"][:, 0], batch.cues["mask"][:, 0]
+        images, hidden = batch.views["global"][:, 0], batch.cues["global.mask"][:, 0]
         _, prediction = self._predict(images, hidden)
-        patches = wide(patchify(images, self.config.patch))
+        patches = wide(patchify(images, self.patch))
         prediction = wide(prediction)
         if self.config.normalise_patches:
             mean, deviation = patch_statistics(patches)
             prediction = prediction * deviation + mean
         pasted = torch.where(hidden[..., None], prediction, patches)
-        return unpatchify(pasted, self.config.patch, grid=self.grid)
+        return unpatchify(pasted, self.patch, grid=self.grid)

@@ -1,14 +1,16 @@
 """SwAV: for your own data, and as the authors trained it on ImageNet."""
 
+from typing import Any
+
+from manyviews.core.settings import struct
 from manyviews.methods.clustering.swav import SwAVConfig
 from manyviews.recipes import imagenet as authors
 from manyviews.recipes import photometric, small_data
 from manyviews.runs.settings import Facts, Run
 from manyviews.training.settings import Optim, Train
-from manyviews.views.plan import Views
 
 
-def small(facts: Facts) -> Run[SwAVConfig]:
+def small(facts: Facts) -> Run[SwAVConfig, Any, Any]:
     """Your own data, sized to the images and the hardware, with local crops.
 
     Command: `manyviews train swav --data DIR`. Accuracy on `builtin:fashion`: docs/results.md.
@@ -21,7 +23,7 @@ def small(facts: Facts) -> Run[SwAVConfig]:
     )
 
 
-def imagenet(facts: Facts) -> Run[SwAVConfig]:
+def imagenet(facts: Facts) -> Run[SwAVConfig, Any, Any]:
     """The authors' ResNet-50 on ImageNet: 75.3 % linear top-1 after 800 epochs (published).
 
     Command: `torchrun --nproc-per-node 8 -m manyviews train swav-imagenet --data DIR`.
@@ -31,8 +33,8 @@ def imagenet(facts: Facts) -> Run[SwAVConfig]:
     return Run(
         recipe="swav-imagenet",
         method=SwAVConfig(queue=0, frozen_until=1 / 800),
-        encoder=authors.resnet50(zero_init=False),
-        views=Views(global_=photometric.SWAV, local=photometric.SWAV_LOCAL),
+        encoders=authors.resnet50(zero_init=False),
+        views=struct("Views", {"global": photometric.SWAV, "local": photometric.SWAV_LOCAL}),
         data=authors.data(facts, batch_size=4096),
         optim=Optim(
             name="larc",

@@ -1,14 +1,16 @@
 """SimCLR: for your own data, and as the authors trained it on ImageNet."""
 
+from typing import Any
+
+from manyviews.core.settings import struct
 from manyviews.methods.contrastive.simclr import SimCLRConfig
 from manyviews.recipes import imagenet as authors
 from manyviews.recipes import photometric, small_data
 from manyviews.runs.settings import Facts, Run
 from manyviews.training.settings import Optim, Train
-from manyviews.views.plan import Views
 
 
-def small(facts: Facts) -> Run[SimCLRConfig]:
+def small(facts: Facts) -> Run[SimCLRConfig, Any, Any]:
     """Your own data, sized to the images and the hardware.
 
     Command: `manyviews train simclr --data DIR`. Accuracy on `builtin:fashion`: docs/results.md.
@@ -20,7 +22,7 @@ def small(facts: Facts) -> Run[SimCLRConfig]:
     )
 
 
-def imagenet(facts: Facts) -> Run[SimCLRConfig]:
+def imagenet(facts: Facts) -> Run[SimCLRConfig, Any, Any]:
     """The authors' ResNet-50 on ImageNet: 69.1 % linear top-1 after 1000 epochs (published).
 
     Command: `torchrun --nproc-per-node 8 -m manyviews train simclr-imagenet --data DIR`.
@@ -30,8 +32,8 @@ def imagenet(facts: Facts) -> Run[SimCLRConfig]:
     return Run(
         recipe="simclr-imagenet",
         method=SimCLRConfig(temperature=0.1, sum_of_views=True),
-        encoder=authors.resnet50(),
-        views=Views(global_=photometric.SIMCLR),
+        encoders=authors.resnet50(),
+        views=struct("Views", {"global": photometric.SIMCLR}),
         data=authors.data(facts, batch_size=4096),
         optim=Optim(name="lars", lr=0.3, weight_decay=1e-6, warmup=10 / 1000),
         train=Train(epochs=1000),

@@ -1,16 +1,18 @@
 """DINO: for your own data, and as the authors trained it on ImageNet."""
 
+from typing import Any
+
 from manyviews.core.schedules import Cosine, Ramp
-from manyviews.encoders.settings import EncoderConfig
+from manyviews.core.settings import struct
+from manyviews.encoders.settings import ViTConfig
 from manyviews.methods.distillation.dino import DINOConfig
 from manyviews.recipes import imagenet as authors
 from manyviews.recipes import photometric, small_data
 from manyviews.runs.settings import Facts, Run
 from manyviews.training.settings import Optim, Train
-from manyviews.views.plan import Views
 
 
-def small(facts: Facts) -> Run[DINOConfig]:
+def small(facts: Facts) -> Run[DINOConfig, Any, Any]:
     """Your own data, sized to the images and the hardware, with local crops.
 
     Few prototypes and a quick teacher, as small data sets need.
@@ -29,10 +31,11 @@ def small(facts: Facts) -> Run[DINOConfig]:
             frozen_until=0.02,
         ),
         local=2,
+        tokens=facts.device != "cpu",
     )
 
 
-def imagenet(facts: Facts) -> Run[DINOConfig]:
+def imagenet(facts: Facts) -> Run[DINOConfig, Any, Any]:
     """The authors' ViT-S/16 on ImageNet: 69.3 kNN, 74.0 linear after 100 epochs (published).
 
     Command: `torchrun --nproc-per-node 8 -m manyviews train dino-imagenet --data DIR`; 1.75 days
@@ -43,10 +46,8 @@ def imagenet(facts: Facts) -> Run[DINOConfig]:
         method=DINOConfig(
             teacher_temperature=Ramp(0.04, 0.04), frozen_until=1 / 100, momentum=Cosine(0.996, 1.0)
         ),
-        encoder=EncoderConfig(
-            name="vit_small_patch16_224", image_size=0, channels=0, drop_path=0.1
-        ),
-        views=Views(global_=photometric.DINO, local=photometric.DINO_LOCAL),
+        encoders=authors.image(ViTConfig(name="vit_small_patch16_224", drop_path=0.1)),
+        views=struct("Views", {"global": photometric.DINO, "local": photometric.DINO_LOCAL}),
         data=authors.data(facts, batch_size=512),
         optim=Optim(
             name="adamw",

@@ -1,14 +1,16 @@
 """Barlow Twins: for your own data, and as the authors trained it on ImageNet."""
 
+from typing import Any
+
+from manyviews.core.settings import struct
 from manyviews.methods.redundancy.barlow import BarlowTwinsConfig
 from manyviews.recipes import imagenet as authors
 from manyviews.recipes import photometric, small_data
 from manyviews.runs.settings import Facts, Run
 from manyviews.training.settings import Optim, Train
-from manyviews.views.plan import Views
 
 
-def small(facts: Facts) -> Run[BarlowTwinsConfig]:
+def small(facts: Facts) -> Run[BarlowTwinsConfig, Any, Any]:
     """Your own data, sized to the images and the hardware.
 
     Command: `manyviews train barlow --data DIR`. Accuracy on `builtin:fashion`: docs/results.md.
@@ -20,7 +22,7 @@ def small(facts: Facts) -> Run[BarlowTwinsConfig]:
     )
 
 
-def imagenet(facts: Facts) -> Run[BarlowTwinsConfig]:
+def imagenet(facts: Facts) -> Run[BarlowTwinsConfig, Any, Any]:
     """The authors' ResNet-50 on ImageNet: 73.5 % linear top-1 after 1000 epochs (published).
 
     Command: `torchrun --nproc-per-node 8 -m manyviews train barlow-imagenet --data DIR`; about 7
@@ -31,8 +33,8 @@ def imagenet(facts: Facts) -> Run[BarlowTwinsConfig]:
     return Run(
         recipe="barlow-imagenet",
         method=BarlowTwinsConfig(),
-        encoder=authors.resnet50(),
-        views=Views(global_=photometric.BYOL),
+        encoders=authors.resnet50(),
+        views=struct("Views", {"global": photometric.BYOL}),
         data=authors.data(facts, batch_size=2048),
         optim=Optim(
             name="lars",

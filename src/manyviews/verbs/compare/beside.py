@@ -163,7 +163,7 @@ def _content(
     """The hash of LABELLED as it is now; "" where no result has one, or it is not there now."""
     if not any(result.get("content") for own in held for result in own):
         return ""
-    channels, cache = pasts[0].settings.data.channels, pasts[0].directory / "cache"
+    channels, cache = pasts[0].channels, pasts[0].directory / "cache"
     try:
         train, test = (
             open_labelled(data, channels=channels, max_pixels=max_pixels, split=split)

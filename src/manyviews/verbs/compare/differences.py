@@ -13,7 +13,7 @@ def differing(pasts: Sequence[Past]) -> list[str]:
     """What comparable runs share and these do not, a line each with who has what."""
     facts = {
         "data": [f"{p.settings.data.source} ({p.images:,} images, {p.digest[:8]})" for p in pasts],
-        "channels": [str(p.settings.data.channels) for p in pasts],
+        "channels": [str(p.channels) for p in pasts],
         "budget": [p.budget for p in pasts],
         "batch": [str(p.settings.data.batch_size) for p in pasts],
         "end": [p.ended if p.ended == "done" else f"{p.ended} at {p.steps:,}" for p in pasts],

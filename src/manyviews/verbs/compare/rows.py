@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from manyviews.core.settings import parts
 from manyviews.diagnosis.explain import MEASURES
 from manyviews.reports.table import Cell, Column, Row
 from manyviews.runs.past import Past
@@ -103,7 +104,7 @@ def untrained_rows(
         for result in results:
             for name, beside in result.get("beside", {}).items():
                 cells = performance([dict(beside) | {"data": result["data"]}])
-                kind = past.settings.encoder.name
+                kind = " + ".join(e.name for e in parts(past.settings.encoders).values())
                 label = f"untrained {kind}" if name == "untrained encoder" else name
                 own.setdefault(label, {}).update(cells)
         for label, cells in own.items():

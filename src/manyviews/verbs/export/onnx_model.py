@@ -49,8 +49,9 @@ def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
     with atomic(Path(path_out)) as partial:
         _trace(embedder, partial)
         model = onnx.load(partial)
-        words = {"mean": json.dumps(embedder.about.mean), "std": json.dumps(embedder.about.std)}
-        words |= {"resize": resize_rule(embedder.config.image_size)}
+        fed = embedder.pixels
+        words = {"mean": json.dumps(fed.mean), "std": json.dumps(fed.std)}
+        words |= {"resize": resize_rule(fed)}
         onnx.helper.set_model_props(model, embedder.info | words)
         onnx.save(model, partial)
         difference = _difference(embedder, partial)
@@ -63,8 +64,7 @@ def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
 
 
 def _trace(embedder: Embedder, path: Path) -> None:
-    config = embedder.config
-    image = torch.zeros(2, config.channels, config.image_size, config.image_size)
+    image = torch.zeros(2, *embedder.pixels.shape)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
@@ -108,12 +108,12 @@ def _difference(embedder: Embedder, path: Path) -> float | None:
         import onnxruntime
     except ImportError:
         return None
-    side, worst = embedder.config.image_size, 0.0
+    worst = 0.0
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         for batch in (1, 3):  # neither is the traced one
             generator = torch.Generator().manual_seed(batch)
-            image = torch.randn(batch, embedder.config.channels, side, side, generator=generator)
+            image = torch.randn(batch, *embedder.pixels.shape, generator=generator)
             output = cast("list[NDArray[np.float32]]", session.run(None, {"image": image.numpy()}))
             worst = max(worst, float((embedder(image) - torch.from_numpy(output[0])).abs().max()))
     except Exception as error:  # onnxruntime's have no other common class

@@ -1,21 +1,19 @@
-"""A batch of images becomes its views and cues."""
+"""A batch of images becomes its crops, of several families at once."""
 
 import logging
 import math
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.core import UsageError
 from manyviews.core.settings import check
-from manyviews.views.draw import GLOBAL, LOCAL, Ints, draw
+from manyviews.views.draw import Ints, draw, family
 from manyviews.views.image.columns import columns, columns_size
 from manyviews.views.image.make import Maker
-from manyviews.views.masks import masks
-from manyviews.views.plan import Views
+from manyviews.views.plan import Crops
 
 log = logging.getLogger("manyviews")
 
@@ -46,63 +44,58 @@ def _patience(seconds: float = 2.0) -> Generator[None]:
 
 
 class Engine:
-    """Makes the views of a run; the same pixels in any batch, process and number of threads.
+    """Makes families of crops; the same pixels in any batch, process and number of threads.
 
     Attributes:
-        views: the plan.
+        crops: family -> its plan, with a size.
         channels: of every image.
         seed: of the run; with epoch and index it decides every view.
     """
 
-    def __init__(self, views: Views, *, channels: int, seed: int) -> None:
+    def __init__(self, crops: Mapping[str, Crops], *, channels: int, seed: int) -> None:
         """Check the plan, and have the machine code ready.
 
         On a machine that has never made views that takes about 12 seconds, else less than one.
 
         Raises:
-            UsageError: a number of the plan is out of its range, or there are no channels.
+            UsageError: a number of the plan is out of its range.
         """
-        check(views, "views.")
-        if channels < 1:
-            message = f"--data.channels is {channels}; wanted 1 or more."
-            raise UsageError(message)
-        self.views = views
+        for name, plan in crops.items():
+            check(plan, f"views.{name}.")
+        self.crops = dict(crops)
         self.channels = channels
         self.seed = seed
-        plans = {"global": (GLOBAL, views.global_), "local": (LOCAL, views.local)}
         self._families = {
-            name: (family, Maker(crops, channels=channels))
-            for name, (family, crops) in plans.items()
-            if crops.count
+            name: (family(name), Maker(plan, channels=channels))
+            for name, plan in crops.items()
+            if plan.count
         }
         # Compiled, or loaded, once here, before worker processes would each do it.
         with _patience():
             self(np.zeros((1, 1, 1, channels), dtype=np.uint8), np.zeros(1, dtype=np.int64), 0)
 
-    @property
-    def sample_bytes(self) -> int:
-        """Bytes of all views of an image."""
-        plans = (make.crops for _, make in self._families.values())
-        return sum(crops.count * crops.size**2 * self.channels for crops in plans)
-
     def __call__(
-        self, images: Images, index: Ints, epoch: int, *, into: Bytes | None = None
-    ) -> tuple[dict[str, Bytes], dict[str, NDArray[np.bool_]]]:
+        self,
+        images: Images,
+        index: Ints,
+        epoch: int,
+        *,
+        into: Mapping[str, Bytes] | None = None,
+    ) -> dict[str, Bytes]:
         """Make the views of a batch.
 
         Args:
             images: B images [H, W, C] uint8, of any sizes, or one array [B, H, W, C].
             index: [B] int64, their positions in the data set.
             epoch: counted from 0.
-            into: at least B * sample_bytes uint8 in which the views are made, one family after the
-                other; None takes new memory.
+            into: family -> [B, V, S, S, C] uint8 in which its views are made; None takes new
+                memory.
 
         Returns:
-            name -> [B, V, S, S, C] uint8, for families with at least one view; and
-            name -> cue: "mask" [B, V, N] bool, True = hidden, when the plan has masks.
+            family -> [B, V, S, S, C] uint8, for families with at least one view.
         """
         sides = np.array([image.shape[:2] for image in images], dtype=np.int64).reshape(-1, 2)
-        made = self._rooms(len(images), into)
+        made = self._rooms(len(images)) if into is None else {n: into[n] for n in self._families}
         draws = {
             name: draw(
                 make.crops,
@@ -111,9 +104,9 @@ class Engine:
                 index=index,
                 heights=sides[:, 0],
                 widths=sides[:, 1],
-                family=family,
+                family=number,
             )
-            for name, (family, make) in self._families.items()
+            for name, (number, make) in self._families.items()
         }
         tallest, widest = sides.max(axis=0, initial=1).tolist()
         scratch = {
@@ -129,33 +122,15 @@ class Engine:
                 make(planes, draws[name].take(rows), out, scratch[name])
                 if not isinstance(rows, slice):
                     made[name][rows] = out
-        return made, self._cues(index, epoch)
+        return made
 
-    def _rooms(self, count: int, into: Bytes | None) -> dict[str, Bytes]:
+    def _rooms(self, count: int) -> dict[str, Bytes]:
         made: dict[str, Bytes] = {}
-        first = 0
         for name, (_, make) in self._families.items():
             size = make.crops.size
             shape = (count, make.crops.count, size, size, self.channels)
-            wanted = math.prod(shape)
-            room = _new(wanted) if into is None else into[first : first + wanted]
-            made[name] = room.reshape(shape)
-            first += wanted
+            made[name] = _new(math.prod(shape)).reshape(shape)
         return made
-
-    def _cues(self, index: Ints, epoch: int) -> dict[str, NDArray[np.bool_]]:
-        mask, crops = self.views.mask, self.views.global_
-        if not mask.ratio:
-            return {}
-        made = masks(
-            seed=self.seed,
-            epoch=epoch,
-            index=index,
-            count=crops.count,
-            patches=(crops.size // mask.patch) ** 2,
-            ratio=mask.ratio,
-        )
-        return {"mask": made}
 
 
 def _stacks(images: Images, sides: Ints) -> Iterator[tuple[slice | Ints, Bytes]]:

@@ -1,6 +1,8 @@
-"""The deterministic transform of evaluation and embedding, and normalisation."""
+"""The deterministic transform of evaluation and embedding."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,13 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from manyviews.core.inputs import Input, Pixels
+from manyviews.core.sample import WHOLE, Layout, Window
+from manyviews.views.image.crops import fed_pixels
+
 Bytes = NDArray[np.uint8]
 
 _PHOTOGRAPH = 96
 """From this side on, images are resized a little larger and cropped, as ImageNet protocols do."""
-
-_CACHED = 1 << 17
-"""Floats that stay in a core's second-level cache."""
 
 
 class Plain:
@@ -24,20 +27,22 @@ class Plain:
     cut out. Smaller: the whole image becomes the square (thumbnails have no border to spare).
 
     Attributes:
-        size: side S of the result, in pixels.
-        channels: of every image.
-        mean: per channel, of pixels in [0, 1]; one number serves all.
-        std: likewise.
+        input: what the encoder is fed: side S, channels C, mean and deviation.
     """
 
-    def __init__(
-        self, size: int, *, channels: int, mean: Sequence[float], std: Sequence[float]
-    ) -> None:
+    def __init__(self, input: Pixels) -> None:
         """Keep the numbers; nothing is read or drawn."""
-        self.size = size
-        self.channels = channels
-        self.mean = tuple(mean)
-        self.std = tuple(std)
+        self.input = input
+
+    @property
+    def size(self) -> int:
+        """Side S of the result, in pixels."""
+        return self.input.side
+
+    @property
+    def channels(self) -> int:
+        """Of every image."""
+        return self.input.channels
 
     def uint8(self, images: Sequence[Bytes] | Bytes) -> Bytes:
         """[B, S, S, C] uint8 of images [H, W, C] uint8."""
@@ -48,7 +53,7 @@ class Plain:
 
     def __call__(self, images: Sequence[Bytes] | Bytes) -> Tensor:
         """[B, C, S, S] float32, normalised, of images [H, W, C] uint8."""
-        return normalise(torch.from_numpy(self.uint8(images)), self.mean, self.std)
+        return self.input.finish(torch.from_numpy(self.uint8(images)))
 
     def _one(self, image: Bytes) -> Bytes:
         size = self.size
@@ -79,30 +84,58 @@ def resize(image: Bytes, *, height: int, width: int, interpolation: str) -> Byte
     return np.ascontiguousarray(out[0].permute(1, 2, 0).numpy())
 
 
-def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """[..., C, H, W] float32, (x / 255 - mean) / std, of images [..., H, W, C] uint8.
+@dataclass(frozen=True, kw_only=True)
+class PlainImages:
+    """The one view of evaluation, as a family; see `Plain`.
 
-    The result keeps the order in memory of the input: it is channels-last.
-
-    Args:
-        images: any leading dimensions, any device.
-        mean: per channel, of pixels in [0, 1]; one number serves all channels.
-        std: likewise.
+    Attributes:
+        to: the encoder that it is made for.
+        of: the stream.
+        count: 1.
     """
-    width, channels = images.shape[-2:]
-    # Whole rows at once: broadcasting over an innermost axis of three is several times slower.
-    center = torch.tensor(mean, dtype=torch.float32).expand(width, channels).flatten()
-    scale = torch.tensor(std, dtype=torch.float32).expand(width, channels).flatten()
-    factor, shift = (1 / (255 * scale)).to(images.device), (-center / scale).to(images.device)
-    stored = images.reshape(-1, width * channels)
-    if images.device.type == "cpu":
-        # numpy asks the system for large pages: for a batch of photographs 3 to 4 times as fast.
-        out = torch.from_numpy(np.empty(tuple(stored.shape), dtype=np.float32))
-    else:
-        out = torch.empty(stored.shape, dtype=torch.float32, device=images.device)
-    # On a processor, a cache's worth at a time; an accelerator takes everything in one call.
-    step = max(1, _CACHED // (width * channels)) if images.device.type == "cpu" else len(stored)
-    for first in range(0, len(stored), max(1, step)):
-        rows = slice(first, first + step)
-        torch.addcmul(shift, stored[rows].to(torch.float32), factor, out=out[rows])
-    return out.reshape(images.shape).movedim(-1, -3)
+
+    to: str = "image"
+    of: str = "image"
+    count: int = 1
+
+    @property
+    def around(self) -> str:
+        """Nothing."""
+        return ""
+
+    def maker(
+        self, name: str, input: Input, grid: tuple[int, ...], *, seed: int
+    ) -> "PlainImageMaker":
+        """What makes it. Raises UsageError where the encoder is not fed images."""
+        return PlainImageMaker(Plain(fed_pixels(name, self.to, input)), count=self.count)
+
+
+class PlainImageMaker:
+    """Makes plain views: [1, S, S, C] uint8."""
+
+    cues: Mapping[str, Layout] = {}
+
+    def __init__(self, plain: Plain, *, count: int) -> None:
+        """Keep the transform."""
+        self.plain = plain
+        shape = (plain.size, plain.size, plain.channels)
+        self.layout = Layout(count, shape, np.dtype(np.uint8))
+
+    def windows(
+        self, index: int, epoch: int, span: float, around: Sequence[Window] = ()
+    ) -> list[Window]:
+        """The whole image."""
+        return [WHOLE]
+
+    def __call__(
+        self,
+        decoded: Sequence[Bytes],
+        windows: Sequence[Window],
+        index: int,
+        epoch: int,
+        out: Bytes,
+        around: Sequence[Window] = (),
+    ) -> Mapping[str, NDArray[Any]]:
+        """Fill out [1, S, S, C] with the plain view of one image [H, W, C]."""
+        out[:] = self.plain.uint8(decoded)
+        return {}

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.views.plan import Crops, Views
+from manyviews.views.plan import Crops
 
 Bytes = NDArray[np.uint8]
 
@@ -14,7 +14,7 @@ _MOST = 4
 """Channels that every function of OpenCV takes."""
 
 
-def single(size: int, channels: int) -> dict[str, Views]:
+def single(size: int, channels: int) -> dict[str, Crops]:
     """A plan for each augmentation of SimCLR (Chen et al. 2020, appendix A) with all others off.
 
     At its standard strength and, so that each image is changed, with probability 1: "crop" (8 to
@@ -46,7 +46,7 @@ def single(size: int, channels: int) -> dict[str, Views]:
     }
     if rgb:
         made["grey"] = replace(off, grey=1.0)
-    return {name: Views(global_=crops) for name, crops in made.items()}
+    return made
 
 
 def unchanged(size: int) -> Crops:

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manyviews.data.sources import Source
+from manyviews.data.sources import ImageSource
 from manyviews.evaluation.image.corruptions.catalog import check, corrupt
-from manyviews.views.image.plain import Plain, normalise
+from manyviews.views.image.plain import Plain
 
 Bytes = NDArray[np.uint8]
 
@@ -27,7 +27,14 @@ class Corrupted:
     """
 
     def __init__(
-        self, source: Source, plain: Plain, name: str, severity: int, *, seed: int, count: int = 0
+        self,
+        source: ImageSource,
+        plain: Plain,
+        name: str,
+        severity: int,
+        *,
+        seed: int,
+        count: int = 0,
     ) -> None:
         """Read nothing yet.
 
@@ -64,7 +71,7 @@ class Corrupted:
 
     def prepare(self, images: Sequence[Bytes]) -> Tensor:
         """[B, C, S, S] float32, normalised, of what `read` gave."""
-        return normalise(torch.from_numpy(np.stack(images)), self.plain.mean, self.plain.std)
+        return self.plain.input.finish(torch.from_numpy(np.stack(images)))
 
 
 def spread(length: int, count: int) -> range | list[int]:

@@ -1,0 +1,86 @@
+"""A plain convolutional network on log-mel spectrograms."""
+
+import math
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from manyviews.core import Encoder, Features, Hide, Unsupported
+from manyviews.core.inputs import LogMel
+from manyviews.core.ranges import Count
+
+_PATCH = (16, 16)
+"""Frames and bands from one place of the last map to the next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioConvConfig:
+    """A convolutional network by its input and its size.
+
+    Attributes:
+        input: what it is fed.
+        width: channels of the stem and the first of the four blocks; each further block has twice
+            as many. 64 is AVID's.
+        depth: convolutions of each block; 2 is AVID's.
+    """
+
+    input: LogMel = field(default_factory=LogMel)
+    width: Count = 64
+    depth: Count = 2
+
+
+class AudioConv(Encoder):
+    """A 7x7 convolution, then four blocks of 3x3 convolutions of w, 2w, 4w and 8w channels.
+
+    The stem and the first three blocks halve time and frequency. There are no shortcuts; batch norm
+    and ReLU follow each convolution; `pooled` is the largest value of the last map. In kind AVID's
+    (facebookresearch/AVID-CMA, models/audio.py), which is fed 257 bands of a linear spectrogram at
+    24 kHz where this one is fed log-mel bands. `tokens` are the places of the last map, time first.
+    """
+
+    def __init__(self, config: AudioConvConfig) -> None:
+        """Build with random weights."""
+        super().__init__()
+        self.input = config.input
+        width = config.width
+        layers = _convolution(1, width, size=7, stride=2)
+        wide = width
+        for block, out in enumerate((width, 2 * width, 4 * width, 8 * width)):
+            for k in range(config.depth):
+                stride = 2 if k == 0 and block < 3 else 1
+                layers += _convolution(wide, out, size=3, stride=stride)
+                wide = out
+        self.layers = nn.Sequential(*layers)
+        self.dim = wide
+        self.patch = _PATCH
+        image = config.input.shape[1:]
+        self.grid = tuple(math.ceil(n / step) for n, step in zip(image, _PATCH, strict=True))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        keep: Tensor | None = None,
+        hide: Hide | None = None,
+        blocks: int = 0,
+        tokens: bool = True,
+    ) -> Features:
+        """Spectrograms [B, 1, F, bins] to features.
+
+        Raises:
+            Unsupported: keep, hide or blocks was asked for.
+        """
+        del tokens
+        if keep is not None or hide is not None or blocks:
+            message = "AudioConv has no tokens to keep or hide. Choose a transformer for sound."
+            raise Unsupported(message)
+        x = self.layers(x)
+        return Features(x.amax((2, 3)), x.flatten(2).transpose(1, 2))
+
+
+def _convolution(wide: int, out: int, *, size: int, stride: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(wide, out, size, stride, size // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(out), nn.ReLU(inplace=True)]

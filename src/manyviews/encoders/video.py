@@ -1,0 +1,124 @@
+"""R(2+1)D: a residual network on clips whose convolutions are over space, then over time."""
+
+import itertools
+import math
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from manyviews.core import Encoder, Features, Hide, Unsupported
+from manyviews.core.inputs import Frames
+from manyviews.core.ranges import Count
+
+_PATCH = (8, 32, 32)
+"""Frames and pixels from one place of the last map to the next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class R2Plus1DConfig:
+    """An R(2+1)D network by its input and its size.
+
+    Attributes:
+        input: what it is fed; 8 frames at 16 a second is AVID's.
+        width: channels of the first of the four stages; each further stage has twice as many.
+        depth: blocks of each stage; 2 with a width of 64 is R(2+1)D-18. On a CPU, a width of 16
+            and a depth of 1 train on clips of 8 frames of 64 pixels.
+    """
+
+    input: Frames = field(default_factory=lambda: Frames(frames=8, rate=16.0))
+    width: Count = 64
+    depth: Count = 2
+
+
+class R2Plus1D(Encoder):
+    """Four stages of w, 2w, 4w and 8w channels; the last three halve time and space.
+
+    The variant that AVID trains (facebookresearch/AVID-CMA, models/video.py and
+    network_blocks.py), which differs from that of Tran et al. 2018 ("A closer look at
+    spatiotemporal convolutions for action recognition") in that nothing widens between the
+    convolutions over space and over time, that batch norm comes after the sum, that the shortcut
+    has none, and that `pooled` is the largest value of the last map, not the mean.
+
+    A clip of 8 frames of 224 pixels becomes maps of 8 x 56 x 56, 4 x 28 x 28, 2 x 14 x 14 and
+    1 x 7 x 7. `tokens` are the places of the last one: time, then rows, then columns.
+    """
+
+    def __init__(self, config: R2Plus1DConfig) -> None:
+        """Build with random weights."""
+        super().__init__()
+        self.input = config.input
+        width = config.width
+        self.stem = nn.Sequential(
+            nn.Conv3d(config.input.channels, width, (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False),
+            nn.BatchNorm3d(width),
+            nn.ReLU(inplace=True),
+            nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+        )
+        widths = (width, width, 2 * width, 4 * width, 8 * width)
+        self.stages = nn.Sequential(
+            *(
+                _stage(wide, out, depth=config.depth, stride=1 if i == 0 else 2)
+                for i, (wide, out) in enumerate(itertools.pairwise(widths))
+            )
+        )
+        self.dim = widths[-1]
+        self.patch = _PATCH
+        clip = config.input.shape[1:]
+        self.grid = tuple(math.ceil(n / step) for n, step in zip(clip, _PATCH, strict=True))
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        keep: Tensor | None = None,
+        hide: Hide | None = None,
+        blocks: int = 0,
+        tokens: bool = True,
+    ) -> Features:
+        """Clips [B, C, T, S, S] to features.
+
+        Raises:
+            Unsupported: keep, hide or blocks was asked for.
+        """
+        del tokens
+        if keep is not None or hide is not None or blocks:
+            message = "R2Plus1D has no tokens to keep or hide. Choose a transformer for video."
+            raise Unsupported(message)
+        x = self.stages(self.stem(x))
+        return Features(x.amax((2, 3, 4)), x.flatten(2).transpose(1, 2))
+
+
+class _Block(nn.Module):
+    """Space, time, space, time, and a shortcut: a 1x1x1 convolution where the shape changes."""
+
+    def __init__(self, wide: int, out: int, *, stride: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv3d(wide, out, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False),
+            nn.BatchNorm3d(out),
+            nn.ReLU(inplace=True),
+            nn.Conv3d(out, out, (3, 1, 1), (stride, 1, 1), (1, 0, 0), bias=False),
+            nn.BatchNorm3d(out),
+            nn.ReLU(inplace=True),
+            nn.Conv3d(out, out, (1, 3, 3), 1, (0, 1, 1), bias=False),
+            nn.BatchNorm3d(out),
+            nn.ReLU(inplace=True),
+            nn.Conv3d(out, out, (3, 1, 1), 1, (1, 0, 0), bias=False),
+        )
+        self.shortcut = (
+            nn.Identity()
+            if stride == 1 and wide == out
+            else nn.Conv3d(wide, out, 1, stride, bias=False)
+        )
+        self.finish = nn.Sequential(nn.BatchNorm3d(out), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.finish(self.convolutions(x) + self.shortcut(x))
+
+
+def _stage(wide: int, out: int, *, depth: int, stride: int) -> nn.Sequential:
+    first = _Block(wide, out, stride=stride)
+    return nn.Sequential(first, *(_Block(out, out, stride=1) for _ in range(depth - 1)))

@@ -1,0 +1,97 @@
+"""Crops of images as one of the families of a pipeline."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyviews.core import UsageError
+from manyviews.core.inputs import Input, Pixels
+from manyviews.core.sample import WHOLE, Layout, Window
+from manyviews.views.draw import Ints, family
+from manyviews.views.image.engine import Engine
+from manyviews.views.masks import masks
+from manyviews.views.plan import Crops
+
+
+def fed_pixels(name: str, to: str, input: Input) -> Pixels:
+    """The input of an encoder, if it is fed images.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if isinstance(input, Pixels):
+        return input
+    raise UsageError(
+        f"The family {name!r} makes views of images, but the encoder {to!r} is fed "
+        f"{type(input).__name__}. Make it for an encoder of images."
+    )
+
+
+class CropMaker:
+    """Makes the crops of one family: [V, S, S, C] uint8, and masks over the encoder's tokens.
+
+    Attributes:
+        crops: the plan, with the size of the views.
+        channels: of every image.
+    """
+
+    def __init__(
+        self, crops: Crops, name: str, input: Input, grid: tuple[int, ...], *, seed: int
+    ) -> None:
+        """Keep the plan; see `Crops.maker`."""
+        fed = fed_pixels(name, crops.to, input)
+        self.crops = replace(crops, size=crops.size or fed.side)
+        self.channels = fed.channels
+        self._name, self._seed, self._tokens = name, seed, math.prod(grid)
+        side = self.crops.size
+        if crops.mask.ratio and side != fed.side:
+            raise UsageError(
+                f"Masks are over the tokens of views of {fed.side} pixels, and those of "
+                f"{name!r} have {side}. Leave out --views.{name}.size or --views.{name}.mask.ratio."
+            )
+        self.layout = Layout(crops.count, (side, side, fed.channels), np.dtype(np.uint8))
+        known = {"mask": Layout(crops.count, (self._tokens,), np.dtype(np.bool_))}
+        self.cues: Mapping[str, Layout] = known if crops.mask.ratio else {}
+        self._engine: Engine | None = None
+
+    def windows(
+        self, index: int, epoch: int, span: float, around: Sequence[Window] = ()
+    ) -> list[Window]:
+        """The whole image, for all views."""
+        return [WHOLE]
+
+    def __call__(
+        self,
+        decoded: Sequence[NDArray[np.uint8]],
+        windows: Sequence[Window],
+        index: int,
+        epoch: int,
+        out: NDArray[np.uint8],
+        around: Sequence[Window] = (),
+    ) -> Mapping[str, NDArray[Any]]:
+        """Fill out [V, S, S, C] with views of one image [H, W, C]."""
+        if self._engine is None:
+            plan = {self._name: self.crops}
+            self._engine = Engine(plan, channels=self.channels, seed=self._seed)
+        where = np.array([index], dtype=np.int64)
+        self._engine(decoded, where, epoch, into={self._name: out[None]})
+        return {name: cue[0] for name, cue in self.masks(where, epoch).items()}
+
+    def masks(self, index: Ints, epoch: int) -> dict[str, NDArray[np.bool_]]:
+        """{"mask": [B, V, N]} of a batch, or nothing."""
+        if not self.cues:
+            return {}
+        made = masks(
+            seed=self._seed,
+            epoch=epoch,
+            family=family(f"{self._name}.mask"),
+            index=index,
+            count=self.crops.count,
+            patches=self._tokens,
+            ratio=self.crops.mask.ratio,
+        )
+        return {"mask": made}

@@ -1,0 +1,172 @@
+"""An image cut into tiles that are shuffled: what jigsaw tasks and PIRL see."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyviews.core.inputs import Input
+from manyviews.core.ranges import Count, NotNegative, Probability, Range, Share
+from manyviews.core.sample import WHOLE, Layout, Window
+from manyviews.views.draw import Draws, draw, family, streams, unit, words
+from manyviews.views.image.crops import fed_pixels
+from manyviews.views.image.make import make
+from manyviews.views.plan import Crops
+
+_TOP, _LEFT, _ORDER = 64, 65, 66
+"""Elements of a view's stream of random numbers; those of `draw` come before them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiles:
+    """A family of grid x grid tiles of each image, in random order.
+
+    A random crop of the image becomes a square of grid x grid cells; of each cell a random tile is
+    cut, so that no edge goes on from one tile to the next, and gets colours of its own. Which cell
+    tile v shows is the cue "order" [V] int64, row by row.
+
+    The defaults are PIRL's (facebookresearch/vissl,
+    configs/config/pretrain/pirl/pirl_jigsaw_4node_resnet50.yaml); its posterise, sharpen and
+    autocontrast are left out.
+
+    Attributes:
+        to: the encoder that they are made for.
+        of: the stream.
+        grid: cells on each side.
+        cell: side of a cell, in pixels.
+        size: side of a tile, in pixels.
+        scale: area of the crop as a share of the image, drawn uniformly.
+        flip: probability that the image is flipped horizontally before it is cut.
+        jitter: probability of a tile's colour jitter.
+        brightness: factor in [1-b, 1+b], as torchvision's ColorJitter; contrast, saturation too.
+        hue: shift in [-h, h] of a full turn.
+        grey: probability that a tile is greyscale.
+    """
+
+    to: str = "image"
+    of: str = "image"
+    grid: Count = 3
+    cell: Count = 85
+    size: Count = 64
+    scale: tuple[Share, Share] = (0.6, 1.0)
+    flip: Probability = 0.5
+    jitter: Probability = 1.0
+    brightness: NotNegative = 0.4
+    contrast: NotNegative = 0.4
+    saturation: NotNegative = 0.4
+    hue: Annotated[float, Range("a share of a turn from 0 to 0.5", 0, 0.5)] = 0.2
+    grey: Probability = 0.2
+
+    @property
+    def count(self) -> int:
+        """V: all tiles."""
+        return self.grid**2
+
+    @property
+    def around(self) -> str:
+        """Nothing."""
+        return ""
+
+    def wrong(self) -> list[tuple[str, object, str]]:
+        """A tile that is larger than its cell, or a scale out of order."""
+        found: list[tuple[str, object, str]] = []
+        if self.size > self.cell:
+            found.append(("size", self.size, f"no more than the cell's {self.cell} pixels"))
+        if not 0 < self.scale[0] <= self.scale[1]:
+            found.append(("scale", self.scale, "shares with 0 < low <= high <= 1"))
+        return found
+
+    def maker(self, name: str, input: Input, grid: tuple[int, ...], *, seed: int) -> "TileMaker":
+        """What makes the tiles. Raises UsageError where the encoder is not fed images."""
+        return TileMaker(self, name, fed_pixels(name, self.to, input).channels, seed=seed)
+
+
+class TileMaker:
+    """Makes the tiles of one family: [V, S, S, C] uint8."""
+
+    def __init__(self, tiles: Tiles, name: str, channels: int, *, seed: int) -> None:
+        """Keep the plan."""
+        self._tiles, self._seed = tiles, seed
+        self._square, self._family = family(f"{name}.square"), family(name)
+        count, size = tiles.count, tiles.size
+        self.layout = Layout(count, (size, size, channels), np.dtype(np.uint8))
+        self.cues: Mapping[str, Layout] = {"order": Layout(count, (), np.dtype(np.int64))}
+        self._crop = Crops(
+            count=1,
+            size=tiles.grid * tiles.cell,
+            scale=tiles.scale,
+            flip=tiles.flip,
+            jitter=0.0,
+            grey=0.0,
+            blur=(0.0,),
+        )
+        self._colours = Crops(
+            count=count,
+            size=size,
+            scale=(1.0, 1.0),
+            ratio=(1.0, 1.0),
+            flip=0.0,
+            jitter=tiles.jitter,
+            brightness=tiles.brightness,
+            contrast=tiles.contrast,
+            saturation=tiles.saturation,
+            hue=tiles.hue,
+            grey=tiles.grey,
+            blur=(0.0,),
+        )
+
+    def windows(
+        self, index: int, epoch: int, span: float, around: Sequence[Window] = ()
+    ) -> list[Window]:
+        """The whole image."""
+        return [WHOLE]
+
+    def __call__(
+        self,
+        decoded: Sequence[NDArray[np.uint8]],
+        windows: Sequence[Window],
+        index: int,
+        epoch: int,
+        out: NDArray[np.uint8],
+        around: Sequence[Window] = (),
+    ) -> Mapping[str, NDArray[Any]]:
+        """Fill out [V, S, S, C] with the tiles of one image [H, W, C]; return their cells."""
+        tiles, size = self._tiles, self._tiles.size
+        square = self._cut(decoded[0][None], self._crop, self._square, index, epoch)[0, 0]
+        states = streams(
+            seed=self._seed,
+            epoch=epoch,
+            family=self._family,
+            index=np.array([index]),
+            count=tiles.count,
+        )[0]
+        order = np.argsort(words(states, np.array([_ORDER], dtype=np.uint64))[:, 0], kind="stable")
+        room = tiles.cell - size + 1
+        tops = order // tiles.grid * tiles.cell + (unit(states, _TOP) * room).astype(np.int64)
+        lefts = order % tiles.grid * tiles.cell + (unit(states, _LEFT) * room).astype(np.int64)
+        pieces = [square[y : y + size, x : x + size] for y, x in zip(tops, lefts, strict=True)]
+        out[:] = self._cut(np.stack(pieces), self._colours, self._family, index, epoch)[:, 0]
+        return {"order": order}
+
+    def _cut(
+        self, images: NDArray[np.uint8], crops: Crops, number: int, index: int, epoch: int
+    ) -> NDArray[np.uint8]:
+        """[n, 1, S, S, C]: image k as view k of the sample."""
+        sides = np.array([images.shape[1:3]], dtype=np.int64)
+        draws = draw(
+            crops,
+            seed=self._seed,
+            epoch=epoch,
+            index=np.array([index]),
+            heights=sides[:, 0],
+            widths=sides[:, 1],
+            family=number,
+        )
+        return make(images, _apart(draws), crops)
+
+
+def _apart(draws: Draws) -> Draws:
+    """[1, n] -> [n, 1]."""
+    return Draws(**{name: value[0][:, None] for name, value in vars(draws).items()})

@@ -1,0 +1,235 @@
+"""The only way from a sample to tensors: training, evaluation, diagnosis and reports go it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from manyviews.core import Batch, UsageError
+from manyviews.core.inputs import Frames, Input, LogMel, Pixels
+from manyviews.core.sample import Family, Layout, Maker, Source, Window
+from manyviews.views.audio.plain import PlainSounds
+from manyviews.views.image.crops import CropMaker
+from manyviews.views.image.engine import Engine
+from manyviews.views.image.plain import PlainImages
+from manyviews.views.plan import Crops
+from manyviews.views.video.plain import PlainClips
+
+Arrays = Mapping[str, NDArray[Any]]
+
+PLAIN: Mapping[type[Any], type[Any]] = {
+    Pixels: PlainImages,
+    Frames: PlainClips,
+    LogMel: PlainSounds,
+}
+"""Kind of input -> the family that is its evaluation view."""
+
+
+@dataclass(frozen=True)
+class Fed:
+    """What an encoder wants of its views: its input, and the grid of its tokens."""
+
+    input: Input
+    grid: tuple[int, ...] = ()
+
+
+@dataclass
+class Item:
+    """One sample, decoded as far as its views need it.
+
+    Attributes:
+        image: [H, W, C] uint8, which all crops are cut from.
+        windows: family -> what was decoded, one a view.
+        decoded: family -> the pieces.
+    """
+
+    image: NDArray[np.uint8] | None = None
+    windows: dict[str, list[Window]] = field(default_factory=dict[str, list[Window]])
+    decoded: dict[str, list[NDArray[Any]]] = field(default_factory=dict[str, list[NDArray[Any]]])
+
+
+class Pipeline:
+    """Makes the views of all families of a plan; pure in (seed, epoch, index, family, view).
+
+    Attributes:
+        makes: family -> the layout of its raw views.
+        cues: "family.cue" -> its layout.
+        streams: that are read.
+    """
+
+    def __init__(
+        self, families: Mapping[str, Family], encoders: Mapping[str, Fed], *, seed: int = 0
+    ) -> None:
+        """Fit the plan to the encoders.
+
+        Args:
+            families: by name; those without a view are left out.
+            encoders: by name: those that families are made for.
+            seed: of the run.
+
+        Raises:
+            UsageError: a family is made for an encoder that is not there or is fed something
+                else, or is cut around one that is not there.
+        """
+        families = {name: plan for name, plan in families.items() if plan.count}
+        self._families = {name: families[name] for name in _in_order(families)}
+        self._inputs: dict[str, Input] = {}
+        self._makers: dict[str, Maker] = {}
+        for name, plan in self._families.items():
+            if plan.to not in encoders:
+                raise UsageError(
+                    f"The family {name!r} is made for the encoder {plan.to!r}, and there "
+                    f"{'are' if len(encoders) > 1 else 'is'} {', '.join(encoders)}. "
+                    f"Set --views.{name}.to."
+                )
+            fed = encoders[plan.to]
+            self._inputs[name] = fed.input
+            self._makers[name] = plan.maker(name, fed.input, fed.grid, seed=seed)
+        self._crops = {
+            name: maker
+            for name, maker in self._makers.items()
+            if isinstance(maker, CropMaker) and self._families[name].of == "image"
+        }
+        self._engine: Engine | None = None
+        if self._crops:
+            plans: dict[str, Crops] = {name: maker.crops for name, maker in self._crops.items()}
+            channels = next(iter(self._crops.values())).channels
+            self._engine = Engine(plans, channels=channels, seed=seed)
+        self.makes = {name: maker.layout for name, maker in self._makers.items()}
+        self.cues: dict[str, Layout] = {
+            f"{name}.{cue}": layout
+            for name, maker in self._makers.items()
+            for cue, layout in maker.cues.items()
+        }
+        self.streams = tuple(dict.fromkeys(plan.of for plan in self._families.values()))
+
+    def inputs(self) -> dict[str, Input]:
+        """Family -> what the encoder that it is made for is fed."""
+        return dict(self._inputs)
+
+    def read(self, source: Source, index: int, epoch: int) -> Item:
+        """Decode what the draws ask for. Raises `core.sample.Unreadable`. Runs in workers."""
+        streams = source.open(index)
+        item = Item()
+        whole: dict[str, NDArray[Any]] = {}
+        for name, plan in self._families.items():
+            stream = streams[plan.of]
+            if plan.of == "image":
+                if plan.of not in whole:
+                    whole[plan.of] = stream.read()
+                item.image = whole[plan.of]
+                continue
+            around = item.windows.get(plan.around, [])
+            windows = self._makers[name].windows(index, epoch, stream.span, around)
+            item.windows[name] = windows
+            item.decoded[name] = [stream.read(window) for window in windows]
+        return item
+
+    def stacked(self, source: Source) -> NDArray[np.uint8] | None:
+        """All images [N, H, W, C], where they are in memory and nothing else is read."""
+        return source.stack.get("image") if self.streams == ("image",) else None
+
+    def make(
+        self,
+        items: Sequence[Item] | NDArray[np.uint8],
+        index: NDArray[np.int64],
+        epoch: int,
+        into: Mapping[str, NDArray[Any]],
+    ) -> dict[str, NDArray[Any]]:
+        """Make the views of a batch. Runs in workers.
+
+        Args:
+            items: of B samples, from `read`; or images [B, H, W, C].
+            index: [B] int64, their positions in the data set.
+            epoch: counted from 0.
+            into: family -> [B, V, ...] as `makes` says, to be filled.
+
+        Returns:
+            "family.cue" -> [B, V, ...].
+        """
+        images = items if isinstance(items, np.ndarray) else [item.image for item in items]
+        found: dict[str, NDArray[Any]] = {}
+        if self._engine is not None:
+            self._engine(images, index, epoch, into=into)  # pyright: ignore[reportArgumentType] - read
+            for name, maker in self._crops.items():
+                masks = maker.masks(index, epoch)
+                found |= {f"{name}.{cue}": made for cue, made in masks.items()}
+        for name in self._makers:
+            if name not in self._crops:
+                cues = [
+                    self._one(name, items, images, row, int(index[row]), epoch, into[name][row])
+                    for row in range(len(index))
+                ]
+                for cue in self._makers[name].cues:
+                    found[f"{name}.{cue}"] = np.stack([one[cue] for one in cues])
+        return found
+
+    def _one(
+        self,
+        name: str,
+        items: Sequence[Item] | NDArray[np.uint8],
+        images: Any,
+        row: int,
+        index: int,
+        epoch: int,
+        out: NDArray[Any],
+    ) -> Arrays:
+        """One sample's views of a family that is not made in batch."""
+        maker, plan = self._makers[name], self._families[name]
+        if isinstance(items, np.ndarray) or plan.of == "image":
+            return maker([images[row]], maker.windows(index, epoch, 0.0), index, epoch, out)
+        item = items[row]
+        around = item.windows.get(plan.around, [])
+        return maker(item.decoded[name], item.windows[name], index, epoch, out, around)
+
+    def finish(
+        self,
+        views: Mapping[str, Tensor],
+        cues: Mapping[str, Tensor],
+        index: Tensor,
+        device: torch.device,
+    ) -> Batch:
+        """Move raw views to the device and make of them what the encoders take."""
+        made = {
+            name: self._inputs[name].finish(raw.to(device, non_blocking=True))
+            for name, raw in views.items()
+        }
+        there = {name: cue.to(device, non_blocking=True) for name, cue in cues.items()}
+        return Batch(made, index.to(device, non_blocking=True), there)
+
+
+def plain(encoders: Mapping[str, Fed]) -> Pipeline:
+    """The evaluation views of each encoder, as families of the encoders' names.
+
+    Sound beside video is that of the video's clips.
+    """
+    first: dict[str, str] = {}
+    families: dict[str, Family] = {}
+    for name, fed in encoders.items():
+        kind = PLAIN[type(fed.input)]
+        first.setdefault(kind.__name__, name)
+        families[name] = kind(to=name)
+    clips = first.get("PlainClips", "")
+    for name, fed in encoders.items():
+        if isinstance(fed.input, LogMel):
+            families[name] = PlainSounds(to=name, around=clips)
+    return Pipeline(families, encoders)
+
+
+def _in_order(families: Mapping[str, Family]) -> list[str]:
+    """Names, each behind that of the family around which it is cut.
+
+    Raises:
+        UsageError: that family is not there.
+    """
+    for name, plan in families.items():
+        if plan.around and plan.around not in families:
+            raise UsageError(
+                f"The family {name!r} is cut around {plan.around!r}, which is not made. "
+                f"Set --views.{name}.around."
+            )
+    return sorted(families, key=lambda name: bool(families[name].around))
