@@ -2,13 +2,15 @@
 
 Pillow reads everything, from the header first, so that an image above the pixel limit is refused
 before any of it is decoded. Plain 8-bit JPEG, the common case, is decoded by torchvision, which
-gives the same pixels about 2.7 times as fast and refuses truncated files.
+gives the same pixels about 2.7 times as fast and refuses truncated files; TIFF that Pillow does
+not know, or only half, by tifffile.
 
 Pillow's pixel limit and Python's warning filters are settings of the process: decode in one
 thread per process.
 """
 
-import struct
+import functools
+import re
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -23,18 +25,36 @@ from PIL import Image, UnidentifiedImageError
 from torchvision.io import decode_jpeg
 
 from manyviews.core.sample import WHOLE, Unreadable, Window
-from manyviews.data.streams.tiff import TiffHeader, read_tiff, read_tiff_header
+from manyviews.data.streams.instruments import Tiff, count_pages, read_page, read_tags
+from manyviews.data.streams.png import without_texts
 
 Pixels = NDArray[np.uint8]
 
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif")
-)
+_ENDINGS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
+    "TIFF": (".tif", ".tiff"),
+    "GIF": (".gif",),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "QOI": (".qoi",),
+    "SGI": (".sgi",),
+    "SUN": (".ras",),
+}
+"""The formats that are opened, whatever a file is called, and their endings."""
+
+_BY_NAME = {".tga": "TGA", ".pcx": "PCX"}
+"""Formats that nearly any file begins like: opened only where the name says so."""
+
+SUFFIXES = frozenset(_BY_NAME).union(*_ENDINGS.values())
 """Files with these endings (in any case) are taken for images."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
 _ORIENTATION = 0x0112
-_TIFF_STARTS = (b"II*\0", b"MM\0*")
+_SIXTEEN_BITS_IN_32 = ("PNG", "PPM")
 
 
 def suffixes(channels: int) -> frozenset[str]:
@@ -46,22 +66,24 @@ def suffixes(channels: int) -> frozenset[str]:
 class Header:
     """What a file's header says: width and height in pixels as stored, Pillow's mode, the format.
 
-    A TIFF or .npy file with other channels than Pillow knows has a mode such as "5x16", five
-    channels of 16 bits.
+    A TIFF or .npy file that Pillow does not read has a mode such as "5x16", five channels of 16
+    bits. Of a file with several `pages` (or frames) the first is read.
     """
 
     width: int
     height: int
     mode: str
     format: str
+    pages: int = 1
 
 
 def read(path: str, *, channels: int, max_pixels: int) -> Pixels:
     """The upright pixels of a file: [H, W, channels] uint8.
 
-    The first frame of an animation; transparency composited on white; 16 bits scaled to 8 by
-    taking the high byte; grey repeated to 3 channels and RGB weighed to 1 (ITU-R 601 luma). For
-    any other number of channels the file has to have exactly that many.
+    The first page of a stack and the first frame of an animation; transparency composited on
+    white; 16 bits scaled to 8 by taking the high byte; grey repeated to 3 channels and RGB weighed
+    to 1 (ITU-R 601 luma). For any other number of channels the file has to have exactly that many.
+    What stands beside the pixels (texts, colour profiles, a broken EXIF block) never costs them.
 
     Raises:
         Unreadable: for whatever reason, the pixel limit included.
@@ -69,20 +91,29 @@ def read(path: str, *, channels: int, max_pixels: int) -> Pixels:
     with _reasons(path), Path(path).open("rb") as file:
         if path.lower().endswith(".npy"):
             return _fit(_eight_bit(np.array(_open_npy(path, max_pixels))), channels)
-        wide = _wide_tiff(file)
-        if wide is not None:
-            _limit(wide.width, wide.height, max_pixels)
-            return _fit(_eight_bit(read_tiff(file, wide)), channels)
-        with _open(file, max_pixels) as image:
-            if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
-                turn = _orientation(image)
-                file.seek(0)
-                pixels = _decode_jpeg(file.read())
-            else:
-                image.load()
-                turn = _orientation(image)  # after load: Pillow turns TIFF files itself
-                pixels = _decode(image, channels)
-        return np.ascontiguousarray(_turn(_fit(pixels, channels), turn))
+        try:
+            return _read(file, path, channels, max_pixels)
+        except Exception:
+            shorter = without_texts(file)
+            if shorter is None:
+                raise
+            return _read(shorter, path, channels, max_pixels)
+
+
+def _read(file: BinaryIO, path: str, channels: int, max_pixels: int) -> Pixels:
+    tiff = _tiff(file, max_pixels)
+    if tiff is not None and (not tiff.known or (tiff.spare and channels == 4)):
+        return np.ascontiguousarray(_turn(_of_page(file, tiff, channels), tiff.orientation))
+    with _open(file, path, max_pixels) as image:
+        if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
+            turn = _orientation(image)
+            file.seek(0)
+            pixels = _decode_jpeg(file.read())
+        else:
+            image.load()
+            turn = _orientation(image)  # after load: Pillow turns TIFF files itself
+            pixels = _decode(image, channels)
+    return np.ascontiguousarray(_turn(_fit(pixels, channels), turn))
 
 
 def read_header(path: str, *, max_pixels: int) -> Header:
@@ -96,12 +127,25 @@ def read_header(path: str, *, max_pixels: int) -> Header:
             array = _open_npy(path, max_pixels)
             height, width, bands = array.shape
             return Header(width, height, f"{bands}x{array.dtype.itemsize * 8}", "NPY")
-        wide = _wide_tiff(file)
-        if wide is not None:
-            _limit(wide.width, wide.height, max_pixels)
-            return Header(wide.width, wide.height, f"{wide.channels}x{wide.bits}", "TIFF")
-        with _open(file, max_pixels) as image:
-            return Header(image.width, image.height, image.mode, image.format or "")
+        try:
+            return _header(file, path, max_pixels)
+        except Exception:
+            shorter = without_texts(file)
+            if shorter is None:
+                raise
+            return _header(shorter, path, max_pixels)
+
+
+def _header(file: BinaryIO, path: str, max_pixels: int) -> Header:
+    tiff = _tiff(file, max_pixels)
+    pages = 1 if tiff is None else count_pages(file)
+    if tiff is not None and not tiff.known:
+        return Header(tiff.width, tiff.height, tiff.mode, "TIFF", pages)
+    with _open(file, path, max_pixels) as image:
+        # The other pictures of a photograph (MPO) are smaller copies and depths of the first.
+        if image.format not in ("TIFF", "JPEG", "MPO"):
+            pages = int(getattr(image, "n_frames", 1))
+        return Header(image.width, image.height, image.mode, image.format or "", pages)
 
 
 @contextmanager
@@ -130,22 +174,30 @@ def _reason(path: str, error: Exception) -> str:
         return "not enough memory to decode it"
     lines = str(error).strip().splitlines()
     if isinstance(error, RuntimeError) and lines and "decode_jpeg" in lines[0]:
-        # torchvision puts its own source location before the message
-        return "broken JPEG: " + lines[0].rpartition(": ")[2][:200]
+        # torchvision puts its own source location before the message, and a trace behind it
+        return "broken JPEG: " + re.split(r"\.cpp:\d+[:,] *", lines[0])[-1][:200]
     return (lines[0] if lines else type(error).__name__)[:200]
 
 
 @contextmanager
-def _open(file: BinaryIO, max_pixels: int) -> Generator[Image.Image]:
+def _open(file: BinaryIO, path: str, max_pixels: int) -> Generator[Image.Image]:
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None  # ours holds, not Pillow's
     try:
         file.seek(0)
-        with Image.open(file, formats=_FORMATS) as image:
+        with Image.open(file, formats=formats(Path(path).suffix.lower())) as image:
             _limit(image.width, image.height, max_pixels)
             yield image
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+
+
+@functools.cache
+def formats(ending: str) -> tuple[str, ...]:
+    """Those of ours that this Pillow has."""
+    Image.init()
+    wanted = (*_ENDINGS, _BY_NAME[ending]) if ending in _BY_NAME else (*_ENDINGS,)
+    return tuple(name for name in wanted if name in Image.OPEN)
 
 
 def _limit(width: int, height: int, max_pixels: int) -> None:
@@ -159,7 +211,10 @@ def _limit(width: int, height: int, max_pixels: int) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    value = image.getexif().get(_ORIENTATION, 1)
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001, RUF100 - whatever is wrong with the block: taken as upright
+        return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
@@ -183,7 +238,7 @@ def _decode_jpeg(data: bytes) -> Pixels:
 def _decode(image: Image.Image, channels: int) -> Pixels:
     """Pixels of a loaded Pillow image, [H, W, 1 or 3], or all its bands where others are wanted."""
     mode = image.mode
-    if mode == "F" or (mode == "I" and image.format != "PNG"):
+    if mode == "F" or (mode == "I" and image.format not in _SIXTEEN_BITS_IN_32):
         raise ValueError("32-bit pixels have no known range; save as 8 or 16 bits")
     if mode.startswith("I"):
         return _eight_bit(np.asarray(image)[..., None].astype(np.uint16))
@@ -200,9 +255,11 @@ def _decode(image: Image.Image, channels: int) -> Pixels:
     return np.asarray(image.convert("RGB"))
 
 
-def _on_white(pixels: Pixels) -> Pixels:
-    alpha = pixels[..., -1:].astype(np.uint16)
-    return ((pixels[..., :-1] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+def _on_white(pixels: Pixels, *, multiplied: bool = False) -> Pixels:
+    alpha, colours = pixels[..., -1:].astype(np.uint16), pixels[..., :-1]
+    if multiplied:
+        return np.minimum(colours + (255 - alpha), 255).astype(np.uint8)
+    return ((colours * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def _eight_bit(pixels: NDArray[Any]) -> Pixels:
@@ -218,7 +275,11 @@ def _fit(pixels: Pixels, channels: int) -> Pixels:
         return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
     if channels == 3 and found == 1:
         return np.repeat(pixels, 3, axis=2)
-    raise ValueError(f"has {found} channels; --data.channels wants {channels}")
+    raise ValueError(_other(found, channels))
+
+
+def _other(found: int, channels: int) -> str:
+    return f"has {found} channels; --data.channels wants {channels}"
 
 
 def _open_npy(path: str, max_pixels: int) -> NDArray[Any]:
@@ -231,15 +292,30 @@ def _open_npy(path: str, max_pixels: int) -> NDArray[Any]:
     return array[..., None] if array.ndim == 2 else array
 
 
-def _wide_tiff(file: BinaryIO) -> TiffHeader | None:
-    """The header of a TIFF whose channels Pillow cannot represent, else None."""
-    if file.read(4) not in _TIFF_STARTS:
+def _tiff(file: BinaryIO, max_pixels: int) -> Tiff | None:
+    """What a TIFF is, of which something here can read the first page; None for anything else."""
+    tiff = read_tags(file)
+    if tiff is None:
         return None
-    try:
-        header = read_tiff_header(file)
-    except (ValueError, KeyError, struct.error):
-        return None  # Pillow will say what is wrong with it
-    return header if header.channels not in (1, 3, 4) else None
+    _limit(tiff.width, tiff.height, max_pixels)
+    if tiff.tile[0] * tiff.tile[1] > max_pixels:
+        raise ValueError(f"has tiles of {tiff.tile[0]} x {tiff.tile[1]} pixels")
+    if reason := tiff.refused():
+        raise ValueError(reason)
+    return tiff
+
+
+def _of_page(file: BinaryIO, tiff: Tiff, channels: int) -> Pixels:
+    """Pixels [H, W, channels] of a TIFF that Pillow does not know."""
+    colours = tiff.channels
+    if channels in (1, 3) and (tiff.alpha or tiff.spare):
+        colours -= 1
+    if channels != colours and (channels, colours) not in ((1, 3), (3, 1)):
+        raise ValueError(_other(tiff.channels, channels))
+    pixels = _eight_bit(read_page(file, tiff))
+    if colours < tiff.channels and tiff.alpha:
+        pixels = _on_white(pixels, multiplied=tiff.alpha == 1)
+    return _fit(pixels[..., :colours], channels)
 
 
 @dataclass(frozen=True)
