@@ -1,5 +1,8 @@
 """The fixed view of evaluation, and normalisation."""
 
+import resource
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from manyviews.views import Plain, normalise
+from manyviews.views.image.plain import resize
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -47,6 +51,34 @@ def test_each_channel_of_many_is_as_if_it_were_alone(size):
     for c in range(7):
         alone = Plain(size, channels=1, mean=mean[c : c + 1], std=std[c : c + 1])
         torch.testing.assert_close(whole[:, c : c + 1], alone([image[..., c : c + 1]]))
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 320), (320, 20), (17, 90), (1, 16), (40, 41)])
+@pytest.mark.parametrize("size", [96, 97, 224])
+def test_nothing_is_cut_off_before_the_resize_up_to_sixteen_times_the_side(height, width, size):
+    """To the bit what resizing all of it and then cutting gives."""
+    image = picture(height, width)
+    short = size * 256 // 224
+    scale = short / min(height, width)
+    sides = (short, int(scale * width)) if height <= width else (int(scale * height), short)
+    whole = resize(image, height=sides[0], width=sides[1], interpolation="bilinear")
+    top, left = (round((side - size) / 2) for side in sides)
+    wanted = whole[top : top + size, left : left + size]
+    assert np.array_equal(plain(size).uint8([image])[0], wanted)
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_line_of_pixels_costs_no_more_than_its_middle_and_shows_it(upright):
+    """1 x 16000 pixels would be 256 x 4,096,000: a minute and 6 GiB."""
+    line = np.repeat(np.arange(16_000) // 100, 3).reshape(1, -1, 3).astype(np.uint8)
+    image = line.transpose(1, 0, 2) if upright else line
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    view = plain(224).uint8([image])[0]
+    assert time.perf_counter() - began < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
+    values = view[:, 0, 0] if upright else view[0, :, 0]
+    assert (values[0], values[-1]) == (79, 80)  # 0.44 of a pixel on either side of 8000
 
 
 def test_an_image_of_the_right_size_is_untouched():

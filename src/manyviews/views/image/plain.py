@@ -19,6 +19,9 @@ Bytes = NDArray[np.uint8]
 _PHOTOGRAPH = 96
 """From this side on, images are resized a little larger and cropped, as ImageNet protocols do."""
 
+_LONGEST = 16
+"""Times the shorter side: what is beyond is cut off before an image is resized."""
+
 
 class Plain:
     """One fixed view of each image, antialiased.
@@ -60,6 +63,7 @@ class Plain:
         if size < _PHOTOGRAPH:
             return resize(image, height=size, width=size, interpolation="bilinear")
         short = size * 256 // 224
+        image = _middle(image)
         height, width = image.shape[:2]
         # Truncated as torchvision's Resize does.
         if height <= width:
@@ -69,6 +73,18 @@ class Plain:
         image = resize(image, height=height, width=width, interpolation="bilinear")
         top, left = round((height - size) / 2), round((width - size) / 2)
         return image[top : top + size, left : left + size]
+
+
+def _middle(image: Bytes) -> Bytes:
+    """The image, or of one that is long and thin the middle, of which the square will be cut.
+
+    A line of 1 x 16000 pixels would be made 256 x 4,096,000 first. What is left has the same
+    middle to half a pixel, and is still so long that its ends are far from the square.
+    """
+    height, width = image.shape[:2]
+    longest = _LONGEST * min(height, width)
+    top, left = max(0, (height - longest) // 2), max(0, (width - longest) // 2)
+    return image[top : height - top, left : width - left]
 
 
 def resize(image: Bytes, *, height: int, width: int, interpolation: str) -> Bytes:
