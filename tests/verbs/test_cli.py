@@ -1,6 +1,7 @@
 """The command line as a user meets it: one line for each mistake, files where promised."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -55,6 +56,25 @@ def run(*arguments):
     with pytest.raises(SystemExit) as stop:
         main(list(map(str, arguments)))
     return stop.value.code
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_a_terminal_that_cannot_show_a_character_gets_an_escape(tmp_path, encoding):
+    for i in range(4):
+        Image.fromarray(np.full((8, 8), 9 * i, np.uint8)).save(tmp_path / f"{i}.png")
+    (tmp_path / "плохо.png").write_bytes(b"junk")
+    (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(b"junk")
+    made = subprocess.run(
+        [sys.executable, "-m", "manyviews", "doctor", str(tmp_path)],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    text = made.stdout.decode(encoding)
+    assert ("плохо" if encoding == "utf-8" else "\\u043f\\u043b\\u043e\\u0445\\u043e") in text
+    assert "udcff.png" in text
+    assert "mean" in text
 
 
 def complaint(capsys, *arguments, code):

@@ -40,6 +40,7 @@ _UNWRITABLE = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one verb and exit: 0 done, 1 failed, 2 usage, 20 collapsed, 75 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _write_what_the_terminal_cannot_show()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         raise SystemExit(0 if arguments else 2)
@@ -47,6 +48,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"manyviews {__version__}")
         raise SystemExit(0)
     raise SystemExit(_guarded(arguments))
+
+
+def _write_what_the_terminal_cannot_show() -> None:
+    """Escapes for such characters, in file names or of our own, instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _overview() -> str:
