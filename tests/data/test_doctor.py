@@ -261,6 +261,30 @@ def test_dark_sixteen_bit_files_and_grey_data_get_advice(tmp_path: Path) -> None
     assert "--data.channels 1" in text
 
 
+def test_pages_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    for i in range(4):
+        pages = [Image.fromarray(scene(10 * i + k)) for k in range(10)]
+        pages[0].save(tmp_path / f"{i}.tif", save_all=True, append_images=pages[1:])
+    Image.fromarray(scene(99)).save(tmp_path / "one.tif")
+    found = doctor(str(tmp_path), workers=0)
+    assert (found.stacks, found.pages_left) == (4, 36)
+    assert "of several pages or frames: 4; the first is read, 36 others are not" in "\n".join(
+        found.lines()
+    )
+    for i in range(4):
+        (tmp_path / f"{i}.tif").unlink()
+    assert "several pages" not in "\n".join(doctor(str(tmp_path), workers=0).lines())
+
+
+def test_one_bad_file_of_a_few_stops_no_training_and_is_said_not_to(tmp_path: Path) -> None:
+    folder_of(tmp_path, 50, bad=(30,))
+    text = "\n".join(doctor(str(tmp_path), workers=0).lines())
+    assert "unreadable: 1 (2.00%), each is replaced by another image in training" in text
+    folder_of(tmp_path, 50, bad=(30, 31))
+    text = "\n".join(doctor(str(tmp_path), workers=0).lines())
+    assert "unreadable: 2 (4.00%), above --data.max-bad 0.01: training would stop" in text
+
+
 def test_images_in_memory_are_examined_too(monkeypatch: pytest.MonkeyPatch) -> None:
     array = np.stack([picture(i) for i in (1, 2, 1)])
     monkeypatch.setattr(

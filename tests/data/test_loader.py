@@ -167,7 +167,14 @@ def test_an_unreadable_file_is_replaced_by_the_next_readable_one(tmp_path: Path)
 @pytest.mark.parametrize("count", [0, 2])
 @pytest.mark.parametrize(
     ("bad", "share", "stops"),
-    [((3,), 0.02, False), ((3, 17), 0.02, True), ((3,), 0.01, True), ((), 0.0, False)],
+    [
+        ((3,), 0.02, False),
+        ((3, 17), 0.02, True),
+        ((3,), 0.01, False),  # less than one file is one
+        ((3, 17), 0.01, True),
+        ((3,), 0.0, True),
+        ((), 0.0, False),
+    ],
 )
 def test_a_run_stops_above_the_share_and_not_at_it(
     tmp_path: Path, count: int, bad: tuple[int, ...], share: float, stops: bool
@@ -187,11 +194,11 @@ def test_a_run_stops_above_the_share_and_not_at_it(
     assert "\n" not in message
 
 
-@pytest.mark.parametrize(
-    ("share", "count", "most"), [(0.29, 100, 29), (0.01, 100, 1), (0.01, 99, 0), (0.07, 100, 7)]
-)
-def test_the_share_is_not_lost_to_rounding(share: float, count: int, most: int) -> None:
-    assert loader._most(share, count) == most
+@pytest.mark.parametrize("count", [0, 2])
+def test_where_all_may_be_bad_and_all_are_it_ends(tmp_path: Path, count: int) -> None:
+    source = folder(tmp_path, 30, tuple(range(30)))
+    with pytest.raises(Failure, match="30 of 30 files cannot be read"):
+        list(stream(source, 0, 2, workers=count, max_bad=1.0))
 
 
 def test_files_that_other_ranks_met_count_too(tmp_path: Path) -> None:

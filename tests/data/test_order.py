@@ -49,6 +49,12 @@ def test_an_epoch_meets_no_sample_twice_and_the_next_continues() -> None:
         assert {order.epoch(3 * epoch + s) for s in range(3)} == {epoch}
 
 
+@pytest.mark.parametrize("batch", [1, 256])
+def test_one_image_is_said_to_be_too_few_whatever_the_batch(batch: int) -> None:
+    with pytest.raises(UsageError, match=r"one image, from which .*2 or more"):
+        Order(count=1, batch=batch, accumulate=1, seed=0)
+
+
 def test_ranks_and_micro_batches_are_slices_of_the_one_batch() -> None:
     whole = Order(count=50, batch=12, accumulate=1, seed=1)
     parts = [
@@ -66,7 +72,7 @@ def test_ranks_and_micro_batches_are_slices_of_the_one_batch() -> None:
         (10, 16, 1, 1, "10 images, fewer than one batch (--data.batch-size 16). Set "
                        "--data.batch-size 10 or less"),
         (10, 16, 2, 2, "Set --data.batch-size 8 or less"),
-        (1, 4, 2, 2, "too few for 4 micro-batches"),
+        (3, 4, 2, 2, "too few for 4 micro-batches"),
         (99, 10, 2, 2, "--data.batch-size 10 cannot be split over 2 ranks with 2 micro-batches"),
         (99, 10, 4, 1, "Use a multiple of 4, for instance 8"),
         (99, 0, 1, 1, "--data.batch-size 0"),

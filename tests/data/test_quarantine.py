@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from manyviews.data.quarantine import Bad, Quarantine
+from manyviews.data.quarantine import Bad, Quarantine, most_bad
+
+
+@pytest.mark.parametrize(
+    ("share", "count", "most"),
+    [
+        *((0.29, 100, 29), (0.01, 100, 1), (0.07, 100, 7), (0.01, 350, 3)),  # no loss to rounding
+        *((0.01, 99, 1), (0.01, 2, 1), (0.0, 99, 0), (0.0, 1, 0)),  # one, unless none may be
+        *((1.0, 9, 8), (0.01, 1, 0), (0.5, 0, 0)),  # never all
+    ],
+)
+def test_how_many_may_be_bad(share: float, count: int, most: int) -> None:
+    assert most_bad(share, count) == most
 
 
 def test_each_file_is_written_once_with_its_reason(tmp_path: Path) -> None:

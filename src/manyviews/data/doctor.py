@@ -16,7 +16,7 @@ from manyviews.core import UsageError
 from manyviews.core.sample import Unreadable
 from manyviews.data import workers as processes
 from manyviews.data.duplicates import Print, near, print_of
-from manyviews.data.quarantine import Bad
+from manyviews.data.quarantine import Bad, most_bad
 from manyviews.data.sources import Files, ImageSource, open_source
 from manyviews.data.statistics import Sums, add, is_grey
 
@@ -39,6 +39,8 @@ class DataReport:
         side: median of the shorter side.
         smallest, largest: [width, height] of the images with the fewest and the most pixels.
         modes: format and mode as stored, such as "JPEG RGB" -> images.
+        stacks: images whose file has several pages or frames, of which the first is read.
+        pages_left: the other pages of those.
         grey: images without colour, whatever their mode.
         blank: images of one single colour.
         exact_duplicates: images whose file (or pixels, in memory) an earlier one has too.
@@ -46,7 +48,7 @@ class DataReport:
         pairs: some examples of near-duplicates.
         mean, std: per channel, of pixels in [0, 1]; each image counts by its pixels.
         highest: the greatest pixel value met, of 255.
-        max_bad: share of unreadable files above which a training stops.
+        max_bad: share of unreadable files above which a training stops, see `most_bad`.
     """
 
     spec: str
@@ -60,6 +62,8 @@ class DataReport:
     smallest: tuple[int, int]
     largest: tuple[int, int]
     modes: Mapping[str, int]
+    stacks: int
+    pages_left: int
     grey: int
     blank: int
     exact_duplicates: int
@@ -93,6 +97,7 @@ class DataReport:
             f"shorter side: median {self.side} ({_counts(self.sides, by_count=False)})",
             f"smallest {small}, largest {large} pixels",
             f"stored as: {_counts(self.modes)}",
+            *self._stack_lines(),
             f"without colour: {self.grey:,} of {self.readable:,}",
             f"exact duplicates: {self.exact_duplicates:,}; near-duplicates: "
             f"{self.near_duplicates:,}",
@@ -107,7 +112,7 @@ class DataReport:
         share = len(self.unreadable) / self.examined
         verdict = (
             f"above --data.max-bad {self.max_bad:g}: training would stop"
-            if share > self.max_bad
+            if len(self.unreadable) > most_bad(self.max_bad, self.examined)
             else "each is replaced by another image in training"
         )
         lines = [f"unreadable: {len(self.unreadable):,} ({share:.2%}), {verdict}"]
@@ -115,6 +120,14 @@ class DataReport:
         if len(self.unreadable) > _SHOWN:
             lines.append(f"  and {len(self.unreadable) - _SHOWN:,} more (see --json)")
         return lines
+
+    def _stack_lines(self) -> list[str]:
+        if not self.stacks:
+            return []
+        return [
+            f"of several pages or frames: {self.stacks:,}; the first is read, {self.pages_left:,} "
+            "others are not (save each as a file of its own)"
+        ]
 
     def _advice(self) -> list[str]:
         found: list[str] = []
@@ -143,6 +156,7 @@ class _Look:
     reason: str = ""
     size: tuple[int, int] = (0, 0)
     mode: str = ""
+    pages: int = 1
     grey: bool = False
     sums: Sums | None = None
     content: bytes = b""
@@ -218,6 +232,7 @@ def _look(source: ImageSource, index: int) -> _Look:
     return _Look(
         size=(image.shape[1], image.shape[0]),
         mode=f"{header.format} {header.mode}",
+        pages=header.pages,
         grey=is_grey(image),
         sums=Sums.of(image),
         content=hashlib.blake2b(image.tobytes() if raw is None else raw, digest_size=16).digest(),
@@ -261,10 +276,13 @@ def _range(place: int) -> str:
 def _pixels(looks: Sequence[_Look]) -> dict[str, Any]:
     sums = [look.sums for look in looks if look.sums is not None]
     if not sums:
-        return {"modes": {}, "grey": 0, "blank": 0, "mean": (), "std": (), "highest": 0}
+        nothing = {"grey": 0, "blank": 0, "mean": (), "std": (), "highest": 0}
+        return {"modes": {}, "stacks": 0, "pages_left": 0} | nothing
     total = add(sums)
     return {
         "modes": dict(Counter(look.mode for look in looks).most_common()),
+        "stacks": sum(look.pages > 1 for look in looks),
+        "pages_left": sum(look.pages - 1 for look in looks),
         "grey": sum(look.grey for look in looks),
         "blank": sum(max(part.std) < _BLANK for part in sums),
         "mean": total.mean,

@@ -25,7 +25,7 @@ from manyviews.core import Failure
 from manyviews.core.sample import Layout, Source, Unreadable
 from manyviews.data import workers as processes
 from manyviews.data.order import Order
-from manyviews.data.quarantine import Bad
+from manyviews.data.quarantine import Bad, most_bad
 from manyviews.data.slots import Slots, slots
 
 _SHARED_MEMORY = Path("/dev/shm")
@@ -117,7 +117,7 @@ def batches(
         start_step: any step; the stream from there is what it would have been.
         stop_step: one past the last.
         workers: processes of this rank; -1 chooses, 0 works in this process.
-        max_bad: share of files that may be unreadable.
+        max_bad: share of files that may be unreadable, see `quarantine.most_bad`.
         on_bad: called in this process, before the step that met the file is yielded.
         rank: of `world` processes.
         world: number of processes.
@@ -138,7 +138,7 @@ def batches(
         # is asked for before that arrives.
         size = packed(pipeline.makes, order.local)[1]
         lent = slots(running * processes.AHEAD + accumulate + 2, size)
-    most = _most(max_bad, len(source))
+    most = most_bad(max_bad, len(source))
     make = _Make(source, pipeline, order, lent, most_bad=most, senders=running)
     items = range(start_step * accumulate, stop_step * accumulate)
     return _steps(make, items, max_bad, on_bad, spent or Spent())
@@ -198,10 +198,6 @@ def _pinned(raw: Raw) -> Raw:
     views = {name: view.pin_memory() for name, view in raw.views.items()}
     cues = {name: cue.pin_memory() for name, cue in raw.cues.items()}
     return Raw(views, cues, raw.index.pin_memory())
-
-
-def _most(max_bad: float, count: int) -> int:
-    return math.floor(max_bad * count + 1e-9)  # 0.29 * 100 is a little less than 29
 
 
 def _too_small(senders: int) -> str:

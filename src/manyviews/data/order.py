@@ -52,6 +52,11 @@ class Order:
                 f"{self.accumulate} micro-batches each (--train.accumulate). Use a multiple of "
                 f"{parts}, for instance {max(1, round(self.batch / parts)) * parts}."
             )
+        if self.count == 1:
+            raise UsageError(
+                "The data is one image, from which nothing can be learnt. Add images: a method "
+                "compares images with one another; wanted 2 or more."
+            )
         if self.count < self.batch:
             smaller = self.count // parts * parts
             advice = (

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,15 @@ class Bad:
 
     path: str
     reason: str
+
+
+def most_bad(share: float, count: int) -> int:
+    """How many of `count` files may be unreadable: the share, but one at least unless it is 0.
+
+    Never all of them: something has to stand in for those that cannot be read.
+    """
+    most = math.floor(share * count + 1e-9)  # 0.29 * 100 is a little less than 29
+    return min(max(most, 1 if share > 0 else 0), max(count - 1, 0))
 
 
 class Quarantine:

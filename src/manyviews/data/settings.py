@@ -17,7 +17,8 @@ class Data:
         source: a folder (searched recursively), a text file of paths, `fashion-mnist:DIR` or
             `builtin:fashion`.
         batch_size: images per optimiser step, over all ranks and micro-batches.
-        max_bad: share of unreadable files above which a run stops.
+        max_bad: share of unreadable files above which a run stops; a single one stops none, unless
+            this is 0.
         max_pixels: larger images are refused from their header, before decoding.
         workers: decoding processes per rank; -1 chooses.
     """

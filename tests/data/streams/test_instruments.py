@@ -1,4 +1,4 @@
-"""TIFF of instruments: made by hand, so that writer and reader are not of one mind, or by tifffile."""
+"""TIFF of instruments: made by hand, so that the reader is not its own judge, or by tifffile."""
 
 import struct
 import sys
