@@ -1,12 +1,8 @@
 """Images with labels, in two parts: one to learn from, one to be tested on."""
 
-import csv
-import hashlib
-import os
-import stat
+import logging
 import zipfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal
@@ -21,25 +17,17 @@ from manyviews.data.manifest import File, Manifest, of_folder
 from manyviews.data.pack.read import Packed, is_pack
 from manyviews.data.sources import Files, ImageSource, open_source
 from manyviews.data.streams.image import suffixes
-
-Split = Literal["train", "test"]
-
-FORMS = (
-    "a folder of class folders, a CSV file of path,label (several joined by |), fashion-mnist:DIR, "
-    "or builtin:fashion"
-)
-"""What `open_labelled` takes, for messages."""
-
-BETWEEN = "|"
-"""Between the labels of one image in a CSV: cat|indoor."""
+from manyviews.evaluation.listing import FORMS, Listing, Split, of_folders, split_rows
+from manyviews.evaluation.table import of_csv
 
 FASHION = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 
-_TEST_FOLDERS = ("test", "val", "valid", "validation")
-_TEST_SHARE = 0.2
+_SHOWN = 10
+
+log = logging.getLogger("manyviews")
 
 
 @dataclass(frozen=True)
@@ -68,33 +56,25 @@ class Labelled:
         return self.labels.ndim == 2
 
 
-@dataclass(frozen=True)
-class _Row:
-    file: File
-    label: str
-    split: Split | None = None
-
-    @property
-    def labels(self) -> set[str]:
-        """Where images have several."""
-        return {name for part in self.label.split(BETWEEN) if (name := part.strip())}
-
-
 def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) -> Labelled:
     """The images and labels of one split.
 
     - A folder of class folders: the label is the first folder below the root. Where the first
-      folders are `train` and one of `test`, `val`, `valid`, `validation`, they are the splits and
-      the label is the second folder. Likewise where `manyviews pack` has packed such a folder.
+      folders are a training part and a test part, they are the splits and the label is the second
+      folder, or the other way round. Such parts are `train` and `test`, or the like of `Training`
+      and `test_set`; `val` and its like are the test part where there is no other, and else not
+      used. Likewise where `manyviews pack` has packed such a folder.
     - A CSV file of path,label: relative paths start at its own folder. The first line may be a
-      header; a third column `split` with train or test in every row gives the splits. Images
-      have several labels where the header says path,labels or a row joins labels by `|`; with
-      that header a row may have none.
+      header, with path,label or the like (filename,class) in any order; a column `split` with
+      train or test in every row gives the splits. Images have several labels where the header
+      says path,labels or a row joins labels by `|`; with that header a row may have none, and
+      the rows of one file are joined.
     - `fashion-mnist:DIR` and `builtin:fashion` bring their own splits.
 
     Where no split is given 20 % of each class, at least one image, are the test part: those whose
     label and path hash lowest, so that it does not depend on the order or on other classes. Where
-    images have several labels it is 20 % of all images, those whose path hashes lowest.
+    images have several labels it is 20 % of all images, those whose path hashes lowest. No file is
+    in both parts.
 
     Args:
         spec: see above.
@@ -111,32 +91,30 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
         labels = _builtin(split) if kind == "builtin" else _idx_labels(rest, split)
         return Labelled(source, _checked(labels, len(source), spec), FASHION, "given")
     path = Path(spec).expanduser()
-    several, packed = False, is_pack(path)
+    packed = is_pack(path)
     if packed:
         whole = Packed(spec, path, channels=channels, max_pixels=max_pixels)
-        root, rows = path, _folder_rows(path, [File(name, 0, 0) for name in whole.paths()])
+        root, found = path, of_folders(path, [File(name, 0, 0) for name in whole.paths()])
     elif path.is_dir():
-        root, rows = path, _folder_rows(path, of_folder(path, suffixes=suffixes(channels)).files)
+        root, found = path, of_folders(path, of_folder(path, suffixes=suffixes(channels)).files)
     elif path.is_file():
-        root = path.parent
-        rows, several = _csv_rows(path)
+        root, found = path.parent, of_csv(path)
     else:
         raise UsageError(f"There is no labelled data {spec!r}. Labelled data is {FORMS}.")
-    classes = tuple(sorted({n for row in rows for n in (row.labels if several else [row.label])}))
-    if len(classes) < 2 - several:
-        what = (
-            f"has the class {classes[0]!r} alone; wanted 2 or more" if classes else "has no labels"
-        )
-        raise UsageError(f"{spec} {what}. Labelled data is {FORMS}.")
+    rows, several = found.rows, found.several
+    classes = _classes(found, path)
     given = all(row.split for row in rows)
     if not given:
-        rows = _split_all(rows) if several else _split(rows)
+        rows = split_rows(rows, several=several)
     part = [row for row in rows if row.split == split]
     if not part:
         raise UsageError(
             f"{spec} has no {split} images. Give each class 2 images or more, or "
             f"add a {split} split."
         )
+    for note in found.notes if split == "train" else ():
+        log.warning("%s", note)
+    log.info("%s: %s", spec, _said(split, len(part), classes, given=given))
     chosen = tuple(row.file for row in part)
     source = (
         Packed(
@@ -164,100 +142,26 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
     )
 
 
-def _folder_rows(root: Path, files: Sequence[File]) -> list[_Row]:
-    found = [(file, Path(file.path).parts) for file in files]
-    tops = {parts[0] for _, parts in found if len(parts) > 1}
-    tests = [name for name in _TEST_FOLDERS if name in tops]
-    if "train" in tops and tests:
-        splits: dict[str, Split] = {"train": "train", tests[0]: "test"}
-        found = [(file, parts) for file, parts in found if parts[0] in splits]
-        rows = [_Row(file, parts[1], splits[parts[0]]) for file, parts in found if len(parts) > 2]
-        stray = [file for file, parts in found if len(parts) == 2]
-    else:
-        rows = [_Row(file, parts[0]) for file, parts in found if len(parts) > 1]
-        stray = [file for file, parts in found if len(parts) == 1]
-    if stray:
-        raise UsageError(
-            f"{len(stray)} of {len(found)} images in {root} lie in no class folder (first: "
-            f"{stray[0].path}). Labelled data is {FORMS}."
-        )
-    return rows
+def _classes(found: Listing, path: Path) -> tuple[str, ...]:
+    rows, several = found.rows, found.several
+    classes = tuple(sorted({n for row in rows for n in (row.labels if several else [row.label])}))
+    if len(classes) >= 2 - several:
+        return classes
+    if not classes:
+        raise UsageError(f"{path} has no labels. Labelled data is {FORMS}.")
+    inside = path / classes[0]
+    hint = f" If the class folders are in {inside}, give that." if inside.is_dir() else ""
+    raise UsageError(
+        f"{path} has the class {classes[0]!r} alone; wanted 2 or more. Labelled data is {FORMS}."
+        f"{hint}"
+    )
 
 
-def _csv_rows(path: Path) -> tuple[list[_Row], bool]:
-    """The rows, and whether images have several labels."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(n, line) for n, line in enumerate(csv.reader(file), 1) if any(line)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(
-            f"Cannot read {path} as CSV: {error}. It has to hold path,label."
-        ) from None
-    names = ["path", "label"]
-    first = [cell.strip().lower() for cell in lines[0][1]] if lines else []
-    if first[:2] in (names, ["path", "labels"]):
-        names = first
-        del lines[0]
-    sets = names[1] == "labels"
-    splits = names.index("split") if "split" in names else None
-    rows = [_csv_row(path, n, line, width=len(names), split=splits, sets=sets) for n, line in lines]
-    if not rows:
-        raise UsageError(f"{path} holds no rows. Write path,label into it, an image a line.")
-    if all(row.file.size < 0 for row in rows):
-        raise UsageError(
-            f"None of the {len(rows)} paths in {path} leads to a file; the first is "
-            f"{rows[0].file.path!r}. Paths are absolute, or relative to {path.parent.resolve()}."
-        )
-    return rows, sets or any(BETWEEN in row.label for row in rows)
-
-
-def _csv_row(
-    path: Path, number: int, line: Sequence[str], *, width: int, split: int | None, sets: bool
-) -> _Row:
-    cells = [cell.strip() for cell in line]
-    if len(cells) != width or not cells[0] or not (cells[1] or sets):
-        raise UsageError(
-            f"Line {number} of {path} is {','.join(line)!r}; wanted {width} columns: an image's "
-            "path, its label" + (", ..." if width > 2 else "") + "."
-        )
-    part: Split | None = None
-    if split is not None:
-        if cells[split] not in ("train", "test"):
-            raise UsageError(
-                f"Line {number} of {path} has the split {cells[split]!r}; wanted train or test."
-            )
-        part = "train" if cells[split] == "train" else "test"
-    try:
-        info = (path.parent / cells[0]).stat()
-    except OSError:
-        return _Row(File(cells[0], -1, -1), cells[1], part)
-    here = stat.S_ISREG(info.st_mode)
-    file = File(cells[0], info.st_size, info.st_mtime_ns) if here else File(cells[0], -1, -1)
-    return _Row(file, cells[1], part)
-
-
-def _split(rows: Iterable[_Row]) -> list[_Row]:
-    """The same rows, in the same order, each with its split."""
-    rows = list(rows)
-    by_class: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        by_class.setdefault(row.label, []).append(i)
-    for members in by_class.values():
-        members.sort(key=lambda i: (_hash(rows[i]), rows[i].file.path))
-        count = 0 if len(members) < 2 else max(1, round(_TEST_SHARE * len(members)))
-        for rank, i in enumerate(members):
-            rows[i] = replace(rows[i], split="test" if rank < count else "train")
-    return rows
-
-
-def _split_all(rows: Sequence[_Row]) -> list[_Row]:
-    """As `_split`, where images have several labels: one order for all of them."""
-    split = _split([replace(row, label="") for row in rows])
-    return [replace(row, split=part.split) for row, part in zip(rows, split, strict=True)]
-
-
-def _hash(row: _Row) -> bytes:
-    return hashlib.sha256(os.fsencode(f"{row.label}\0{row.file.path}")).digest()
+def _said(split: Split, count: int, classes: tuple[str, ...], *, given: bool) -> str:
+    names = ", ".join(classes[:_SHOWN])
+    more = f" and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else ""
+    how = "given" if given else "by hash"
+    return f"{count} {split} images (split {how}), {len(classes)} classes: {names}{more}"
 
 
 def _builtin(split: Split) -> np.ndarray:
