@@ -175,9 +175,9 @@ def see(
             rows += where
         tell(min(start + BATCH, len(index)), len(index))
     if len(rows) < 10:
+        advice = "Add images" if len(rows) == len(index) else "Check them with `manyviews doctor`"
         raise UsageError(
-            f"{len(rows)} of {len(index)} images could be read; wanted 10 or more. Check them with "
-            "`manyviews doctor`."
+            f"{len(rows)} of {len(index)} images could be read; wanted 10 or more. {advice}."
         )
     return Sight(
         rows,

@@ -24,7 +24,7 @@ def write_tiff(
     planar: bool = False,
     deflate: bool = False,
     predictor: bool = False,
-    extra: dict[int, int] | None = None,
+    extra: dict[int, int | list[int]] | None = None,
 ) -> None:
     """Lay out a classic TIFF: header, strips, arrays of tags, directory."""
     height, width, channels = image.shape
@@ -55,7 +55,7 @@ def write_tiff(
         317: ("H", [2 if predictor else 1]),
     }
     for tag, value in (extra or {}).items():
-        tags[tag] = ("H", [value])
+        tags[tag] = ("H", value if isinstance(value, list) else [value])
     arrays, entries = b"", b""
     place = 8 + len(body)
     for tag in sorted(tags):
@@ -114,13 +114,16 @@ def test_its_header_is_known_and_its_limit_holds(tmp_path: Path) -> None:
     [
         ({339: 3}, "16-bit floating-point pixels have no known range"),
         ({339: 2}, "16-bit signed pixels have no known range; save as 8 or 16 bits"),
+        ({258: [8, 16, 8, 16, 8]}, "a TIFF of 5 channels of unlike depth"),
         ({317: 3}, "predictor 3"),
+        ({322: 0, 323: 16}, r"broken file \(ZeroDivisionError: division by zero\)"),
+        ({279: [1]}, r"broken file \(3 strips with 1 sizes\)"),
         ({262: 32803}, "photometric interpretation 32803; save it as grey or RGB"),
         ({322: 60_000, 323: 60_000}, "tiles of 60000 x 60000 pixels"),
     ],
 )
 def test_what_nothing_reads_is_named_as_what_it_is(
-    tmp_path: Path, extra: dict[int, int], what: str
+    tmp_path: Path, extra: dict[int, int | list[int]], what: str
 ) -> None:
     path = tmp_path / "a.tif"
     write_tiff(path, image(5, np.uint16), extra=extra)

@@ -11,6 +11,7 @@ thread per process.
 
 import functools
 import re
+import struct
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -173,6 +174,9 @@ def _reason(path: str, error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
     lines = str(error).strip().splitlines()
+    if isinstance(error, ArithmeticError | LookupError | TypeError | struct.error):
+        # a decoder that stumbled: the words alone, such as "division by zero", say nothing
+        return f"broken file ({type(error).__name__}: {' '.join(lines)[:150]})"
     if isinstance(error, RuntimeError) and lines and "decode_jpeg" in lines[0]:
         # torchvision puts its own source location before the message, and a trace behind it
         return "broken JPEG: " + re.split(r"\.cpp:\d+[:,] *", lines[0])[-1][:200]

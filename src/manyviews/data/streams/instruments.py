@@ -40,7 +40,7 @@ class Tiff:
         width, height: in pixels, as stored.
         channels: samples of a pixel, alpha included.
         bits: of a sample; the most, where they differ.
-        kind: "unsigned", "signed", "floating-point" or "complex".
+        kind: "unsigned", "signed", "floating-point", "complex", or "unlike" where samples differ.
         photometric: tag 262, such as 0 for WhiteIsZero.
         alpha: 0 for none, 1 for colours that are multiplied by it, 2 for colours that are not.
         orientation: as of EXIF, 1 to 8.
@@ -75,6 +75,8 @@ class Tiff:
 
     def refused(self) -> str:
         """Why nothing here can read it; "" where something can."""
+        if self.kind == "unlike":
+            return f"a TIFF of {self.channels} channels of unlike depth; save all as 8 or 16 bits"
         if self.bits > 16 or self.kind != "unsigned":
             kind = "" if self.kind == "unsigned" else f" {self.kind}"
             return f"{self.bits}-bit{kind} pixels have no known range; save as 8 or 16 bits"
@@ -120,7 +122,10 @@ def read_page(file: BinaryIO, tiff: Tiff) -> NDArray[np.uint8] | NDArray[np.uint
     file.seek(0)
     with tifffile.TiffFile(file) as opened:
         page = cast(Any, opened.pages[0])
-        parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        starts, counts = page.dataoffsets, page.databytecounts
+        if len(starts) != len(counts):
+            raise ValueError(f"broken file ({len(starts)} strips with {len(counts)} sizes)")
+        parts = list(zip(starts, counts, strict=True))
         least = tiff.width * tiff.height * tiff.channels * tiff.bits // 8
         short = tiff.compression == 1 and sum(count for _, count in parts) < least
         if short or any(start + count > size or not count for start, count in parts):
@@ -196,15 +201,13 @@ def _described(tags: ImageFileDirectory_v2) -> Tiff:
         and not (tall and (photometric == _WHITE_IS_ZERO or one(_FILL_ORDER, 1) != 1))
         and not (tall and channels > 1 and one(_PLANAR, 1) != 1)
     )
-    if not one_depth and max(bits) <= 16:
-        raise ValueError("channels of different depth")  # Pillow knows some of these
     orientation = one(_ORIENTATION, 1)
     return Tiff(
         width=one(_WIDTH),
         height=one(_HEIGHT),
         channels=channels,
         bits=max(bits),
-        kind=_KINDS.get(max(kinds), "complex"),
+        kind=_KINDS.get(max(kinds), "complex") if one_depth else "unlike",
         photometric=photometric,
         alpha=alpha,
         orientation=orientation if 1 <= orientation <= 8 else 1,
