@@ -176,6 +176,7 @@ def test_the_command_prints_words_or_json(runs, capsys):
         ({"views": 1}, "--views is 1; wanted 2 or more"),
         ({"data": "x", "labels": "y"}, "--labels brings its own images"),
         ({"encoder": "resnet18"}, "are for checkpoints"),
+        ({"mean": (0.5,), "std": (0.5,)}, "are for checkpoints"),
         ({"data": "no such folder"}, "no such folder"),
     ],
 )

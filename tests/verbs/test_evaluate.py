@@ -171,7 +171,11 @@ def test_protocols_that_need_images_go_through_the_same_verb(checkpoint, labelle
         ({"protocol": "knm"}, "protocol is 'knm'. Did you mean 'knn'"),
         ({"protocol": []}, "No protocol was given"),
         ({"encoder": "vit_tinny_patch16_224"}, "There is no encoder"),
-        ({"encoder": "resnet18"}, "are not those of this encoder"),
+        (
+            {"encoder": "resnet18"},
+            "has no tensor with a name of this encoder's .* like a ViT of width",
+        ),
+        ({"encoder": "vit_tiny_patch16_224", "mean": (0.5,)}, "--mean and --std go together"),
         ({"encoder": ""}, "is for timm models and checkpoints"),
         ({"test_features": "x.npy"}, "goes with a .npy"),
     ],

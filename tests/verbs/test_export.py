@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import safetensors.torch
+import timm
 import torch
 from PIL import Image
 from torch import nn
@@ -293,3 +294,52 @@ def test_timm_has_no_resnet_small_and_is_said_so(tmp_path):
     with pytest.raises(UsageError, match="--format safetensors or --format onnx"):
         timm_weights.export_timm(tmp_path / "encoder", tmp_path / "timm.safetensors")
     assert not (tmp_path / "timm.safetensors").exists()
+
+
+TIMM = [n for n in CASES if n not in ("resnet_small", "resnet")]
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_timm_reads_the_folder_without_a_word_of_ours(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    config = CASES[name]
+    encoder = save(tmp_path / "encoder", config)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    lines = timm_weights.export_timm(tmp_path / "encoder", folder / "model.safetensors")
+    assert f'timm.create_model("local-dir:{folder}", pretrained=True)' in lines
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    x = images(config)
+    with torch.no_grad():
+        assert torch.equal(model(x), encoder(x).pooled)
+    fed = timm.data.resolve_model_data_config(model)
+    side, channels = config.image_size, config.channels
+    assert fed["input_size"] == (channels, side, side)
+    assert (tuple(fed["mean"]), tuple(fed["std"])) == (MEAN * channels, STD * channels)
+    assert (fed["interpolation"], fed["crop_pct"]) == ("bilinear", 1.0)
+
+
+def test_the_file_alone_says_what_it_is_and_is_fed(tmp_path):
+    config = EncoderConfig(**vars(VIT) | {"image_size": 96, "pool": "cls", "positions": "learned"})
+    save(tmp_path / "encoder", config, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    timm_weights.export_timm(tmp_path / "encoder", tmp_path / "timm.safetensors")
+    with safetensors.safe_open(tmp_path / "timm.safetensors", framework="pt") as file:
+        words = file.metadata()
+    assert words["architecture"] == "vit_tiny_patch16_224"
+    assert json.loads(words["model_args"])["num_heads"] == 2
+    assert json.loads(words["mean"]) == [0.1, 0.2, 0.3]
+    assert json.loads(words["input_size"]) == [3, 96, 96]
+    assert json.loads(words["crop_pct"]) == pytest.approx(96 / 109)
+
+
+def test_anothers_config_stays(tmp_path):
+    save(tmp_path / "encoder", VIT)
+    (tmp_path / "config.json").write_text('{"architectures": ["x"]}')
+    lines = timm_weights.export_timm(tmp_path / "encoder", tmp_path / "timm.safetensors")
+    assert "is another program's and stays" in lines
+    assert (tmp_path / "config.json").read_text() == '{"architectures": ["x"]}'
+    (tmp_path / "config.json").unlink()
+    for _ in range(2):  # ours is written anew
+        assert "Or: timm.create_model" in timm_weights.export_timm(
+            tmp_path / "encoder", tmp_path / "timm.safetensors"
+        )

@@ -6,12 +6,12 @@ from typing import Any, Literal, cast
 import torch
 import torch.nn.functional as F
 from timm.layers.attention import Attention
-from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported
 from manyviews.core.positions import sincos
+from manyviews.encoders.resample import Interpolation, resample
 
 
 class ViT(Encoder):
@@ -19,12 +19,14 @@ class ViT(Encoder):
 
     `pooled` is what timm returns for the same weights with `global_pool="token"` ("cls") or
     `global_pool="avg", fc_norm=False` ("mean"), also for images of other sizes, for which the
-    positions are interpolated (bicubic with antialiasing, as timm does).
+    positions are interpolated by the rule of `interpolation` (timm's own by default).
     `hidden` are block outputs before the final norm.
 
     Attributes:
         model: timm's network, without classifier.
         pool: "cls" or "mean".
+        interpolation: the rule for the positions of other sizes. Weights are right only with the
+            rule of the project that trained them, so `load_weights` sets it.
     """
 
     def __init__(
@@ -33,6 +35,8 @@ class ViT(Encoder):
         *,
         positions: Literal["learned", "sincos"] = "learned",
         pool: Literal["cls", "mean"] = "cls",
+        interpolation: Interpolation = "timm",
+        class_token: float = 0.0,
     ) -> None:
         """Wrap a network built with `dynamic_img_size=True, num_classes=0`.
 
@@ -41,10 +45,14 @@ class ViT(Encoder):
             positions: "sincos" overwrites the table by MAE's, zeros for the class token, and
                 freezes it.
             pool: what `pooled` is.
+            interpolation: see `resample.Interpolation`.
+            class_token: standard deviation of the initial class token, where there is one; 0 keeps
+                what the network was built with (timm's is 1e-6, DINO's and MAE's 0.02).
         """
         super().__init__()
         self.model = model
         self.pool = pool
+        self.interpolation: Interpolation = interpolation
         self.dim = model.embed_dim
         rows, columns = model.patch_embed.grid_size
         self.grid, self.patch = (rows, columns), tuple(model.patch_embed.patch_size)
@@ -54,6 +62,8 @@ class ViT(Encoder):
                 model.pos_embed.zero_()
                 model.pos_embed[0, -self.num_tokens :] = table
             model.pos_embed.requires_grad = False
+        if class_token and model.cls_token is not None:
+            nn.init.normal_(model.cls_token, std=class_token)
 
     def forward(
         self,
@@ -93,6 +103,10 @@ class ViT(Encoder):
             hidden.append(sequence[:, prefix:])
         return self._features(sequence, tuple(hidden))
 
+    def extra_repr(self) -> str:
+        """What neither parameters nor modules show."""
+        return f"pool={self.pool}, interpolation={self.interpolation}"
+
     def _features(self, sequence: Tensor, hidden: tuple[Tensor, ...] = ()) -> Features:
         """From what the last block gave, [B, prefix + N, D]."""
         sequence = self.model.norm(sequence)
@@ -130,13 +144,16 @@ class ViT(Encoder):
 
     def _positions(self, grid: tuple[int, int]) -> Tensor | None:
         model = self.model
-        if model.pos_embed is None or grid == tuple(model.patch_embed.grid_size):
-            return model.pos_embed
-        return resample_abs_pos_embed(
+        if model.pos_embed is None:
+            return None
+        rows, columns = model.patch_embed.grid_size
+        return resample(
             model.pos_embed,
-            new_size=list(grid),
-            old_size=list(model.patch_embed.grid_size),
-            num_prefix_tokens=0 if model.no_embed_class else model.num_prefix_tokens,
+            grid,
+            old=(rows, columns),
+            prefix=0 if model.no_embed_class else model.num_prefix_tokens,
+            rule=self.interpolation,
+            registers=model.reg_token is not None,
         )
 
     def _select(self, sequence: Tensor, keep: Tensor) -> Tensor:

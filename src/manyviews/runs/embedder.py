@@ -157,9 +157,14 @@ def resize_rule(input: Input) -> str:
     if not isinstance(input, Pixels | Frames):
         return "none"
     side = input.side
-    if side >= 96:
-        return f"shorter side to {side * 256 // 224}, bilinear, antialiased; then centre crop"
+    if resized(side) > side:
+        return f"shorter side to {resized(side)}, bilinear, antialiased; then centre crop"
     return f"to {side}x{side}, bilinear, antialiased"
+
+
+def resized(side: int) -> int:
+    """Pixels of the shorter side before the crop to `side`; the same where there is no crop."""
+    return side * 256 // 224 if side >= 96 else side
 
 
 def _pixels(

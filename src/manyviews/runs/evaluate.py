@@ -1,6 +1,7 @@
 """What `evaluate` measures: labelled protocols on features, beside what costs nothing."""
 
 import functools
+import hashlib
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -109,7 +110,9 @@ def sides_of(
     random = untrained(subject).to(probe.device)
 
     def of(network: Embedder) -> Side:
-        key = replace(cache, encoder=f"{fingerprint(network)} {network.config} fp32")
+        # padding and interpolation are in no weight and no setting of a checkpoint's encoder
+        form = hashlib.sha256(repr(network.encoder).encode()).hexdigest()[:16]
+        key = replace(cache, encoder=f"{fingerprint(network)} {network.config} {form} fp32")
         split = _once(
             lambda tell: probe.split(network, batch_size=batch_size, cache=key, progress=tell)
         )
@@ -154,7 +157,7 @@ def _once(compute: Callable[[Tell], Split]) -> Callable[[], Split]:
     return split
 
 
-def refuse_for_features(names: Sequence[str], **given: str | int) -> None:
+def refuse_for_features(names: Sequence[str], **given: object) -> None:
     """What a file of features cannot answer."""
     asked = [f"--{name.replace('_', '-')} {value}" for name, value in given.items() if value]
     asked += [f"--protocol {name}" for name in names if name in IMAGE_PROTOCOLS]

@@ -2,39 +2,57 @@
 
 import contextlib
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from manyviews import encoders
-from manyviews.core import Failure, UsageError
-from manyviews.core.inputs import IMAGENET_MEAN, IMAGENET_STD, Pixels
+from manyviews.core import Encoder, Failure, UsageError
+from manyviews.core.inputs import Pixels
+from manyviews.core.settings import check
 from manyviews.encoders.file import About
-from manyviews.encoders.weights import Loaded, load_weights, network
+from manyviews.encoders.official.project import IMAGENET
+from manyviews.encoders.settings import ViTConfig
+from manyviews.encoders.weights import Weights, heads_of, network, open_weights
+from manyviews.encoders.weights import load as load_into
 from manyviews.runs.embedder import Embedder, load_encoder, resize_rule
 
 log = logging.getLogger("manyviews")
 
 TIMM = "timm:"
+IMAGENET_MEAN, IMAGENET_STD = IMAGENET
+SMALL = 32
+"""Side of the images that ResNets with the small stem are trained on."""
 FORMS = (
     "a run directory, an encoder.safetensors, timm:NAME, or a checkpoint file with --encoder NAME"
 )
 """What `open_subject` takes, for messages."""
 
 
-def open_subject(spec: str | Path, *, encoder: str = "", image_size: int = 0) -> Embedder:
+def open_subject(
+    spec: str | Path,
+    *,
+    encoder: str = "",
+    image_size: int = 0,
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
+) -> Embedder:
     """The frozen encoder that a RUN argument names, with the view that it wants.
 
     Args:
         spec: a run directory or an encoder.safetensors; `timm:NAME`, with the pretrained weights
             that timm gets or finds for that name; or, with `encoder`, a checkpoint of another
-            project (`manyviews.encoders.load_weights` lists the layouts). Nothing is unpickled.
-        encoder: timm's name of the architecture that a checkpoint was trained with. Pixels are
-            normalised with ImageNet's mean and deviation, as authors do, but for weights that
-            are timm's own: those of a name with a tag (NAME.TAG), or that look like timm's file.
+            project, in which the encoder's tensors are found under any wrapper. Nothing is
+            unpickled.
+        encoder: timm's name of the architecture that a checkpoint was trained with. A tag
+            (NAME.TAG) says that the weights are timm's own of that tag.
         image_size: side in pixels for timm models and checkpoints; 0 takes the model's own.
+        mean: per channel, of pixels in [0, 1], to normalise with; () takes what is known of the
+            weights: what their file or their project states. Where nothing does, ImageNet's are
+            taken and a line says so.
+        std: likewise.
 
     Raises:
         UsageError: there is no such encoder, or its weights do not fit.
@@ -43,31 +61,135 @@ def open_subject(spec: str | Path, *, encoder: str = "", image_size: int = 0) ->
     text = str(spec)
     if image_size < 0:
         raise UsageError(f"--image-size is {image_size}; wanted 0 or more pixels.")
+    if bool(mean) != bool(std):
+        raise UsageError("--mean and --std go together. Give both.")
     if text.startswith(TIMM):
         if encoder:
             raise UsageError(f"{text} names its encoder already. Leave out --encoder {encoder}.")
-        return _timm(text.removeprefix(TIMM), image_size)
-    if encoder:
-        about = _about_timm(encoder, image_size)
-        built = _build(about.encoder)
-        loaded = load_weights(built, Path(text))
-        if not _is_timms_own(loaded, encoder):
-            # What the authors of every method trained with.
-            fed = replace(about.encoder.input, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-            about = replace(about, encoder=replace(about.encoder, input=fed))
-            built.input = fed
-        log.info(
-            "%s: %d tensors, read as a %s checkpoint%s; pixels normalised by mean %s, std %s",
-            *(text, loaded.tensors, loaded.method),
-            ", positions resized" if loaded.resized else "",
-            *(about.encoder.input.mean, about.encoder.input.std),
-        )
-        return Embedder(built, replace(about, info={"method": loaded.method, "file": text}))
-    if image_size:
+        found = _timm(text.removeprefix(TIMM), image_size)
+    elif encoder:
+        found = _official(Path(text), encoder, image_size, given=bool(mean))
+    elif image_size:
         raise UsageError(
             f"--image-size {image_size} is for timm models and checkpoints; {text} has its own."
         )
-    return load_encoder(encoder_file(text))
+    else:
+        found = load_encoder(_described(encoder_file(text)))
+    return _normalised(found, mean, std) if mean else found
+
+
+def _described(path: Path) -> Path:
+    """The path of an encoder file; refuses torch files, which say nothing of themselves."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start in (b"PK", b"\x80\x02", b"\x80\x04"):
+        raise UsageError(
+            f"{path} is a torch file, which does not say what network it holds. "
+            "Name it: --encoder NAME (see `manyviews list encoders`)."
+        )
+    return path
+
+
+def _normalised(subject: Embedder, mean: tuple[float, ...], std: tuple[float, ...]) -> Embedder:
+    """The same encoder, with what the user says of its pixels."""
+    fed = replace(subject.pixels, mean=mean, std=std)
+    check(fed)
+    return _fed(subject.encoder, subject.about, fed)
+
+
+def _fed(encoder: Encoder, about: About, fed: Pixels) -> Embedder:
+    """An encoder whose pixels are normalised in another way."""
+    encoder.input = fed
+    return Embedder(encoder, replace(about, encoder=replace(about.encoder, input=fed)))
+
+
+def _official(path: Path, name: str, image_size: int, *, given: bool) -> Embedder:
+    """A checkpoint of another project, in the network that its project trained."""
+    weights = open_weights(path)
+    built, about = _built_for(weights, name, image_size)
+    loaded = load_into(built, weights)
+    normal = _normalisation(weights, network(built), name)
+    about = replace(about, info={"method": loaded.project, "file": str(path)})
+    for line in [*loaded.lines(), *([] if given else [normal.line()])]:
+        log.info("%s: %s", path, line)
+    return _fed(built, about, replace(about.encoder.input, mean=normal.mean, std=normal.std))
+
+
+def _built_for(weights: Weights, name: str, image_size: int) -> tuple[Encoder, About]:
+    """The encoder of a name, with what only a project or the file's shapes tell of it.
+
+    These are a ResNet's stem for small images, and the heads of a ViT. A ViT without class token
+    pools its mean.
+    """
+    small = weights.shape("conv1.weight")[2:] == (3, 3) and name.startswith("resnet")
+    size = image_size or (SMALL if small else weights.project.side if weights.project else 0)
+    about = _about_timm(name, size)
+    config = replace(about.encoder, stem="small") if small else about.encoder
+    try:
+        built = _build(config)
+    except UsageError:
+        if not isinstance(config, ViTConfig):
+            raise
+        config = replace(config, pool="mean")
+        built = _build(config)
+    width, heads = heads_of(network(built))
+    official = weights.heads(width)
+    if isinstance(config, ViTConfig) and heads and official and heads != official:
+        config = replace(config, heads=official)
+        built = _build(config)
+    return built, replace(about, encoder=config)
+
+
+@dataclass(frozen=True)
+class _Normal:
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    why: str
+
+    def line(self) -> str:
+        return f"Pixels normalised by mean {self.mean}, std {self.std}: {self.why}"
+
+
+def _normalisation(weights: Weights, model: Any, name: str) -> _Normal:
+    """What the pixels were normalised with where it is stated somewhere, or ImageNet's."""
+    if weights.stated:
+        return _Normal(*weights.stated, "as the file states.")
+    tagged = "." in name and _is_timm(name)
+    stated = _timms_own(name, tagged=tagged, everybodys=_is_everybodys(model))
+    if stated:
+        return _Normal(*stated, "timm's for its weights of that name.")
+    if weights.project and weights.project.mean:
+        return _Normal(weights.project.mean, weights.project.std, f"{weights.project.title}'s.")
+    why = (
+        "ImageNet's, since nothing tells what these weights were trained with. "
+        "Give --mean and --std if theirs were others."
+    )
+    return _Normal(IMAGENET_MEAN, IMAGENET_STD, why)
+
+
+def _is_everybodys(model: Any) -> bool:
+    """Whether many projects train this kind of network, so that its name says nothing of them."""
+    from timm.models.resnet import ResNet
+    from timm.models.vision_transformer import VisionTransformer
+
+    return type(model) in (ResNet, VisionTransformer) or not type(model).__module__.startswith(
+        "timm."
+    )
+
+
+def _timms_own(
+    name: str, *, tagged: bool, everybodys: bool
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and std of timm's weights of a name, where all that it has agree."""
+    if not _is_timm(name) or (everybodys and not tagged):
+        return None
+    import timm
+
+    base = name.partition(".")[0]
+    tags = [name] if tagged else timm.list_pretrained(f"{base}.*") or [base]
+    known = [cast("Any", timm.models.get_pretrained_cfg(tag)) for tag in tags]
+    stated = {(tuple(cfg.mean), tuple(cfg.std)) for cfg in known}
+    return stated.pop() if len(stated) == 1 else None
 
 
 def encoder_file(run: str | Path) -> Path:
@@ -117,20 +239,6 @@ def _is_timm(name: str) -> bool:
     import timm
 
     return bool(timm.is_model(name))
-
-
-def _is_timms_own(loaded: Loaded, name: str) -> bool:
-    """Whether a checkpoint has timm's own weights, rather than other authors' under timm's names.
-
-    Those of DINO and MAE have the same names: the one publishes a flat file without a classifier,
-    where timm's ViTs have one, the other puts the tensors below "model", as DeiT does.
-    """
-    if loaded.method != "timm" or not loaded.top or not _is_timm(name):
-        return False
-    import timm
-
-    known = cast("Any", timm.models.get_pretrained_cfg(name))
-    return "." in name or loaded.head or not known.num_classes
 
 
 def _timm(name: str, image_size: int) -> Embedder:

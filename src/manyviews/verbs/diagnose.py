@@ -23,6 +23,8 @@ def diagnose(
     labels: str = "",
     encoder: str = "",
     image_size: int = 0,
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
     sample: int = 1000,
     views: int = 10,
     clusters: int = 20,
@@ -42,6 +44,9 @@ def diagnose(
             looked at. Nothing else looks at a label.
         encoder: timm's name of the architecture of a checkpoint.
         image_size: side in pixels for timm models and checkpoints; 0 takes their own.
+        mean: per channel, of pixels in [0, 1], to normalise with; what is known of the weights if
+            not given.
+        std: likewise.
         sample: images looked at, evenly spread; LiDAR and dimensions want 1,000 or more.
         views: random views of each image.
         clusters: of k-means; about as many as there may be classes.
@@ -73,9 +78,13 @@ def diagnose(
     directory = Path(run)
     assembly = assembly_of(directory) if is_run(directory) else None
     if assembly is None:
-        look = look_at_encoder(open_subject(run, encoder=encoder, image_size=image_size))
-    elif encoder or image_size:
-        raise UsageError(f"--encoder and --image-size are for checkpoints; {run} is a run.")
+        look = look_at_encoder(
+            open_subject(run, encoder=encoder, image_size=image_size, mean=mean, std=std)
+        )
+    elif encoder or image_size or mean or std:
+        raise UsageError(
+            f"--encoder, --image-size, --mean and --std are for checkpoints; {run} is a run."
+        )
     else:
         look = look_at_method(assembly)
     source, given = source_of(data, labels, assembly, look, max_pixels=max_pixels)

@@ -19,6 +19,8 @@ def embed(
     level: Literal["image", "patch"] = "image",
     encoder: str = "",
     image_size: int = 0,
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
     batch_size: int = 256,
     map: Literal["pca", "umap", "pacmap"] = "pca",  # noqa: A002, RUF100
     thumbnails: int = 0,
@@ -36,6 +38,9 @@ def embed(
         level: one vector an image, or one a patch.
         encoder: timm's name of the architecture of a checkpoint.
         image_size: side in pixels for timm models and checkpoints; 0 takes their own.
+        mean: per channel, of pixels in [0, 1], to normalise with; what is known of the weights if
+            not given.
+        std: likewise.
         batch_size: images at a time.
         map: of the columns x and y; umap and pacmap come with manyviews[maps].
         thumbnails: longer side in pixels of the column image; 0 for none.
@@ -58,7 +63,9 @@ def embed(
     from manyviews.verbs.written import Written
 
     device = launch.device()
-    network = open_subject(run, encoder=encoder, image_size=image_size).to(device)
+    network = open_subject(run, encoder=encoder, image_size=image_size, mean=mean, std=std).to(
+        device
+    )
     source = open_source(data, channels=network.pixels.channels, max_pixels=max_pixels)
     with bar("embedding") as progress:
         found = features.extract(

@@ -24,6 +24,8 @@ def evaluate(
     train_data: str = "",
     encoder: str = "",
     image_size: int = 0,
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
     test_features: str | Path = "",
     batch_size: int = 256,
     baselines: bool = True,  # noqa: FBT001, FBT002, RUF100 - keyword-only
@@ -46,6 +48,9 @@ def evaluate(
             matched by name.
         encoder: timm's name of the architecture of a checkpoint.
         image_size: side in pixels for timm models and checkpoints; 0 takes their own.
+        mean: per channel, of pixels in [0, 1], to normalise with; what is known of the weights if
+            not given.
+        std: likewise.
         test_features: where RUN is a .npy of the training part's features: the .npy of the test
             part; rows in the order of the data. Without it the .npy needs the .json that `embed`
             writes beside it, and rows are matched by path.
@@ -75,7 +80,8 @@ def evaluate(
 
     names = names_of(protocol)
     if str(run).endswith(".npy"):
-        refuse_for_features(names, encoder=encoder, image_size=image_size, train_data=train_data)
+        given = {"encoder": encoder, "image_size": image_size, "mean": mean, "std": std}
+        refuse_for_features(names, train_data=train_data, **given)
         second = Path(test_features) if test_features else None
         stored = Split(*read_split(Path(run), second, data=data, max_pixels=max_pixels))
         found = [Beside(result=PROTOCOLS[name](*stored), beside={}) for name in names]
@@ -83,7 +89,9 @@ def evaluate(
     if test_features:
         raise UsageError("--test-features goes with a .npy of training features as RUN.")
     device = launch.device()
-    subject = open_subject(run, encoder=encoder, image_size=image_size).to(device)
+    subject = open_subject(run, encoder=encoder, image_size=image_size, mean=mean, std=std).to(
+        device
+    )
     probe = open_probe(
         data, subject.plain, max_pixels=max_pixels, device=device, train_spec=train_data
     )

@@ -1,18 +1,27 @@
 """The encoder as weights that timm loads."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any, cast
 
+import manyviews
 from manyviews.core import UsageError
+from manyviews.core.files import write_json
 from manyviews.encoders import file
 from manyviews.encoders.settings import TimmConfig, ViTConfig
 from manyviews.encoders.weights import network
-from manyviews.runs.embedder import load_encoder, resize_rule
+from manyviews.runs.embedder import Embedder, load_encoder, resize_rule, resized
+
+WRITER = "manyviews"
+"""Key of a config.json that says that this program wrote it."""
 
 
 def export_timm(path_in: str | Path, path_out: str | Path) -> str:
     """Write weights that timm loads with strict=True.
+
+    What the network is and what it is fed go with them: into the file's metadata, and into a
+    config.json beside it, with which `timm.create_model("local-dir:DIR")` needs no more words.
 
     Args:
         path_in: an encoder file.
@@ -30,8 +39,11 @@ def export_timm(path_in: str | Path, path_out: str | Path) -> str:
         raise UsageError(f"timm has no {config.name}. Use --format safetensors or --format onnx.")
     from manyviews.encoders.timm_model import arguments  # imports timm, which takes two seconds
 
-    file.write_tensors(Path(path_out), embedder.encoder, {"format": "pt"})
     name, given = arguments(dataclasses.replace(config, drop_path=0.0))
+    described = _described(embedder, name, given)
+    words = {key: json.dumps(value) for key, value in described["pretrained_cfg"].items()}
+    words |= {"architecture": name, "model_args": json.dumps(given), "format": "pt"}
+    file.write_tensors(Path(path_out), embedder.encoder, words)
     listed = ", ".join(f"{key}={value!r}" for key, value in given.items())
     lines = [
         "import timm",
@@ -54,4 +66,46 @@ def export_timm(path_in: str | Path, path_out: str | Path) -> str:
         f"{list(fed.mean)}, divided by {list(fed.std)}.",
         f"# Resize: {resize_rule(fed)}.",
     ]
+    if (
+        not isinstance(config, TimmConfig) or config.stem != "small"
+    ):  # which timm has no argument for
+        lines += _write_beside(Path(path_out), described)
     return "\n".join(lines) + "\n"
+
+
+def _described(embedder: Embedder, name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What timm's config.json says of a model; its keys are timm's."""
+    given_pixels = embedder.pixels
+    side, channels = given_pixels.side, given_pixels.channels
+    mean, std = given_pixels.mean, given_pixels.std
+    whole = resized(side)
+    fed = {
+        "input_size": [channels, side, side],
+        "mean": list(mean) if len(mean) == channels else list(mean) * channels,
+        "std": list(std) if len(std) == channels else list(std) * channels,
+        "interpolation": "bilinear",
+        "crop_pct": side / whole,
+        "crop_mode": "center" if whole > side else "squash",
+        "num_classes": 0,
+    }
+    told = {"architecture": name, "num_classes": 0, "num_features": embedder.dim}
+    return told | {"model_args": given, "pretrained_cfg": fed, WRITER: manyviews.__version__}
+
+
+def _write_beside(path: Path, described: dict[str, Any]) -> list[str]:
+    """The config.json, unless another program's is there; lines that say how to use it."""
+    beside = path.with_name("config.json")
+    if beside.exists() and not _is_ours(beside):
+        return [f"# {beside} is another program's and stays, so timm cannot find these sizes."]
+    write_json(beside, described)
+    others = [p.name for p in path.parent.glob("*.safetensors") if p != path]
+    if others and path.name != "model.safetensors":
+        return [f"# timm may take {others[0]} for these weights; give them their own folder."]
+    return [f'# Or: timm.create_model("local-dir:{path.parent}", pretrained=True)']
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return WRITER in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
