@@ -13,7 +13,7 @@ from manyviews.encoders.settings import ImageConfig, ResNetSmallConfig, TimmConf
 from manyviews.encoders.video import R2Plus1D, R2Plus1DConfig
 
 OWN = ("resnet_small", "vit")
-_MANNERS = ("positions", "pool", "drop_path", "zero_init")
+_MANNERS = ("positions", "pool", "drop_path", "zero_init", "interpolation", "class_token")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from manyviews.core.inputs import Pixels
-from manyviews.core.ranges import Count, Range
+from manyviews.core.ranges import Count, NotNegative, Range
+from manyviews.encoders.resample import Interpolation
 
 Stem = Literal["imagenet", "small"]
 Width = Annotated[int, Range("from 0 to 16384", 0, 16384)]
@@ -55,6 +56,9 @@ class ViTConfig:
         pool: what `pooled` is: the class token or the mean of the patch tokens, both after the
             final norm.
         drop_path: stochastic depth rate.
+        interpolation: how learned positions are brought to views of other sizes; weights want the
+            rule that they were trained with (`encoders.resample`).
+        class_token: deviation of the initial class token; 0 keeps timm's, 1e-6.
     """
 
     name: str = "vit"
@@ -66,6 +70,8 @@ class ViTConfig:
     positions: Literal["learned", "sincos"] = "learned"
     pool: Literal["cls", "mean"] = "cls"
     drop_path: DropPath = 0.0
+    interpolation: Interpolation = "timm"
+    class_token: NotNegative = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

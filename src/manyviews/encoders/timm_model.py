@@ -167,7 +167,13 @@ def build(config: ViTConfig | TimmConfig) -> Encoder:
         return TimmEncoder(model, name=name, image_size=side, channels=channels)
     if config.positions == "sincos":
         initialise(model)
-    return ViT(model, positions=config.positions, pool=config.pool)
+    return ViT(
+        model,
+        positions=config.positions,
+        pool=config.pool,
+        interpolation=config.interpolation,
+        class_token=config.class_token,
+    )
 
 
 def shrink_stem(model: nn.Module, *, name: str, channels: int) -> None:

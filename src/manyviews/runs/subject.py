@@ -10,10 +10,9 @@ import torch
 
 from manyviews import encoders
 from manyviews.core import Encoder, Failure, UsageError
-from manyviews.core.inputs import Pixels
+from manyviews.core.inputs import IMAGENET_MEAN, IMAGENET_STD, Pixels
 from manyviews.core.settings import check
 from manyviews.encoders.file import About
-from manyviews.encoders.official.project import IMAGENET
 from manyviews.encoders.settings import ViTConfig
 from manyviews.encoders.weights import Weights, heads_of, network, open_weights
 from manyviews.encoders.weights import load as load_into
@@ -22,7 +21,6 @@ from manyviews.runs.embedder import Embedder, load_encoder, resize_rule
 log = logging.getLogger("manyviews")
 
 TIMM = "timm:"
-IMAGENET_MEAN, IMAGENET_STD = IMAGENET
 SMALL = 32
 """Side of the images that ResNets with the small stem are trained on."""
 FORMS = (
@@ -137,6 +135,8 @@ def _built_for(weights: Weights, name: str, image_size: int) -> tuple[Encoder, A
     if isinstance(config, ViTConfig) and heads and official and heads != official:
         config = replace(config, heads=official)
         built = _build(config)
+    if isinstance(config, ViTConfig) and weights.project:  # so that it is saved with them
+        config = replace(config, interpolation=weights.project.interpolation)
     return built, replace(about, encoder=config)
 
 

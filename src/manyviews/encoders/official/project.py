@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from manyviews.core.inputs import IMAGENET_MEAN, IMAGENET_STD
 from manyviews.encoders.resample import Interpolation
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+IMAGENET = (IMAGENET_MEAN, IMAGENET_STD)
 """Mean and standard deviation per channel, of pixels in [0, 1]."""
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 

@@ -46,7 +46,14 @@ def imagenet(facts: Facts) -> Run[DINOConfig, Any, Any]:
         method=DINOConfig(
             teacher_temperature=Ramp(0.04, 0.04), frozen_until=1 / 100, momentum=Cosine(0.996, 1.0)
         ),
-        encoders=authors.image(ViTConfig(name="vit_small_patch16_224", drop_path=0.1)),
+        encoders=authors.image(
+            ViTConfig(
+                name="vit_small_patch16_224",
+                drop_path=0.1,
+                interpolation="dino",
+                class_token=0.02,
+            )
+        ),
         views=struct("Views", {"global": photometric.DINO, "local": photometric.DINO_LOCAL}),
         data=authors.data(facts, batch_size=512),
         optim=Optim(

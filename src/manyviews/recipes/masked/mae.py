@@ -28,7 +28,9 @@ def imagenet(facts: Facts) -> Run[MAEConfig, Any, Any]:
     return Run(
         recipe="mae-imagenet",
         method=MAEConfig(),
-        encoders=authors.image(ViTConfig(name="vit_base_patch16_224", positions="sincos")),
+        encoders=authors.image(
+            ViTConfig(name="vit_base_patch16_224", positions="sincos", class_token=0.02)
+        ),
         views=struct("Views", {"global": photometric.MAE}),
         data=authors.data(facts, batch_size=4096),
         optim=Optim(
