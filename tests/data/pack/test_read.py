@@ -49,7 +49,7 @@ def test_a_flipped_byte_costs_one_image(tmp_path, form):
     at = int(intact._entries[5]["offset"]) + 40
     flip(out / "shard-00000.bin", at)
     broken = open_it(out)
-    assert broken.array is None
+    assert not broken.stack
     for i in range(12):
         if i != 5:
             np.testing.assert_array_equal(broken.read(i), images[i])
@@ -128,7 +128,7 @@ def test_another_version_is_named(tmp_path):
 
 
 def test_small_pixels_of_one_size_are_one_mapped_array(tmp_path):
-    array = open_it(packed(tmp_path)).array
+    array = open_it(packed(tmp_path)).stack["image"]
     assert isinstance(array, np.memmap)
     assert array.shape == (12, 16, 16, 3)
     np.testing.assert_array_equal(array, [picture(i) for i in range(12)])
@@ -138,14 +138,14 @@ def test_no_array_where_sizes_differ_or_images_are_large(tmp_path):
     data = folder_of(tmp_path / "sizes" / "data", 3)
     Image.fromarray(picture(3, side=17)).save(data / "0003.png")
     packing.pack(str(data), tmp_path / "sizes" / "out", workers=0, format="uint8")
-    assert open_it(tmp_path / "sizes" / "out").array is None
+    assert not open_it(tmp_path / "sizes" / "out").stack
     (tmp_path / "large").mkdir()
     for i in range(2):
         Image.fromarray(picture(i, side=97)).save(tmp_path / "large" / f"{i}.png")
     packing.pack(str(tmp_path / "large"), tmp_path / "large_out", workers=0, format="uint8")
-    assert open_it(tmp_path / "large_out").array is None
-    assert open_it(packed(tmp_path / "grey", channels=1), channels=3).array is None
-    assert open_it(packed(tmp_path / "jpeg", format="jpeg")).array is None
+    assert not open_it(tmp_path / "large_out").stack
+    assert not open_it(packed(tmp_path / "grey", channels=1), channels=3).stack
+    assert not open_it(packed(tmp_path / "jpeg", format="jpeg")).stack
 
 
 def test_a_part_of_a_pack_is_read_in_its_own_order(tmp_path):
@@ -156,7 +156,7 @@ def test_a_part_of_a_pack_is_read_in_its_own_order(tmp_path):
         np.testing.assert_array_equal(source.read(0), picture(7))
         np.testing.assert_array_equal(source.read(1), picture(2))
         assert Path(source.name(0)).name == "0007.png"
-        assert source.array is None
+        assert not source.stack
     assert part.digest != open_it(out).digest
 
 
@@ -184,12 +184,12 @@ def test_larger_images_than_allowed_are_unreadable(tmp_path):
     source = open_it(packed(tmp_path), max_pixels=100)
     with pytest.raises(Unreadable, match=r"more than --data.max-pixels 100"):
         source.read(0)
-    assert source.array is None
+    assert not source.stack
 
 
 def test_a_pickled_source_opens_the_pack_again(tmp_path):
     source = open_it(packed(tmp_path))
-    assert source.array is not None
+    assert list(source.stack) == ["image"]
     sent = pickle.dumps(source)
     assert len(sent) < 1000
     np.testing.assert_array_equal(pickle.loads(sent).read(4), picture(4))  # noqa: S301, RUF100

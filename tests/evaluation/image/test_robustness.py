@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from manyviews.core import UsageError
+from manyviews.core.inputs import Pixels
 from manyviews.data.sources import Stored
 from manyviews.data.streams.image import Unreadable
 from manyviews.evaluation.features import extract
@@ -11,7 +12,7 @@ from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.result import wilson
 from manyviews.views.image.plain import Plain
 
-PLAIN = Plain(28, channels=1, mean=(0.5,), std=(0.25,))
+PLAIN = Plain(Pixels(side=28, channels=1, mean=(0.5,), std=(0.25,)))
 
 
 def stripes(count, seed, *, kind=Stored):
