@@ -13,16 +13,16 @@ from pictures import folder_of, picture
 from PIL import Image
 
 from manyviews.core import UsageError
+from manyviews.core.sample import Unreadable
 from manyviews.data.manifest import of_folder, of_list
-from manyviews.data.sources import Files, Source, open_source
-from manyviews.data.streams.image import Unreadable
+from manyviews.data.sources import Files, ImageSource, open_source
 
 
-def open_it(spec: object, channels: int = 3, **options: str) -> Source:
+def open_it(spec: object, channels: int = 3, **options: str) -> ImageSource:
     return open_source(str(spec), channels=channels, max_pixels=10**6, **options)  # type: ignore[arg-type]
 
 
-def names(source: Source, root: Path) -> list[str]:
+def names(source: ImageSource, root: Path) -> list[str]:
     return [os.path.relpath(source.name(i), root) for i in range(len(source))]
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from manyviews.core import Failure, UsageError
 from manyviews.core.inputs import Pixels
-from manyviews.data.streams.image import Unreadable
+from manyviews.core.sample import Unreadable
 from manyviews.evaluation.baselines import centred, pixels
 from manyviews.evaluation.features import cached, extract, fingerprint
 from manyviews.views.image.plain import Plain

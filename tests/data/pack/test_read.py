@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ from pictures import folder_of, picture
 from PIL import Image
 
 from manyviews.core import UsageError
+from manyviews.core.sample import Layout, Unreadable
 from manyviews.data.loader import batches
 from manyviews.data.pack import make as packing
 from manyviews.data.pack import read as packs
 from manyviews.data.pack import write as shards
 from manyviews.data.quarantine import Bad
-from manyviews.data.sources import Source, open_source
-from manyviews.data.streams.image import Unreadable
+from manyviews.data.sources import ImageSource, open_source
 from manyviews.evaluation.labelled import open_labelled
 
 
@@ -26,7 +27,7 @@ def packed(root: Path, count: int = 12, **options: object) -> Path:
     return root / "out"
 
 
-def open_it(path: Path, **options: int) -> Source:
+def open_it(path: Path, **options: int) -> ImageSource:
     return open_source(str(path), **({"channels": 3, "max_pixels": 10**6} | options))
 
 
@@ -36,9 +37,20 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(data)
 
 
-def engine(images, index, epoch):
-    del index, epoch
-    return {"global": np.stack([image[:1, :1, :] for image in images])[:, None]}, {}
+class Corner:
+    """A pipeline of one view, the first pixel."""
+
+    makes: Mapping[str, Layout] = {"global": Layout(1, (1, 1, 3), np.dtype(np.uint8))}
+
+    def read(self, source, index, epoch):
+        return source.open(index)["image"].read()
+
+    def stacked(self, source):
+        return source.stack.get("image")
+
+    def make(self, items, index, epoch, into):
+        into["global"][:] = np.stack([image[:1, :1, :] for image in items])[:, None]
+        return {}
 
 
 @pytest.mark.parametrize("form", ["jpeg", "uint8"])
@@ -69,7 +81,7 @@ def test_a_truncated_shard_is_quarantined_and_training_goes_on(tmp_path, workers
     steps = list(
         batches(
             open_it(out),
-            engine,
+            Corner(),
             seed=0,
             global_batch=4,
             start_step=0,

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from manyviews.core.sample import Unreadable
 from manyviews.data.streams import image as decode
-from manyviews.data.streams.image import Unreadable
 
 
 def write_tiff(

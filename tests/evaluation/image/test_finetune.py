@@ -10,8 +10,8 @@ from torch import nn
 from manyviews import encoders
 from manyviews.core import Failure, Features, UsageError
 from manyviews.core.inputs import Pixels
+from manyviews.core.sample import Unreadable
 from manyviews.data.sources import Stored
-from manyviews.data.streams.image import Unreadable
 from manyviews.evaluation.features import extract
 from manyviews.evaluation.image import supervised
 from manyviews.evaluation.image.finetune import finetune

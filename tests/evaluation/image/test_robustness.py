@@ -4,8 +4,8 @@ import torch
 
 from manyviews.core import UsageError
 from manyviews.core.inputs import Pixels
+from manyviews.core.sample import Unreadable
 from manyviews.data.sources import Stored
-from manyviews.data.streams.image import Unreadable
 from manyviews.evaluation.features import extract
 from manyviews.evaluation.image.robustness import _mean, _measures, _ratio, robustness
 from manyviews.evaluation.labelled import Labelled
