@@ -20,7 +20,7 @@ from view_libraries import MEAN, STD, Case, own_reader
 from manyviews.views import normalise
 from manyviews.views.draw import GLOBAL, LOCAL, draw
 from manyviews.views.image.columns import columns
-from manyviews.views.image.make import Maker
+from manyviews.views.image.make import Cutter
 from manyviews.views.plan import Crops
 from views import cases, stored_images
 
@@ -46,7 +46,7 @@ def family(name: str, crops: Crops, number: int, images: list[np.ndarray]) -> No
         )
 
     def made(crops: Crops) -> float:
-        maker, draws = Maker(crops, channels=3), drawn(crops)
+        maker, draws = Cutter(crops, channels=3), drawn(crops)
         scratch = maker.scratch(int(heights.max()), int(widths.max()))
         out = np.empty((len(images), crops.count, crops.size, crops.size, 3), dtype=np.uint8)
         if len({image.shape for image in images}) == 1 and heights.max() <= 96:

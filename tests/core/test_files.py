@@ -12,6 +12,7 @@ from forks import run
 from manyviews import encoders
 from manyviews.core import Failure
 from manyviews.core.files import atomic, write_array
+from manyviews.core.inputs import Pixels
 from manyviews.encoders import file
 
 
@@ -48,8 +49,9 @@ def test_a_failing_disk_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_a_failing_disk_leaves_no_half_encoder(tmp_path, monkeypatch):
-    config = encoders.EncoderConfig(name="resnet_small", image_size=8, channels=1, width=4)
-    about = file.About(encoder=config, mean=(0.5,), std=(0.5,), resize="", info={})
+    pixels = Pixels(side=8, channels=1, mean=(0.5,), std=(0.5,))
+    config = encoders.ResNetSmallConfig(input=pixels, width=4)
+    about = file.About(encoder=config, resize="", info={})
     encoder = encoders.build(config)
     monkeypatch.setattr(type(tmp_path), "write_bytes", full)
     with pytest.raises(Failure, match=r"Cannot write .*encoder\.safetensors: No space left"):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from manyviews.core import UsageError, settings
 from manyviews.core.inputs import Frames, LogMel, Pixels, normalise
 
 
@@ -19,6 +20,24 @@ def test_pixels_are_normalised_as_plain_views_are(channels):
     made = entry.finish(raw)
     assert made.shape == (2, 3, *entry.shape)
     assert torch.equal(made, normalise(raw, means, stds))
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        (Pixels(channels=0), "--input.channels is 0"),
+        (Pixels(side=0), "--input.side is 0"),
+        (Pixels(channels=5), "--input.mean is 0.485 0.456 0.406; wanted one number for each of 5"),
+        (Pixels(std=(0.5, 0.5)), "--input.std is 0.5 0.5; wanted one number for each of 3"),
+        (Frames(channels=0), "--input.channels is 0"),
+        (Frames(mean=(0.5, 0.5)), "--input.mean is 0.5 0.5; wanted one number for each of 3"),
+    ],
+)
+def test_an_input_of_nothing_is_refused(entry, says):
+    with pytest.raises(UsageError) as refused:
+        settings.check(entry, "input.")
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_restored_pixels_are_the_ones_that_were_finished():

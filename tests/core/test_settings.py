@@ -6,7 +6,7 @@ import pytest
 from manyviews.core import UsageError, settings
 from manyviews.core.schedules import Cosine, Ramp
 from manyviews.training.settings import Optim
-from manyviews.views.plan import Crops, Views
+from manyviews.views.plan import Crops, Mask
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,33 @@ def round_trip(value):
 @pytest.mark.parametrize(
     "value",
     [
-        Views(global_=Crops(count=3, blur=(1.0, 0.1)), local=Crops(count=2, size=96)),
+        settings.struct(
+            "Views",
+            {
+                "global": Crops(count=3, blur=(1.0, 0.1), mask=Mask(ratio=0.75)),
+                "local": Crops(count=2, size=96),
+            },
+        ),
         Optim(lr=1e-3, weight_decay=1e-6, betas=(0.9, 0.95)),
         Nested(momentum=Ramp(0.1, 0.2, 0.5, by_epoch=True)),
     ],
 )
 def test_yaml_round_trip_is_exact(value):
     assert round_trip(value) == value
+
+
+def test_a_struct_is_a_class_for_each_set_of_names_and_types():
+    families = {"global": Crops(size=96), "local": Crops(count=3)}
+    made = settings.struct("Views", families)
+    assert made.global_ == families["global"]
+    assert settings.parts(made) == families
+    assert list(settings.dump(made)) == ["global", "local"]
+    assert made == settings.struct("Views", dict(families))
+    assert type(made) is type(settings.struct("Views", {"global": Crops(), "local": Crops()}))
+    other = settings.struct("Views", {"global": Optim(lr=1.0), "local": Crops()})
+    assert type(made) is not type(other)
+    with pytest.raises(AttributeError):
+        made.local = Crops()
 
 
 def test_exponents_without_a_point_are_numbers():
@@ -68,4 +88,4 @@ def test_a_missing_required_field_is_named():
     from manyviews.data.settings import Data
 
     with pytest.raises(UsageError, match="config lacks 'source'"):
-        settings.build(Data, {"channels": 1})
+        settings.build(Data, {"batch_size": 1})

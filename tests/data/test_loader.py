@@ -16,37 +16,51 @@ import torch
 from pictures import folder_of, number
 
 from manyviews.core import Failure, UsageError
+from manyviews.core.inputs import Pixels
+from manyviews.core.sample import Layout, Source, Stream
 from manyviews.data import loader, workers
 from manyviews.data.loader import Raw, batches
 from manyviews.data.order import Order, permutation
 from manyviews.data.quarantine import Bad
-from manyviews.data.sources import Source, Stored, open_source
-from manyviews.views.image.engine import Engine
-from manyviews.views.plan import Crops, Mask, Views
+from manyviews.data.sources import ImageSource, Stored, open_source
+from manyviews.views.pipeline import Fed, Pipeline
+from manyviews.views.plan import Crops, Mask
 
 
-def engine(images: Any, index: np.ndarray, epoch: int) -> tuple[dict, dict]:
-    """Two views that tell image, position and epoch."""
-    numbers = np.array([number(np.asarray(image)) for image in images])
-    view = np.stack([numbers // 256, numbers % 256, index % 256, np.full_like(index, epoch)], -1)
-    view = view.astype(np.uint8)[:, None, None, None].repeat(2, axis=1)
-    return {"global": view}, {"place": index[:, None] * 10}
+class Telling:
+    """A pipeline of two views that tell image, position and epoch."""
+
+    makes: Mapping[str, Layout] = {"global": Layout(2, (1, 1, 4), np.dtype(np.uint8))}
+
+    def read(self, source: Source, index: int, epoch: int) -> Any:
+        return source.open(index)["image"].read()
+
+    def stacked(self, source: Source) -> np.ndarray | None:
+        return source.stack.get("image")
+
+    def make(self, items: Any, index: np.ndarray, epoch: int, into: Mapping) -> dict:
+        numbers = np.array([number(np.asarray(image)) for image in items])
+        told = [numbers // 256, numbers % 256, index % 256, np.full_like(index, epoch)]
+        into["global"][:] = np.stack(told, axis=-1)[:, None, None, None]
+        return {"place": index[:, None] * 10}
 
 
 class Died(Exception):
     pass
 
 
-def dying(images: Any, index: np.ndarray, epoch: int) -> tuple[dict, dict]:
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise Died
+class Dying(Telling):
+    def make(self, *arguments: Any) -> dict:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise Died
 
 
-def complaining(images: Any, index: np.ndarray, epoch: int) -> tuple[dict, dict]:
-    raise UsageError("These views cannot be made. Make others.")
+class Complaining(Telling):
+    def make(self, *arguments: Any) -> dict:
+        raise UsageError("These views cannot be made. Make others.")
 
 
-def folder(root: Path, count: int = 40, bad: tuple[int, ...] = ()) -> Source:
+def folder(root: Path, count: int = 40, bad: tuple[int, ...] = ()) -> ImageSource:
     return open_source(str(folder_of(root, count, bad=bad)), channels=3, max_pixels=10**6)
 
 
@@ -56,7 +70,7 @@ def stream(source: Source, start: int, stop: int, **options: Any) -> Iterator[li
         "on_bad": lambda bad: None,
     }  # fmt: skip
     return batches(
-        source, options.pop("engine", engine), start_step=start, stop_step=stop,
+        source, options.pop("pipeline", Telling()), start_step=start, stop_step=stop,
         **(defaults | options),
     )  # fmt: skip
 
@@ -87,7 +101,7 @@ def test_a_step_holds_the_views_of_its_samples(tmp_path: Path) -> None:
         for part in step:
             view = part.views["global"][:, 1, 0, 0]
             np.testing.assert_array_equal(view[:, 1], part.index)  # the image
-            np.testing.assert_array_equal(view[:, 2], part.index)  # what the engine was told
+            np.testing.assert_array_equal(view[:, 2], part.index)  # what the pipeline was told
             assert set(view[:, 3].tolist()) == {s // 3}
             assert torch.equal(part.cues["place"], part.index[:, None] * 10)
 
@@ -123,18 +137,22 @@ def test_ranks_make_up_the_batch_of_one_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_images_in_memory_go_to_the_engine_as_one_array(count: int) -> None:
+def test_images_in_memory_go_to_the_pipeline_as_one_array(count: int) -> None:
     seen: list[Any] = []
     array = np.zeros((50, 2, 2, 3), np.uint8)
     array[:, 0, 0, 1] = np.arange(50)
 
-    def looking(images: Any, index: np.ndarray, epoch: int) -> tuple[dict, dict]:
-        assert isinstance(images, np.ndarray)
-        assert images.shape == (6, 2, 2, 3)
-        seen.append(images)
-        return engine(images, index, epoch)
+    class Looking(Telling):
+        def read(self, source: Source, index: int, epoch: int) -> Any:
+            raise AssertionError
 
-    for step in stream(Stored("memory", array), 0, 3, engine=looking, workers=count):
+        def make(self, items: Any, index: np.ndarray, epoch: int, into: Mapping) -> dict:
+            assert isinstance(items, np.ndarray)
+            assert items.shape == (6, 2, 2, 3)
+            seen.append(items)
+            return super().make(items, index, epoch, into)
+
+    for step in stream(Stored("memory", array), 0, 3, pipeline=Looking(), workers=count):
         for raw in step:
             np.testing.assert_array_equal(raw.views["global"][:, 0, 0, 0, 1], raw.index)
     assert bool(seen) == (count == 0)
@@ -211,14 +229,14 @@ def test_files_that_other_ranks_met_count_too(tmp_path: Path) -> None:
 def test_a_folder_of_junk_stops_at_once(tmp_path: Path) -> None:
     reads = 0
     source = folder(tmp_path, 200, tuple(range(200)))
-    real = source.read
+    real = source.open
 
-    def read(index: int) -> np.ndarray:
+    def opened(index: int) -> Mapping[str, Stream]:
         nonlocal reads
         reads += 1
         return real(index)
 
-    source.read = read  # type: ignore[method-assign]
+    source.open = opened  # type: ignore[method-assign]
     met: list[Bad] = []
     with pytest.raises(Failure, match="3 of 200 files cannot be read"):
         next(stream(source, 0, 8, max_bad=0.01, on_bad=met.append))
@@ -237,15 +255,15 @@ def test_mistakes_are_found_before_the_first_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_an_engines_complaint_stays_one_line(tmp_path: Path, count: int) -> None:
+def test_a_pipelines_complaint_stays_one_line(tmp_path: Path, count: int) -> None:
     with pytest.raises(UsageError) as caught:
-        list(stream(folder(tmp_path), 0, 1, engine=complaining, workers=count))
+        list(stream(folder(tmp_path), 0, 1, pipeline=Complaining(), workers=count))
     assert str(caught.value) == "These views cannot be made. Make others."
 
 
 def test_a_worker_that_dies_is_a_failure_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="A decoding process died") as caught:
-        list(stream(folder(tmp_path), 0, 1, engine=dying, workers=1))
+        list(stream(folder(tmp_path), 0, 1, pipeline=Dying(), workers=1))
     assert "--data.workers" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -301,7 +319,12 @@ def test_opencv_works_in_a_worker_after_its_threads_ran_in_the_parent() -> None:
 def test_small_shared_memory_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folder(tmp_path)
     make = loader._Make(
-        source, engine, Order(count=40, batch=12, accumulate=1, seed=1), None, most_bad=0, senders=2
+        source,
+        Telling(),
+        Order(count=40, batch=12, accumulate=1, seed=1),
+        None,
+        most_bad=0,
+        senders=2,
     )
     usage = type("Usage", (), {"free": 0})
     packet = make((0, None))
@@ -318,7 +341,11 @@ def test_small_shared_memory_is_not_used(tmp_path: Path, monkeypatch: pytest.Mon
 def test_where_shared_memory_is_small_batches_go_through_a_pipe_and_that_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Where there is no memory that is used again."""
     source = folder(tmp_path)
+    monkeypatch.setattr(loader, "slots", lambda count, size: None)
+    plenty = list(stream(source, 0, 3, workers=1))
+    assert not caplog.records
     monkeypatch.setattr(loader.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 0}))
     piped = list(stream(source, 0, 3, workers=1))
     [said] = [record.getMessage() for record in caplog.records]
@@ -328,27 +355,29 @@ def test_where_shared_memory_is_small_batches_go_through_a_pipe_and_that_is_said
     caplog.clear()
     assert same(piped, list(stream(source, 0, 3)))
     assert same(piped, list(stream(source, 0, 3, workers=1)))
+    assert same(piped, plenty)
     assert not caplog.records
 
 
 def test_the_time_of_reading_and_of_making_views_is_told_apart(tmp_path: Path) -> None:
     source, slow = folder(tmp_path), loader.Spent()
-    real = source.read
+    real = source.open
 
-    def read(index: int) -> np.ndarray:
+    def opened(index: int) -> Mapping[str, Stream]:
         time.sleep(0.01)
         return real(index)
 
-    source.read = read  # type: ignore[method-assign]
+    source.open = opened  # type: ignore[method-assign]
     list(stream(source, 0, 1, spent=slow))
     assert slow.reading > 0.12 > slow.making > 0
 
-    def engine_slow(*arguments: Any) -> tuple[dict, dict]:
-        time.sleep(0.1)
-        return engine(*arguments)
+    class Slow(Telling):
+        def make(self, *arguments: Any) -> dict:
+            time.sleep(0.1)
+            return super().make(*arguments)
 
-    source.read, slow = real, loader.Spent()  # type: ignore[method-assign]
-    list(stream(source, 0, 1, spent=slow, engine=engine_slow))
+    source.open, slow = real, loader.Spent()  # type: ignore[method-assign]
+    list(stream(source, 0, 1, spent=slow, pipeline=Slow()))
     assert slow.making > 0.2 > slow.reading > 0
 
 
@@ -374,51 +403,45 @@ def test_memory_is_pinned_where_there_is_a_gpu(
     assert sorted(pinned) == sorted((shape, False) for shape in shapes * 6)
 
 
-class Direct:
-    """The engine above; it makes views where it is told to, and counts how often it was."""
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """How often, in any process, views were made in memory that is used again."""
+    count = multiprocessing.Value("i", 0)
+    real = loader.rooms
 
-    sample_bytes = 8
+    def rooms(makes: Any, rows: int, memory: Any = None) -> Any:
+        if memory is not None:
+            with count.get_lock():
+                count.value += 1
+        return real(makes, rows, memory)
 
-    def __init__(self) -> None:
-        self.told = multiprocessing.Value("i", 0)
-
-    def __call__(
-        self, images: Any, index: np.ndarray, epoch: int, *, into: np.ndarray | None = None
-    ) -> tuple[dict, dict]:
-        views, cues = engine(images, index, epoch)
-        if into is not None:
-            with self.told.get_lock():
-                self.told.value += 1
-            room = into[: views["global"].size].reshape(views["global"].shape)
-            room[:] = views["global"]
-            views = {"global": room}
-        return views, cues
+    monkeypatch.setattr(loader, "rooms", rooms)
+    return count
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_views_are_made_in_memory_that_is_used_again(tmp_path: Path, count: int) -> None:
-    source, made = folder(tmp_path), Direct()
+def test_views_are_made_in_memory_that_is_used_again(tmp_path: Path, count: int, told: Any) -> None:
+    source = folder(tmp_path)
     wanted = list(stream(source, 0, 20))
-    for place, step in enumerate(stream(source, 0, 20, workers=count, engine=made)):
+    assert told.value == 0
+    for place, step in enumerate(stream(source, 0, 20, workers=count)):
         assert same([step], [wanted[place]])
-    assert made.told.value == 40
+    assert told.value == 40
     addresses = {
         raw.views["global"].data_ptr()
-        for step in stream(source, 0, 20, workers=count, engine=made)
+        for step in stream(source, 0, 20, workers=count)
         for raw in step
     }
     assert len(addresses) <= count * workers.AHEAD + 4
 
 
-def test_batches_that_are_kept_stay_what_they_were(tmp_path: Path) -> None:
-    """Parts of them too; where all memory is in use, batches are sent as other engines' are."""
-    source, made = folder(tmp_path), Direct()
+def test_batches_that_are_kept_stay_what_they_were(tmp_path: Path, told: Any) -> None:
+    """Parts of them too; where all memory is in use, batches are made in new memory and sent."""
+    source = folder(tmp_path)
     wanted = list(stream(source, 0, 20))
-    assert same(list(stream(source, 0, 20, workers=1, engine=made)), wanted)
-    assert 0 < made.told.value < 40
-    first = [
-        step[1].views["global"][2, 1] for step in stream(source, 0, 20, workers=1, engine=made)
-    ]
+    assert same(list(stream(source, 0, 20, workers=1)), wanted)
+    assert 0 < told.value < 40
+    first = [step[1].views["global"][2, 1] for step in stream(source, 0, 20, workers=1)]
     assert all(
         torch.equal(kept, step[1].views["global"][2, 1])
         for kept, step in zip(first, wanted, strict=True)
@@ -447,16 +470,41 @@ def test_auto_leaves_a_core_to_training(monkeypatch: pytest.MonkeyPatch) -> None
     assert workers.cores() >= 1
 
 
-def test_the_engines_families_lie_side_by_side(tmp_path: Path) -> None:
-    plan = Views(
-        global_=Crops(size=16), local=Crops(size=8, count=3), mask=Mask(patch=8, ratio=0.5)
-    )
-    made, source = Engine(plan, channels=3, seed=0), folder(tmp_path)
-    assert made.sample_bytes == (2 * 16 * 16 + 3 * 8 * 8) * 3
-    assert isinstance(made, loader.Direct)
-    wanted = list(stream(source, 0, 4, engine=made))
-    for here, there in zip(wanted, stream(source, 0, 4, engine=made, workers=1), strict=True):
+def test_families_lie_side_by_side(tmp_path: Path) -> None:
+    plan = {"global": Crops(mask=Mask(ratio=0.5)), "local": Crops(size=8, count=3)}
+    made = Pipeline(plan, {"image": Fed(Pixels(side=16), (2, 2))})
+    source = folder(tmp_path)
+    assert loader.packed(made.makes, 1)[1] == (2 * 16 * 16 + 3 * 8 * 8) * 3
+    wanted = list(stream(source, 0, 4, pipeline=made))
+    for here, there in zip(wanted, stream(source, 0, 4, pipeline=made, workers=1), strict=True):
         assert same([here], [there])
         starts = [raw.views["global"].data_ptr() for raw in there]
         ends = [raw.views["local"].data_ptr() for raw in there]
         assert np.array_equal(np.subtract(ends, starts), [6 * 2 * 16 * 16 * 3] * 2)
+
+
+def test_families_of_any_size_and_type_share_memory_without_overlap() -> None:
+    makes = {
+        "odd": Layout(1, (5, 5, 3), np.dtype(np.uint8)),
+        "sound": Layout(2, (7,), np.dtype(np.float32)),
+        "last": Layout(1, (), np.dtype(np.uint8)),
+    }
+    areas, size = loader.packed(makes, 3)
+    for memory in (None, np.zeros(size, np.uint8)):
+        made = loader.rooms(makes, 3, memory)
+        for place, (name, layout) in enumerate(makes.items()):
+            assert made[name].shape == (3, layout.count, *layout.shape)
+            assert made[name].dtype == layout.dtype
+            assert areas[name].start % 64 == 0
+            made[name][:] = place + 1
+        assert all((made[name] == k + 1).all() for k, name in enumerate(makes))
+
+
+def test_samples_that_are_only_looked_at_are_those_that_can_be_read(tmp_path: Path) -> None:
+    source = folder(tmp_path, 5, bad=(3,))
+    where, views, cues = loader.seen(source, Telling(), [4, 3, 1], epoch=7)
+    assert where == [4, 1]
+    assert views["global"][:, 0, 0, 0].tolist() == [[0, 4, 4, 7], [0, 1, 1, 7]]
+    assert cues["place"].tolist() == [[40], [10]]
+    where, views, cues = loader.seen(source, Telling(), [3])
+    assert (where, views["global"].shape, cues) == ([], (0, 2, 1, 1, 4), {})

@@ -13,16 +13,16 @@ from pictures import folder_of, picture
 from PIL import Image
 
 from manyviews.core import UsageError
+from manyviews.core.sample import Unreadable
 from manyviews.data.manifest import of_folder, of_list
-from manyviews.data.sources import Files, Source, open_source
-from manyviews.data.streams.image import Unreadable
+from manyviews.data.sources import Files, ImageSource, open_source
 
 
-def open_it(spec: object, channels: int = 3, **options: str) -> Source:
+def open_it(spec: object, channels: int = 3, **options: str) -> ImageSource:
     return open_source(str(spec), channels=channels, max_pixels=10**6, **options)  # type: ignore[arg-type]
 
 
-def names(source: Source, root: Path) -> list[str]:
+def names(source: ImageSource, root: Path) -> list[str]:
     return [os.path.relpath(source.name(i), root) for i in range(len(source))]
 
 
@@ -47,7 +47,7 @@ def test_a_folder_is_searched_recursively_and_sorted(tmp_path: Path) -> None:
         ["b/2.png", "b/1.PNG", "a.jpeg", "b/c/x.tif", "B/é.webp", "b.bmp", "z.gif"],
         key=os.fsencode,
     )
-    assert source.array is None
+    assert not source.stack
     assert all(source.read(i).shape == (2, 2, 3) for i in range(len(source)))
 
 
@@ -189,11 +189,10 @@ def test_a_listed_file_is_an_image_whatever_it_is_called(tmp_path: Path) -> None
 
 def test_the_built_in_images_are_all_there() -> None:
     train, test = open_it("builtin:fashion", 1), open_it("builtin:fashion", 3, split="test")
-    assert train.array is not None
-    assert test.array is not None
-    assert train.array.shape == (12_000, 28, 28, 1)
-    assert test.array.shape == (2_000, 28, 28, 3)
-    assert round(float(train.array.mean()), 2) == 72.97
+    assert list(train.stack) == list(test.stack) == ["image"]
+    assert train.stack["image"].shape == (12_000, 28, 28, 1)
+    assert test.stack["image"].shape == (2_000, 28, 28, 3)
+    assert round(float(train.stack["image"].mean()), 2) == 72.97
     assert (train.name(12), test.name(7)) == ("builtin:fashion#12", "builtin:fashion#test/7")
     assert train.digest != test.digest
     assert train.header(0).width == 28
@@ -206,9 +205,8 @@ def test_the_built_in_images_are_the_first_of_fashion_mnist() -> None:
     if not folder.exists():
         pytest.skip("Debian's package dataset-fashion-mnist is not installed")
     for split, count in (("train", 12_000), ("test", 2_000)):
-        whole = open_it(f"fashion-mnist:{folder}", 1, split=split).array
-        packed = open_it("builtin:fashion", 1, split=split).array
-        assert whole is not None
+        whole = open_it(f"fashion-mnist:{folder}", 1, split=split).stack["image"]
+        packed = open_it("builtin:fashion", 1, split=split).stack["image"]
         np.testing.assert_array_equal(whole[:count], packed)
 
 
@@ -232,7 +230,7 @@ def test_idx_files_are_read_gzipped_or_not(tmp_path: Path, name: str, packed: bo
     path = tmp_path / (name + (".gz" if packed else ""))
     path.write_bytes(gzip.compress(idx(images)) if packed else idx(images))
     source = open_it(f"fashion-mnist:{tmp_path}", 1)
-    np.testing.assert_array_equal(source.array, images[..., None])
+    np.testing.assert_array_equal(source.stack["image"], images[..., None])
     np.testing.assert_array_equal(
         open_it(f"fashion-mnist:{tmp_path}", 3).read(2), np.stack([images[2]] * 3, -1)
     )
@@ -274,7 +272,7 @@ def test_each_mistake_has_its_message(tmp_path: Path) -> None:
     assert "names no file" in complaint(tmp_path / "blank.txt")
     assert "None of the 1 paths" in complaint(tmp_path / "wrong.txt")
     assert "not a text file" in complaint(tmp_path / "data.zip")
-    assert "is one image" in complaint(tmp_path / "data" / "0000.png")
+    assert "is one sample" in complaint(tmp_path / "data" / "0000.png")
     assert "no built-in data set 'builtin:cifar'" in complaint("builtin:cifar")
     assert "needs the folder" in complaint("fashion-mnist:")
     assert "has 1 channel" in complaint("builtin:fashion", 4)

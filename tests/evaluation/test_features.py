@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from manyviews.core import Failure, UsageError
-from manyviews.data.streams.image import Unreadable
+from manyviews.core.inputs import Pixels
+from manyviews.core.sample import Unreadable
 from manyviews.evaluation.baselines import centred, pixels
 from manyviews.evaluation.features import cached, extract, fingerprint
 from manyviews.views.image.plain import Plain
 
-PLAIN = Plain(8, channels=3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
+PLAIN = Plain(Pixels(side=8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3)))
 
 
 class Album:
@@ -211,7 +212,7 @@ def test_a_fingerprint_changes_with_any_weight_name_or_type():
 
 def test_pixels_are_what_the_transform_was_given():
     album = Album(4)
-    found = extract(pixels(PLAIN.mean, PLAIN.std), album, PLAIN)
+    found = extract(pixels(PLAIN.input.mean, PLAIN.input.std), album, PLAIN)
     raw = torch.from_numpy(PLAIN.uint8([album.read(i) for i in range(4)]))
     expected = raw.movedim(-1, 1).flatten(1).float() / 255
     torch.testing.assert_close(found.features, expected, rtol=0, atol=1e-6)

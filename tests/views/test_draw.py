@@ -9,9 +9,10 @@ import torch
 from scipy import stats
 from torchvision.transforms import v2
 
-from manyviews.views.draw import GLOBAL, LOCAL, ORDERS, Draws, draw, streams, unit, words
+from manyviews.views.draw import ORDERS, Draws, draw, family, streams, unit, words
 from manyviews.views.plan import Crops
 
+GLOBAL, LOCAL = family("global"), family("local")
 COUNT = 4000
 NEVER = 1e-3  # seeds are fixed: below this the distributions differ
 

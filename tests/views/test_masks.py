@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from manyviews.views.draw import family
 from manyviews.views.masks import hidden, masks
 
 
 def made(count=2, patches=49, ratio=0.75, samples=2000, **change):
-    names = {"seed": 0, "epoch": 0, "index": np.arange(samples)} | change
+    names = {
+        "seed": 0,
+        "epoch": 0,
+        "family": family("global.mask"),
+        "index": np.arange(samples),
+    } | change
     return masks(**names, count=count, patches=patches, ratio=ratio)
 
 
@@ -33,7 +39,7 @@ def test_every_patch_and_every_pair_of_patches_is_hidden_equally_often():
     assert np.abs(pairs / 8000 - (4 / 8) * (3 / 7)).max() < 4 * np.sqrt(0.25 / 8000)
 
 
-def test_masks_depend_on_seed_epoch_sample_and_view_and_on_nothing_else():
+def test_masks_depend_on_seed_epoch_family_sample_and_view_and_on_nothing_else():
     mask = made(samples=50)
     assert np.array_equal(made(index=np.array([31, 7])), mask[[31, 7]])
     assert np.array_equal(made(count=4, samples=50)[:, :2], mask)
@@ -41,3 +47,4 @@ def test_masks_depend_on_seed_epoch_sample_and_view_and_on_nothing_else():
     assert not np.array_equal(mask[0], mask[1])
     assert not np.array_equal(made(samples=50, seed=1), mask)
     assert not np.array_equal(made(samples=50, epoch=1), mask)
+    assert not np.array_equal(made(samples=50, family=family("local.mask")), mask)

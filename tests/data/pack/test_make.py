@@ -17,14 +17,14 @@ from manyviews.core import Failure, UsageError, files
 from manyviews.data.pack import make as packing
 from manyviews.data.pack import read as packs
 from manyviews.data.pack import write as shards
-from manyviews.data.sources import Source, open_source
+from manyviews.data.sources import ImageSource, open_source
 from manyviews.data.streams.image import Pixels
 from manyviews.verbs.cli import main
 
 FILES = ("pack.json", "index.bin", "names.bin", "shard-00000.bin")
 
 
-def open_it(path: Path, channels: int = 3) -> Source:
+def open_it(path: Path, channels: int = 3) -> ImageSource:
     return open_source(str(path), channels=channels, max_pixels=10**6)
 
 

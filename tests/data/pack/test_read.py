@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ from pictures import folder_of, picture
 from PIL import Image
 
 from manyviews.core import UsageError
+from manyviews.core.sample import Layout, Unreadable
 from manyviews.data.loader import batches
 from manyviews.data.pack import make as packing
 from manyviews.data.pack import read as packs
 from manyviews.data.pack import write as shards
 from manyviews.data.quarantine import Bad
-from manyviews.data.sources import Source, open_source
-from manyviews.data.streams.image import Unreadable
+from manyviews.data.sources import ImageSource, open_source
 from manyviews.evaluation.labelled import open_labelled
 
 
@@ -26,7 +27,7 @@ def packed(root: Path, count: int = 12, **options: object) -> Path:
     return root / "out"
 
 
-def open_it(path: Path, **options: int) -> Source:
+def open_it(path: Path, **options: int) -> ImageSource:
     return open_source(str(path), **({"channels": 3, "max_pixels": 10**6} | options))
 
 
@@ -36,9 +37,20 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(data)
 
 
-def engine(images, index, epoch):
-    del index, epoch
-    return {"global": np.stack([image[:1, :1, :] for image in images])[:, None]}, {}
+class Corner:
+    """A pipeline of one view, the first pixel."""
+
+    makes: Mapping[str, Layout] = {"global": Layout(1, (1, 1, 3), np.dtype(np.uint8))}
+
+    def read(self, source, index, epoch):
+        return source.open(index)["image"].read()
+
+    def stacked(self, source):
+        return source.stack.get("image")
+
+    def make(self, items, index, epoch, into):
+        into["global"][:] = np.stack([image[:1, :1, :] for image in items])[:, None]
+        return {}
 
 
 @pytest.mark.parametrize("form", ["jpeg", "uint8"])
@@ -49,7 +61,7 @@ def test_a_flipped_byte_costs_one_image(tmp_path, form):
     at = int(intact._entries[5]["offset"]) + 40
     flip(out / "shard-00000.bin", at)
     broken = open_it(out)
-    assert broken.array is None
+    assert not broken.stack
     for i in range(12):
         if i != 5:
             np.testing.assert_array_equal(broken.read(i), images[i])
@@ -69,7 +81,7 @@ def test_a_truncated_shard_is_quarantined_and_training_goes_on(tmp_path, workers
     steps = list(
         batches(
             open_it(out),
-            engine,
+            Corner(),
             seed=0,
             global_batch=4,
             start_step=0,
@@ -128,7 +140,7 @@ def test_another_version_is_named(tmp_path):
 
 
 def test_small_pixels_of_one_size_are_one_mapped_array(tmp_path):
-    array = open_it(packed(tmp_path)).array
+    array = open_it(packed(tmp_path)).stack["image"]
     assert isinstance(array, np.memmap)
     assert array.shape == (12, 16, 16, 3)
     np.testing.assert_array_equal(array, [picture(i) for i in range(12)])
@@ -138,14 +150,14 @@ def test_no_array_where_sizes_differ_or_images_are_large(tmp_path):
     data = folder_of(tmp_path / "sizes" / "data", 3)
     Image.fromarray(picture(3, side=17)).save(data / "0003.png")
     packing.pack(str(data), tmp_path / "sizes" / "out", workers=0, format="uint8")
-    assert open_it(tmp_path / "sizes" / "out").array is None
+    assert not open_it(tmp_path / "sizes" / "out").stack
     (tmp_path / "large").mkdir()
     for i in range(2):
         Image.fromarray(picture(i, side=97)).save(tmp_path / "large" / f"{i}.png")
     packing.pack(str(tmp_path / "large"), tmp_path / "large_out", workers=0, format="uint8")
-    assert open_it(tmp_path / "large_out").array is None
-    assert open_it(packed(tmp_path / "grey", channels=1), channels=3).array is None
-    assert open_it(packed(tmp_path / "jpeg", format="jpeg")).array is None
+    assert not open_it(tmp_path / "large_out").stack
+    assert not open_it(packed(tmp_path / "grey", channels=1), channels=3).stack
+    assert not open_it(packed(tmp_path / "jpeg", format="jpeg")).stack
 
 
 def test_a_part_of_a_pack_is_read_in_its_own_order(tmp_path):
@@ -156,7 +168,7 @@ def test_a_part_of_a_pack_is_read_in_its_own_order(tmp_path):
         np.testing.assert_array_equal(source.read(0), picture(7))
         np.testing.assert_array_equal(source.read(1), picture(2))
         assert Path(source.name(0)).name == "0007.png"
-        assert source.array is None
+        assert not source.stack
     assert part.digest != open_it(out).digest
 
 
@@ -184,12 +196,12 @@ def test_larger_images_than_allowed_are_unreadable(tmp_path):
     source = open_it(packed(tmp_path), max_pixels=100)
     with pytest.raises(Unreadable, match=r"more than --data.max-pixels 100"):
         source.read(0)
-    assert source.array is None
+    assert not source.stack
 
 
 def test_a_pickled_source_opens_the_pack_again(tmp_path):
     source = open_it(packed(tmp_path))
-    assert source.array is not None
+    assert list(source.stack) == ["image"]
     sent = pickle.dumps(source)
     assert len(sent) < 1000
     np.testing.assert_array_equal(pickle.loads(sent).read(4), picture(4))  # noqa: S301, RUF100

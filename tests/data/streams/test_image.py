@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageOps, features
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from manyviews.core.sample import Unreadable
 from manyviews.data.streams import image
-from manyviews.data.streams.image import Unreadable
 
 ROOMY = 10**8
 AVIF = pytest.param(

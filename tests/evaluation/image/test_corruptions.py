@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from manyviews.core import UsageError
+from manyviews.core.inputs import Pixels
 from manyviews.data.sources import Stored
 from manyviews.evaluation.features import extract
 from manyviews.evaluation.image.corruptions import CORRUPTIONS, Corrupted, corrupt
@@ -188,7 +189,7 @@ def test_what_cannot_be_corrupted_is_refused_in_one_line(arguments, said):
 
 def test_a_corrupted_source_spoils_what_the_encoder_would_see():
     source = Stored("s", np.stack([picture(40)] * 6))
-    plain = Plain(32, channels=3, mean=(0.5,), std=(0.2,))
+    plain = Plain(Pixels(side=32, mean=(0.5,), std=(0.2,)))
     spoilt = Corrupted(source, plain, "gaussian_noise", 2, seed=1, count=3)
     assert len(spoilt) == 3
     view = plain.uint8([source.read(2)])[0]
@@ -203,7 +204,7 @@ def test_a_corrupted_source_spoils_what_the_encoder_would_see():
 
 def test_digests_tell_corruptions_apart():
     source = Stored("s", np.stack([picture(32)] * 4))
-    plain = Plain(32, channels=3, mean=(0.5,), std=(0.2,))
+    plain = Plain(Pixels(side=32, mean=(0.5,), std=(0.2,)))
     made = {
         Corrupted(source, plain, name, severity, seed=seed, count=count).digest
         for name in ("fog", "snow")

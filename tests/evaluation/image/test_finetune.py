@@ -1,5 +1,6 @@
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ from torch import nn
 
 from manyviews import encoders
 from manyviews.core import Failure, Features, UsageError
+from manyviews.core.inputs import Pixels
+from manyviews.core.sample import Unreadable
 from manyviews.data.sources import Stored
-from manyviews.data.streams.image import Unreadable
-from manyviews.encoders import EncoderConfig
 from manyviews.evaluation.features import extract
 from manyviews.evaluation.image import supervised
 from manyviews.evaluation.image.finetune import finetune
@@ -23,7 +24,8 @@ from manyviews.evaluation.linear import linear_probe
 from manyviews.views.image.plain import Plain
 from tiny import CHANNELS, DIM, SIDE, TinyConv, TinyViT
 
-PLAIN = Plain(SIDE, channels=CHANNELS, mean=(0.5,), std=(0.25,))
+PIXELS = Pixels(side=SIDE, channels=CHANNELS, mean=(0.5,), std=(0.25,))
+PLAIN = Plain(PIXELS)
 QUICK = FineTune(epochs=2, batch_size=16, mixup=0.8, cutmix=1.0)
 
 
@@ -56,7 +58,7 @@ def same(a, b):
 
 def build(name, **changes):
     torch.manual_seed(0)
-    return encoders.build(EncoderConfig(name=name, image_size=SIDE, channels=CHANNELS, **changes))
+    return encoders.build(replace(encoders.named(name, input=PIXELS), **changes))
 
 
 def vit(depth=3, **changes):
@@ -284,7 +286,7 @@ def test_a_network_is_tested_as_it_stands():
     assert same(before, state(model)) == set(before)  # batch norm has learnt nothing
     model.eval()
     with torch.no_grad():
-        wanted = model(PLAIN(data.source.array)).argmax(dim=1) == data.labels
+        wanted = model(PLAIN(data.source.stack["image"])).argmax(dim=1) == data.labels
     assert right == int(wanted.sum())
 
 
@@ -366,7 +368,7 @@ class Torn(Stored):
 
 def test_unreadable_images_are_left_out_and_counted(caplog):
     data = stripes(40, 1)
-    torn = Labelled(Torn("torn", data.source.array), data.labels, data.classes, "given")
+    torn = Labelled(Torn("torn", data.source.stack["image"]), data.labels, data.classes, "given")
     with caplog.at_level(logging.WARNING, "manyviews"):
         found = finetune(
             TinyConv(), torn, torn, plain=PLAIN, settings=FineTune(epochs=1, batch_size=1)
@@ -416,10 +418,12 @@ def test_labels_that_cannot_be_used_are_refused():
     assert "2 classes" in use(data, far)
     other = Labelled(data.source, data.labels, ("cat", "dog"), "given")
     assert "cat, dog" in use(data, other)
-    grey = Labelled(Stored("grey", data.source.array[..., :1]), data.labels, data.classes, "given")
+    grey = Labelled(
+        Stored("grey", data.source.stack["image"][..., :1]), data.labels, data.classes, "given"
+    )
     assert "1 channels" in use(grey, data)
     few = Labelled(
-        Stored("few", data.source.array[:2]), torch.tensor([0, 1]), data.classes, "given"
+        Stored("few", data.source.stack["image"][:2]), torch.tensor([0, 1]), data.classes, "given"
     )
     with pytest.raises(UsageError, match="too few training images"):
         finetune(TinyViT(), few, data, plain=PLAIN, settings=FineTune(lr=(1e-3, 1e-4)))

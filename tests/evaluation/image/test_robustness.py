@@ -3,15 +3,16 @@ import pytest
 import torch
 
 from manyviews.core import UsageError
+from manyviews.core.inputs import Pixels
+from manyviews.core.sample import Unreadable
 from manyviews.data.sources import Stored
-from manyviews.data.streams.image import Unreadable
 from manyviews.evaluation.features import extract
 from manyviews.evaluation.image.robustness import _mean, _measures, _ratio, robustness
 from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.result import wilson
 from manyviews.views.image.plain import Plain
 
-PLAIN = Plain(28, channels=1, mean=(0.5,), std=(0.25,))
+PLAIN = Plain(Pixels(side=28, channels=1, mean=(0.5,), std=(0.25,)))
 
 
 def stripes(count, seed, *, kind=Stored):

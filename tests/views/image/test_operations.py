@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from manyviews.views.draw import GLOBAL, draw
+from manyviews.views.draw import draw, family
 from manyviews.views.image import reference
 from manyviews.views.image.make import make
 from manyviews.views.plan import Crops
@@ -79,7 +79,7 @@ def both(pixels, crops, *, compare=True):
         index=np.arange(count),
         heights=np.full(count, pixels.shape[1]),
         widths=np.full(count, pixels.shape[2]),
-        family=GLOBAL,
+        family=family("global"),
     )
     views = [[draws.one(b, v) for v in range(crops.count)] for b in range(count)]
 

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from manyviews.views import Plain, normalise
-from manyviews.views.image.plain import resize
+from manyviews.core.inputs import Pixels, normalise
+from manyviews.views.image.plain import Plain, resize
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -21,7 +21,8 @@ def picture(height, width, channels=3):
 
 
 def plain(size, channels=3):
-    return Plain(size, channels=channels, mean=MEAN[:channels], std=STD[:channels])
+    mean, std = (MEAN[:channels], STD[:channels]) if channels <= 3 else ((0.5,), (0.25,))
+    return Plain(Pixels(side=size, channels=channels, mean=mean, std=std))
 
 
 @pytest.mark.parametrize(("height", "width"), [(129, 171), (171, 129), (60, 50), (257, 255)])
@@ -46,10 +47,11 @@ def test_thumbnails_keep_their_borders(channels):
 @pytest.mark.parametrize("size", [32, 100])
 def test_each_channel_of_many_is_as_if_it_were_alone(size):
     image = picture(140, 150, 7)
-    mean, std = np.linspace(0.1, 0.7, 7), np.linspace(0.2, 0.8, 7)
-    whole = Plain(size, channels=7, mean=mean, std=std)([image])
+    mean, std = (tuple(np.linspace(low, low + 0.6, 7)) for low in (0.1, 0.2))
+    whole = Plain(Pixels(side=size, channels=7, mean=mean, std=std))([image])
     for c in range(7):
-        alone = Plain(size, channels=1, mean=mean[c : c + 1], std=std[c : c + 1])
+        fed = Pixels(side=size, channels=1, mean=mean[c : c + 1], std=std[c : c + 1])
+        alone = Plain(fed)
         torch.testing.assert_close(whole[:, c : c + 1], alone([image[..., c : c + 1]]))
 
 

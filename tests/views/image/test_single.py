@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from manyviews.core.inputs import Pixels
 from manyviews.views import draw
 from manyviews.views.image.engine import Engine
 from manyviews.views.image.plain import Plain
 from manyviews.views.image.single import rotate, single, unchanged
-from manyviews.views.plan import Views
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -17,7 +17,7 @@ def pictures(count, size, channels, seed=0):
     """[count, size, size, channels] uint8: smooth, asymmetric and in colour."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (count, 5, 5, channels), dtype=np.uint8)
-    plain = Plain(size, channels=channels, mean=[0.5], std=[0.5])
+    plain = Plain(Pixels(side=size, channels=channels, mean=(0.5,), std=(0.5,)))
     smooth = [
         np.reshape(
             np.stack([cv2.resize(plane, (size, size)) for plane in np.moveaxis(x, -1, 0)], axis=-1),
@@ -28,18 +28,16 @@ def pictures(count, size, channels, seed=0):
     return plain.uint8(smooth) if size < 96 else np.stack(smooth)
 
 
-def made(views, images, epoch=0):
-    engine = Engine(views, channels=images.shape[-1], seed=0)
-    out, cues = engine(images, np.arange(len(images)), epoch)
-    assert cues == {}
-    return out["global"][:, 0]
+def made(crops, images, epoch=0):
+    engine = Engine({"global": crops}, channels=images.shape[-1], seed=0)
+    return engine(images, np.arange(len(images)), epoch)["global"][:, 0]
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize("size", [28, 112])
 def test_with_all_off_the_view_is_the_plain_image(size, channels):
     images = pictures(6, size, channels)
-    assert np.array_equal(made(Views(global_=unchanged(size)), images), images)
+    assert np.array_equal(made(unchanged(size), images), images)
 
 
 @pytest.mark.parametrize("size", [28, 112])
@@ -55,9 +53,9 @@ def test_each_plan_changes_every_image(size, channels, names):
     images = pictures(12, size, channels)
     plans = single(size, channels)
     assert set(plans) == names
-    for name, views in plans.items():
-        assert views.makes == {"global": 1, "local": 0, "mask": 0}
-        changed = np.abs(made(views, images).astype(int) - images).max(axis=(1, 2, 3))
+    for name, crops in plans.items():
+        assert (crops.count, crops.cues) == (1, {})
+        changed = np.abs(made(crops, images).astype(int) - images).max(axis=(1, 2, 3))
         # a blur of 0.1 pixels and a crop of all but a row may well be invisible
         assert (changed > 0).mean() >= (0.7 if name in ("blur", "crop") else 1.0), name
 
@@ -65,15 +63,15 @@ def test_each_plan_changes_every_image(size, channels, names):
 def test_each_plan_draws_one_operation_and_no_other():
     index = np.arange(200)
     sides = np.full(200, 64)
-    for name, views in single(64, 3).items():
+    for name, crops in single(64, 3).items():
         drawn = draw.draw(
-            views.global_,
+            crops,
             seed=0,
             epoch=0,
             index=index,
             heights=sides,
             widths=sides,
-            family=draw.GLOBAL,
+            family=draw.family("global"),
         )
         whole = (drawn.height == 64) & (drawn.width == 64)
         ran = {

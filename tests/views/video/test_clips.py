@@ -150,7 +150,7 @@ def test_plain_clips_are_spread_over_the_video():
 def test_plain_clips_are_cut_as_plain_pictures(side):
     clip = noise(height=130, width=180)
     make = maker(PlainClips(count=2), input=Frames(side=side, frames=4))
-    plain = Plain(side, channels=3, mean=(0.0,), std=(1.0,))
+    plain = Plain(Pixels(side=side))
     got = made(make, clips=[clip, clip[::-1]])
     assert np.array_equal(got[0], plain.uint8(clip))
     assert np.array_equal(got[1], got[0][::-1])

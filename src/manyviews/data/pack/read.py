@@ -112,7 +112,7 @@ class PackHeader:
 
 
 @dataclass(frozen=True)
-class Entry:
+class PackedImage:
     """An image of a pack as a stream."""
 
     pack: "Packed"
@@ -192,7 +192,7 @@ class Packed:
 
     def open(self, index: int) -> Mapping[str, Stream]:
         """{"image": the entry}."""
-        return {"image": Entry(self, index)}
+        return {"image": PackedImage(self, index)}
 
     @cached_property
     def _array(self) -> Pixels | None:

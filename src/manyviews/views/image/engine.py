@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from manyviews.core.settings import check
 from manyviews.views.draw import Ints, draw, family
 from manyviews.views.image.columns import columns, columns_size
-from manyviews.views.image.make import Maker
+from manyviews.views.image.make import Cutter
 from manyviews.views.plan import Crops
 
 log = logging.getLogger("manyviews")
@@ -66,7 +66,7 @@ class Engine:
         self.channels = channels
         self.seed = seed
         self._families = {
-            name: (family(name), Maker(plan, channels=channels))
+            name: (family(name), Cutter(plan, channels=channels))
             for name, plan in crops.items()
             if plan.count
         }

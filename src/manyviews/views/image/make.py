@@ -52,7 +52,7 @@ class Scratch(NamedTuple):
     gauss: Pixels
 
 
-class Maker:
+class Cutter:
     """Makes the views of one family.
 
     Attributes:
@@ -216,8 +216,8 @@ def _interleave(rows: Bytes, solarize: bool, out: Bytes) -> None:  # noqa: FBT00
 
 def make(images: Bytes, draws: Draws, crops: Crops) -> Bytes:
     """[B, V, S, S, C] uint8 views of images [B, H, W, C] uint8, as `draws` says."""
-    batch, channels = len(images), images.shape[-1]
-    out = np.empty((batch, crops.count, crops.size, crops.size, channels), dtype=np.uint8)
-    maker = Maker(crops, channels=channels)
-    maker(columns(images), draws, out, maker.scratch(*images.shape[1:3]))
+    channels, size = images.shape[-1], crops.size
+    out = np.empty((*draws.top.shape, size, size, channels), dtype=np.uint8)
+    cutter = Cutter(crops, channels=channels)
+    cutter(columns(images), draws, out, cutter.scratch(*images.shape[1:3]))
     return out

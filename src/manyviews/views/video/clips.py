@@ -13,7 +13,7 @@ from manyviews.core.ranges import Count, Natural, NotNegative, Probability, Rang
 from manyviews.core.sample import Layout, Window
 from manyviews.views.draw import Draws, draw, family, streams, unit
 from manyviews.views.image.columns import columns
-from manyviews.views.image.make import Maker
+from manyviews.views.image.make import Cutter
 from manyviews.views.plan import Crops
 
 _START = 64
@@ -108,7 +108,7 @@ class ClipMaker:
             blur=(clips.blur,),
             sigma=clips.sigma,
         )
-        self._make = Maker(self._crops, channels=3)
+        self._make = Cutter(self._crops, channels=3)
 
     def windows(
         self, index: int, epoch: int, span: float, around: Sequence[Window] = ()
