@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import manyviews
+from manyviews.methods.catalog import METHODS
 
 ROOT = Path(manyviews.__file__).parent
 ALL = {
@@ -128,6 +129,70 @@ def test_methods_do_not_wait_for_slow_imports():
             )
             slow = {n.split(".")[0] for n in imported(ast.unparse(top))}
             assert not slow & {"timm", "torchvision", "cv2", "pyarrow"}, path.name
+
+
+KNOW_NO_METHOD = ("core", "losses", "parts", "training", "data", "views", "evaluation", "diagnosis")
+DECODERS = {"Image.open", "cv2.imread", "cv2.imdecode", "torchvision.io.decode_jpeg", "av.open"}
+"""What turns the bytes of a file into numbers."""
+
+
+def named_methods(source):
+    """Strings that are a method's name."""
+    nodes = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Constant))
+    return sorted(n.value for n in nodes if isinstance(n.value, str) and n.value in METHODS)
+
+
+def decoders(module, source):
+    """What decodes files by itself, outside the room for it."""
+    streams = "manyviews.data.streams"
+    names = imported(source)
+    calls = {n for n in names if n in DECODERS} | {
+        f"{n.module}.{alias.name}"
+        for n in ast.walk(ast.parse(source))
+        if isinstance(n, ast.ImportFrom)
+        for alias in n.names
+        if f"{n.module}.{alias.name}" in DECODERS
+        or (str(n.module).startswith(streams) and alias.name in ("read", "decode", "open_streams"))
+    }
+    return [] if module.split(".")[0] == "data" else sorted(calls)
+
+
+def test_no_room_below_recipes_names_a_method():
+    for path, module in FILES.items():
+        if module.split(".")[0] in (*KNOW_NO_METHOD, "reports"):
+            assert named_methods(path.read_text()) == [], module
+
+
+def test_files_are_decoded_in_data_alone():
+    for path, module in FILES.items():
+        if module != "evaluation.image.corruptions.digital":  # which spoils an image as JPEG
+            assert decoders(module, path.read_text()) == [], module
+
+
+def test_what_a_run_began_with_is_read_and_written_in_one_place():
+    for path, module in FILES.items():
+        if not module.startswith("runs.folder."):
+            text = path.read_text()
+            names = ("config.yaml", "metrics.jsonl", "began.json")
+            assert [name for name in names if f'"{name}"' in text] == [], module
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "bad"),
+    [
+        ("runs.look", "from PIL import Image\nImage.open('a.png')", 1),
+        ("views.make", "from manyviews.data.streams.image import read", 1),
+        ("evaluation.knn", "from torchvision.io import decode_jpeg", 1),
+        ("data.doctor", "from manyviews.data.streams.image import read", 0),
+        ("evaluation.table", "from manyviews.data.streams.image import SUFFIXES", 0),
+    ],
+)
+def test_the_law_finds_who_decodes(module, source, bad):
+    assert len(decoders(module, source)) == bad
+
+
+def test_the_law_finds_a_method_by_name():
+    assert named_methods("if name == 'mae' or name == 'maes': pass") == ["mae"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Annotated, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -55,6 +56,10 @@ class Input(Protocol):
         """Take back the normalisation of [..., *shape]: pixels in [0, 1], or log power."""
         ...
 
+    def picture(self, x: Tensor) -> NDArray[np.uint8]:
+        """[H, W, C] uint8 to look at, of one view [*shape] as the encoder takes it."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pixels:
@@ -88,6 +93,10 @@ class Pixels:
     def restore(self, x: Tensor) -> Tensor:
         """Pixels in [0, 1], [..., C, S, S]."""
         return _restore(x, self.mean, self.std, axes=2)
+
+    def picture(self, x: Tensor) -> NDArray[np.uint8]:
+        """The image itself, [S, S, C]."""
+        return _levels(self.restore(_shown(x)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +140,10 @@ class Frames:
     def restore(self, x: Tensor) -> Tensor:
         """Pixels in [0, 1], [..., C, T, S, S]."""
         return _restore(x, self.mean, self.std, axes=3)
+
+    def picture(self, x: Tensor) -> NDArray[np.uint8]:
+        """The frame in the middle, [S, S, C]."""
+        return _levels(self.restore(_shown(x))[:, x.shape[1] // 2])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +213,22 @@ class LogMel:
     def restore(self, x: Tensor) -> Tensor:
         """Log power, [..., 1, F, bins]."""
         return x * self.std + self.mean
+
+    def picture(self, x: Tensor) -> NDArray[np.uint8]:
+        """The spectrogram [bins, F, 1], time to the right, low at the bottom, its peak white."""
+        power = self.restore(_shown(x))
+        low, high = power.min(), power.max()
+        return _levels(((power - low) / (high - low).clamp(min=1e-6)).transpose(-1, -2).flip(-2))
+
+
+def _shown(x: Tensor) -> Tensor:
+    return x.detach().float().cpu()
+
+
+def _levels(shown: Tensor) -> NDArray[np.uint8]:
+    """[H, W, C] uint8 of [C, H, W] in [0, 1]."""
+    levels = (shown * 255).round().clamp(0, 255).byte().permute(1, 2, 0)
+    return np.ascontiguousarray(levels.numpy())
 
 
 def _for_channels(

@@ -220,14 +220,16 @@ def open_media(spec: str, streams: Sequence[str]) -> Media:
     Raises:
         UsageError: there is no such data, or nothing usable in it, or a package is missing.
     """
-    known = {name for has in STREAMS.values() for name in has}
+    known = {name for form in STREAMS.values() for name in form.has}
     unknown = [name for name in streams if name not in known]
     if unknown:
         raise UsageError(
             f"There is no stream {unknown[0]!r} in files; there are image, "
             f"{', '.join(sorted(known))}. Set --views.*.of."
         )
-    endings = frozenset(end for end, has in STREAMS.items() if set(streams) <= set(has))
+    if spec.partition(":")[0] in ("builtin", "fashion-mnist"):
+        raise UsageError(f"{spec} has images alone, and {', '.join(streams)} is wanted.")
+    endings = frozenset(end for end, form in STREAMS.items() if set(streams) <= set(form.has))
     manifest = _manifest(spec, endings)
     kept: list[File] = []
     for file in manifest.files:

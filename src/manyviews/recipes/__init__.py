@@ -1,15 +1,16 @@
 """Recipes: functions from facts about the data and the machine to a complete `Run`.
 
 A plain method name is its recipe for your own data, sized to the images and the hardware; the
-name with `-imagenet` holds the authors' hyper-parameters.
+name with `-imagenet` or `-kinetics` holds the authors' hyper-parameters.
 """
 
 import math
 from dataclasses import replace
 
 from manyviews.core import UsageError
-from manyviews.recipes.clustering import swav
-from manyviews.recipes.contrastive import moco, simclr
+from manyviews.recipes.audiovisual import avid
+from manyviews.recipes.clustering import deepcluster, swav
+from manyviews.recipes.contrastive import moco, pirl, simclr
 from manyviews.recipes.distillation import byol, dino
 from manyviews.recipes.information import er
 from manyviews.recipes.masked import mae
@@ -26,6 +27,9 @@ RECIPES: dict[str, Recipe] = {
     "vicreg": vicreg.small,
     "er": er.small,
     "mae": mae.small,
+    "pirl": pirl.small,
+    "deepcluster": deepcluster.small,
+    "avid": avid.small,
     "simclr-imagenet": simclr.imagenet,
     "moco-imagenet": moco.imagenet,
     "byol-imagenet": byol.imagenet,
@@ -34,10 +38,16 @@ RECIPES: dict[str, Recipe] = {
     "barlow-imagenet": barlow.imagenet,
     "vicreg-imagenet": vicreg.imagenet,
     "mae-imagenet": mae.imagenet,
+    "pirl-imagenet": pirl.imagenet,
+    "deepcluster-imagenet": deepcluster.imagenet,
+    "avid-kinetics": avid.kinetics,
 }
 
 
-_STREAMS: dict[str, tuple[str, ...]] = {}
+_STREAMS: dict[str, tuple[str, ...]] = {
+    "avid": ("video", "audio"),
+    "avid-kinetics": ("video", "audio"),
+}
 """Recipe -> the streams that it takes, of those that take others than images."""
 
 

@@ -43,11 +43,6 @@ def check_numbers(**given: int) -> None:
             raise UsageError(f"--{name} is {value}; wanted {least[name]} or more.")
 
 
-def is_run(directory: Path) -> bool:
-    """Whether a path is a run directory."""
-    return (directory / "config.yaml").is_file()
-
-
 def assembly_of(directory: Path) -> Assembly:
     """A run at its newest checkpoint."""
     assembly = assemble(saved_run(directory))

@@ -3,24 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from manyviews import encoders
 from manyviews.core import Encoder, UsageError
 from manyviews.core.inputs import Frames, Input, Pixels
-from manyviews.data.settings import MAX_PIXELS
-from manyviews.data.streams import image as decode
+from manyviews.data.pictures import Picture, pixels
 from manyviews.encoders import file
 from manyviews.encoders.file import About
 from manyviews.encoders.weights import network
 from manyviews.views.image.plain import Plain
-
-Picture = str | Path | Image.Image | NDArray[np.uint8]
-"""An image: its file, a Pillow image, or uint8 [H, W] or [H, W, C]."""
 
 
 class Embedder(nn.Module):
@@ -91,7 +84,7 @@ class Embedder(nn.Module):
         Raises:
             UsageError: it cannot be read or has other channels.
         """
-        return self.plain([_pixels(image, self.pixels.channels)])[0]
+        return self.plain([pixels(image, channels=self.pixels.channels)])[0]
 
 
 def save_encoder(
@@ -165,51 +158,3 @@ def resize_rule(input: Input) -> str:
 def resized(side: int) -> int:
     """Pixels of the shorter side before the crop to `side`; the same where there is no crop."""
     return side * 256 // 224 if side >= 96 else side
-
-
-def _pixels(
-    image: str | Path | Image.Image | NDArray[np.uint8], channels: int
-) -> NDArray[np.uint8]:
-    """[H, W, channels] uint8."""
-    if isinstance(image, str | Path):
-        try:
-            return decode.read(str(image), channels=channels, max_pixels=MAX_PIXELS)
-        except decode.Unreadable as error:
-            raise UsageError(
-                f"{image} cannot be read: {error.reason}. Give another file."
-            ) from None
-    if isinstance(image, Image.Image):
-        image = _from_pillow(image, channels)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3):
-        raise UsageError(
-            f"An array of {image.dtype} {list(image.shape)} is no image. "
-            "Give uint8 [height, width] or [height, width, channels]."
-        )
-    image = image[..., None] if image.ndim == 2 else image
-    found = image.shape[2]
-    if found == channels:
-        return image
-    if (found, channels) == (1, 3):
-        return np.repeat(image, 3, axis=2)
-    if (found, channels) == (3, 1):
-        return np.asarray(Image.fromarray(image).convert("L"))[..., None]
-    raise UsageError(f"The image has {found} channels and the encoder takes {channels}.")
-
-
-def _from_pillow(image: Image.Image, channels: int) -> NDArray[np.uint8]:
-    """As `image.read` treats the same image in a file."""
-    if image.mode.startswith(("I", "F")):
-        raise UsageError(
-            f"A Pillow image of mode {image.mode} has more than 8 bits. Give its file instead."
-        )
-    image = ImageOps.exif_transpose(image)
-    if channels not in (1, 3):
-        if image.mode in ("1", "P", "PA"):
-            raise UsageError(
-                f"A palette image (mode {image.mode}) has no {channels} channels. Convert it first."
-            )
-        return np.asarray(image)
-    if image.has_transparency_data:
-        clear = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
-    return np.asarray(image.convert("L" if channels == 1 else "RGB"))

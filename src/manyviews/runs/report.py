@@ -13,7 +13,6 @@ from torch import Tensor
 
 from manyviews.core import Batch, Encoder, Unsupported
 from manyviews.core.files import atomic
-from manyviews.core.inputs import Frames, Input, LogMel
 from manyviews.core.settings import parts
 from manyviews.data import loader
 from manyviews.diagnosis import spectrum
@@ -86,7 +85,7 @@ def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content
         alarms=alarms,
         quarantine=read.read_quarantine(directory),
         command=read.read_began(directory)["command"],
-        config=(directory / "config.yaml").read_text(encoding="utf-8"),
+        config=read.config_text(directory),
         versions={p: importlib.metadata.version(p) for p in PACKAGES}
         | {"Python": platform.python_version()},
     )
@@ -117,21 +116,9 @@ def _embed(assembly: Assembly) -> Embedded:
             continue
         views = seen[first][:, 0]
         features.append(embed(views).cpu().numpy())
-        images += [_thumbnail(picture(view, assembly.fixed.inputs()[first])) for view in views]
+        images += [_thumbnail(assembly.fixed.inputs()[first].picture(view)) for view in views]
         names += [source.name(i) for i in where]
     return Embedded(features=np.concatenate(features), images=images, names=names)
-
-
-def picture(view: Tensor, input: Input) -> Pixels:
-    """[H, W, C] uint8 to look at: an image, the middle frame of a clip, a spectrogram."""
-    shown = input.restore(view.detach().float().cpu()[None])[0]
-    if isinstance(input, LogMel):  # time to the right, low at the bottom
-        lowest, highest = shown.min(), shown.max()
-        shown = ((shown - lowest) / (highest - lowest).clamp(min=1e-6)).transpose(-1, -2).flip(-2)
-    elif isinstance(input, Frames):
-        shown = shown[:, shown.shape[1] // 2]
-    levels = (shown * 255).round().clamp(0, 255).byte().permute(1, 2, 0)
-    return np.ascontiguousarray(levels.numpy())
 
 
 def _thumbnail(image: Pixels, side: int = 96) -> Pixels:
@@ -203,10 +190,10 @@ def _views(assembly: Assembly) -> list[Strip]:
     for row in range(len(where)):
         pictures, captions = list[Pixels](), list[str]()
         for name, views in fixed.items():
-            pictures.append(picture(views[row, 0], assembly.fixed.inputs()[name]))
+            pictures.append(assembly.fixed.inputs()[name].picture(views[row, 0]))
             captions.append(name)
         for name, views in batch.views.items():
-            pictures += [picture(view, inputs[name]) for view in views[row]]
+            pictures += [inputs[name].picture(view) for view in views[row]]
             captions += [f"{name} {i + 1}" for i in range(views.shape[1])]
         strips.append(Strip(pictures=pictures, captions=captions))
     return strips
@@ -234,20 +221,20 @@ def _reconstructions(assembly: Assembly, method: Reconstructs) -> list[Strip]:
     made = method.reconstruct(batch)
     strips: list[Strip] = []
     for row, seen in enumerate(batch.views["global"][:, 0]):
-        view = picture(seen, fed)
+        view = fed.picture(seen)
         hidden = batch.cues["global.mask"][row, 0].cpu().numpy()
         hidden = hidden.reshape(view.shape[0] // patch, -1)
         cover = hidden.repeat(patch, 0).repeat(patch, 1)
         masked = np.where(cover[..., None], np.uint8(128), view)
         captions = ["view", "what it sees", "what it makes"]
-        strips.append(Strip(pictures=[view, masked, picture(made[row], fed)], captions=captions))
+        strips.append(Strip(pictures=[view, masked, fed.picture(made[row])], captions=captions))
     return strips
 
 
 def _patches(assembly: Assembly, encoder: ViT) -> list[Strip]:
     _, fixed = assembly.look(range(min(SHOWN, len(assembly.source))))
     images = next(iter(fixed.values()))[:, 0]
-    seen = [picture(image, encoder.input) for image in images]
+    seen = [encoder.input.picture(image) for image in images]
     tokens = encoder(images).tokens.float().cpu().numpy()
     colours = principal_colours(tokens.reshape(len(tokens), *encoder.grid, -1))
     try:

@@ -14,17 +14,22 @@ from manyviews.views.catalog import FAMILIES
 VERSION = 2
 """Of config.yaml; what version 1 wrote is read by `runs.earlier`."""
 
-_ENCODERS = {name: kind.config for name, kind in KINDS.items()}
-_METHODS = {name: entry.config for name, entry in METHODS.items()}
+
+def _encoders() -> Mapping[str, type[Any]]:
+    return {name: kind.config for name, kind in KINDS.items()}
+
+
+def _methods() -> Mapping[str, type[Any]]:
+    return {name: entry.config for name, entry in METHODS.items()}
 
 
 def to_yaml(run: AnyRun) -> str:
     """The run as YAML that `from_yaml` reads back exactly."""
     tree = settings.dump(run)
-    for key, kinds in (("encoders", _ENCODERS), ("views", FAMILIES)):
+    for key, kinds in (("encoders", _encoders()), ("views", FAMILIES)):
         made = settings.parts(getattr(run, key))
         tree[key] = {name: _named(value, kinds) for name, value in made.items()}
-    tree["method"] = _named(run.method, _METHODS)
+    tree["method"] = _named(run.method, _methods())
     return settings.to_yaml({"version": VERSION} | tree)
 
 
@@ -53,9 +58,9 @@ def from_yaml(text: str, *, name: str) -> AnyRun:
     found: dict[str, Any] = {}
     for key, value in tree.items():
         if key == "method":
-            found[key] = _build(value, _METHODS, f"config.{key}")
+            found[key] = _build(value, _methods(), f"config.{key}")
         elif key in ("encoders", "views"):
-            found[key] = _struct(value, _ENCODERS if key == "encoders" else FAMILIES, key)
+            found[key] = _struct(value, _encoders() if key == "encoders" else FAMILIES, key)
         else:
             found[key] = settings.build(hints[key], value, f"config.{key}")
     missing = [key for key in known if key not in found]

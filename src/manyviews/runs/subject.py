@@ -201,6 +201,10 @@ def encoder_file(run: str | Path) -> Path:
     path = Path(run)
     found = path / "encoder.safetensors" if path.is_dir() else path
     if not found.is_file():
+        several = sorted(path.glob("encoder-*.safetensors")) if path.is_dir() else []
+        if several:
+            names = " or ".join(str(file) for file in several)
+            raise UsageError(f"{path} has several encoders. Give one of them: {names}.")
         unfinished = path.is_dir() and (path / "checkpoints").is_dir()
         advice = (
             f"It is not finished: `manyviews resume {path}` goes on."

@@ -1,6 +1,5 @@
 """One training from its settings to what it leaves behind: checkpoints, encoder, report."""
 
-import json
 import logging
 import resource
 import shlex
@@ -18,11 +17,11 @@ from manyviews.core.settings import parts
 from manyviews.data.quarantine import Quarantine
 from manyviews.diagnosis import wiring
 from manyviews.methods import catalog
-from manyviews.runs import report, saved
+from manyviews.runs import report
 from manyviews.runs.assemble import Assembly, assemble, embedder
 from manyviews.runs.embedder import save_encoder
 from manyviews.runs.folder.lock import RunDirectory
-from manyviews.runs.folder.write import new_directory, refuse_second
+from manyviews.runs.folder.write import begin, new_directory, refuse_second
 from manyviews.runs.probe import LabelledProbe, open_probe
 from manyviews.runs.settings import AnyRun
 from manyviews.runs.watch import Watch
@@ -77,9 +76,10 @@ class Trained:
             said.append(f"{self.skipped} steps were skipped: the loss or a gradient was not finite")
         said += [f"alarm: {alarm}" for alarm in self.alarms]
         said += [f"{name}: {value:.4f}" for name, value in self.evaluation.items()]
-        encoder, page = self.run / "encoder.safetensors", self.run / "report.html"
+        page = self.run / "report.html"
+        encoders = [f"encoder: {file}" for file in sorted(self.run.glob("encoder*.safetensors"))]
         after = {
-            "done": [f"encoder: {encoder}", f"report: {page}"],
+            "done": [*encoders, f"report: {page}"],
             "interrupted": [f"go on with: manyviews resume {shlex.quote(str(self.run))}"],
             "collapsed": [f"see {page}; change what the alarm names and train again"],
         }
@@ -180,18 +180,13 @@ def _begin(assembly: Assembly, directory: Path) -> None:
     """Write down what the run is, before anything is trained."""
     if comm.rank() > 0:
         return
-    noted = {
-        "digest": assembly.source.digest,
-        "images": len(assembly.source),
-        "command": _command(assembly.run, directory),
-    }
-    try:
-        (directory / "config.yaml").write_text(saved.to_yaml(assembly.run), encoding="utf-8")
-        (directory / "began.json").write_text(json.dumps(noted), encoding="utf-8")
-    except OSError as error:
-        raise Failure(
-            f"cannot write to {directory}: {error.strerror}. Give a writable --out."
-        ) from error
+    begin(
+        directory,
+        assembly.run,
+        digest=assembly.source.digest,
+        images=len(assembly.source),
+        command=_command(assembly.run, directory),
+    )
 
 
 def _check_wiring(assembly: Assembly, watch: Watch) -> None:
@@ -216,7 +211,7 @@ def _say_plan(assembly: Assembly) -> None:
     )
     dtype = launch.autocast_dtype(run.train.precision, assembly.device)
     log.info(
-        "%s: %s images, %s; batch %d, %s steps an epoch; %s with peak lr %.3g (%.3g x %d / %d), "
+        "%s: %s samples, %s; batch %d, %s steps an epoch; %s with peak lr %.3g (%.3g x %d / %d), "
         "warm-up %.0f %%; %s in %s",
         run.recipe,
         f"{len(assembly.source):,}",

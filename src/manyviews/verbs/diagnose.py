@@ -66,11 +66,11 @@ def diagnose(
         check_numbers,
         checkpoints_of,
         groups_of,
-        is_run,
         logged,
         measure,
         source_of,
     )
+    from manyviews.runs.folder.read import is_run
     from manyviews.runs.look import look_at_encoder, look_at_method, see
     from manyviews.runs.subject import open_subject
 

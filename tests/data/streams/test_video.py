@@ -191,6 +191,6 @@ def test_a_missing_package_says_what_to_install(tmp_path, monkeypatch):
 
 
 def test_endings_say_which_streams_a_file_may_have():
-    assert STREAMS[".mp4"] == ("video", "audio")
-    assert STREAMS[".wav"] == ("audio",)
+    assert STREAMS[".mp4"].has == ("video", "audio")
+    assert STREAMS[".wav"].has == ("audio",)
     assert ".gif" not in STREAMS  # a picture already

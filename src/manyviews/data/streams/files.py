@@ -1,21 +1,48 @@
 """Files of video and sound become streams: opened here, decoded by windows."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from manyviews.core.sample import Stream
+from manyviews.core.sample import Stream, Unreadable
 from manyviews.data.streams.audio import AUDIO_SUFFIXES, open_audio
 from manyviews.data.streams.container import Container
 from manyviews.data.streams.video import VIDEO_SUFFIXES, Video
 
-STREAMS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(sorted(VIDEO_SUFFIXES), ("video", "audio")),
-    **dict.fromkeys(sorted(AUDIO_SUFFIXES), ("audio",)),
+
+@dataclass(frozen=True)
+class Form:
+    """A kind of file.
+
+    Attributes:
+        has: the streams that such a file may have.
+        open: its path -> those that it has, by name; raises Unreadable.
+    """
+
+    has: tuple[str, ...]
+    open: Callable[[str], Mapping[str, Stream]]
+
+
+def _sound(path: str) -> Mapping[str, Stream]:
+    return {"audio": open_audio(path)}
+
+
+def _video(path: str) -> Mapping[str, Stream]:
+    container = Container(path, extra="video")
+    found: dict[str, Stream] = {"video": Video(container)}
+    if container.has("audio"):
+        found["audio"] = open_audio(path, container)
+    return found
+
+
+STREAMS: Mapping[str, Form] = {
+    **dict.fromkeys(sorted(VIDEO_SUFFIXES), Form(("video", "audio"), _video)),
+    **dict.fromkeys(sorted(AUDIO_SUFFIXES), Form(("audio",), _sound)),
 }
-"""Ending of a file's name -> the streams that such a file may have."""
+"""Ending of a file's name -> its kind."""
 
 
-def open_streams(path: str) -> dict[str, Stream]:
+def open_streams(path: str) -> Mapping[str, Stream]:
     """The streams that a file has, by name; a video without sound has no "audio".
 
     The file is open until the last of them is forgotten. Read them from one thread at a time:
@@ -25,10 +52,7 @@ def open_streams(path: str) -> dict[str, Stream]:
         Unreadable: no such file, not of its kind, or nothing that can be decoded in it.
         UsageError: a package is missing.
     """
-    if os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES:  # noqa: PTH122 - Path costs ten times as much
-        return {"audio": open_audio(path)}
-    container = Container(path, extra="video")
-    found: dict[str, Stream] = {"video": Video(container)}
-    if container.has("audio"):
-        found["audio"] = open_audio(path, container)
-    return found
+    ending = os.path.splitext(path)[1].lower()  # noqa: PTH122 - Path costs ten times as much
+    if ending not in STREAMS:
+        raise Unreadable(path, f"no video or sound has a name that ends in {ending!r}")
+    return STREAMS[ending].open(path)

@@ -18,6 +18,9 @@ from manyviews.runs.settings import AnyRun
 
 log = logging.getLogger("manyviews")
 
+CONFIG, BEGAN = "config.yaml", "began.json"
+"""Written before anything is trained: the settings, and what they were begun with."""
+
 _NUMBER = (int, float)
 _TEXT = ("kind", "message")
 _BARS = dict.fromkeys(("change", "low", "high", "cosine"), _NUMBER)
@@ -106,7 +109,7 @@ def read_began(directory: Path) -> dict[str, Any]:
     Raises:
         UsageError: it is missing or damaged.
     """
-    path = directory / "began.json"
+    path = directory / BEGAN
     if not path.is_file():
         raise UsageError(f"{directory} is no run directory: it has no {path.name}.")
     found = read_json(path)
@@ -155,13 +158,23 @@ def _fits(value: Any, form: Any) -> bool:
     return all(name in values and _fits(values[name], one) for name, one in forms.items())
 
 
+def is_run(directory: Path) -> bool:
+    """Whether a path is a run directory."""
+    return (directory / CONFIG).is_file()
+
+
+def config_text(directory: Path) -> str:
+    """RUN/config.yaml. Raises UsageError where it is not there."""
+    return run_text(directory / CONFIG, directory)
+
+
 def saved_run(directory: Path) -> AnyRun:
     """The settings that a run directory began with.
 
     Raises:
         UsageError: it is no run directory, or its config.yaml was damaged.
     """
-    path = directory / "config.yaml"
+    path = directory / CONFIG
     return saved.from_yaml(run_text(path, directory), name=str(path))
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import json
 import logging
 import os
 import re
@@ -18,10 +19,35 @@ from manyviews.core import Failure, UsageError, comm
 from manyviews.core.files import write_json
 from manyviews.evaluation.features import Cache
 from manyviews.evaluation.result import Beside
+from manyviews.runs import saved
 from manyviews.runs.folder import read
+from manyviews.runs.settings import AnyRun
 from manyviews.training import checkpoint, launch
 
 log = logging.getLogger("manyviews")
+
+
+def begin(directory: Path, run: AnyRun, *, digest: str, images: int, command: str) -> None:
+    """Write down what a run is, before anything is trained.
+
+    Args:
+        directory: the run's.
+        run: its settings.
+        digest: of the data.
+        images: samples in the data.
+        command: what was typed.
+
+    Raises:
+        Failure: nothing can be written there.
+    """
+    noted = {"digest": digest, "images": images, "command": command}
+    try:
+        (directory / read.CONFIG).write_text(saved.to_yaml(run), encoding="utf-8")
+        (directory / read.BEGAN).write_text(json.dumps(noted), encoding="utf-8")
+    except OSError as error:
+        raise Failure(
+            f"cannot write to {directory}: {error.strerror}. Give a writable --out."
+        ) from error
 
 
 def cache_of(run: str | Path) -> Cache:
