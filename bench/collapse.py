@@ -17,12 +17,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from manyviews.core.settings import override
+from manyviews.core.settings import parts
 from manyviews.data.sources import BUILTIN
 from manyviews.recipes import RECIPES, one_duration
 from manyviews.runs import train as running
 from manyviews.runs.assemble import assemble
 from manyviews.runs.facts import facts
+from manyviews.verbs.flags import settle
 from manyviews.verbs.train import execute
 
 SMALL = {
@@ -34,6 +35,7 @@ SMALL = {
 }
 OFF = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "flip": 0.0, "jitter": 0.0, "grey": 0.0}
 OFF |= {"blur": (0.0,), "solarize": (0.0,)}
+LOCAL = "views.local.count"
 
 
 def predictor_removed(method):
@@ -96,7 +98,7 @@ FAULTS = {
     "no augmentation": (
         ("simclr", "moco", "byol", "swav", "dino", "barlow", "vicreg", "er"),
         None,
-        {f"views.global.{k}": v for k, v in OFF.items()} | {"views.local.count": 0},
+        {f"views.global.{k}": v for k, v in OFF.items()} | {LOCAL: 0},
     ),
 }
 
@@ -162,7 +164,8 @@ def train(name, steps, change, settings):
     """The alarms of one training."""
     default = RECIPES[name](facts(BUILTIN))
     given = {k: v for k, v in SMALL.items() if name != "mae" or not k.startswith("encoder")}
-    run = one_duration(override(default, given | settings | {"train.steps": steps}), default)
+    given |= {k: v for k, v in settings.items() if k != LOCAL or "local" in parts(default.views)}
+    run = one_duration(settle(default, given | {"train.steps": steps}), default)
 
     def altered(run):
         assembly = assemble(run)

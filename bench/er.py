@@ -32,9 +32,6 @@ COMMON = {
     "encoder.depth": 3,
     "encoder.heads": 2,
     "encoder.patch": 7,
-    "encoder.grid": 1,
-    "encoder.zero_init": True,
-    "views.local.count": 0,
     "train.precision": "fp32",
     "train.health_every": 20,
     "probe.source": DATA,
@@ -44,6 +41,7 @@ COMMON = {
 METHODS = {
     "byol": {"data.batch_size": 16, "optim.lr": 0.03, "train.steps": 300},
     "dino": {
+        "views.local.count": 0,
         "method.batch_norm": False,
         "method.prototypes": 16,
         "data.batch_size": 32,
@@ -88,7 +86,7 @@ def settings(method, condition):
         **METHODS[method],
         "method.momentum.start": momentum,
         "method.momentum.end": momentum,
-        "method.entropy_weight": WEIGHTS[method] * given.get("entropy", False),
+        "entropy.weight": WEIGHTS[method] * given.get("entropy", False),
         **(UNTRAINED if condition == "untrained" else {}),
     }
 
@@ -125,7 +123,7 @@ def one(method, condition, seed, runs):
 def rank(run):
     """Effective rank of the 12,000 training images' features."""
     network = load(run)
-    source = open_source(DATA, channels=network.config.channels, max_pixels=MAX_PIXELS)
+    source = open_source(DATA, channels=network.pixels.channels, max_pixels=MAX_PIXELS)
     with torch.inference_mode():
         return effective_rank(torch.as_tensor(extract(network, source, network.plain).features))
 

@@ -204,7 +204,9 @@ def ours(case, side, data, batch, device, options):
     from dataclasses import replace
 
     from manyviews.core import Clock
-    from manyviews.encoders import EncoderConfig
+    from manyviews.core.inputs import Pixels
+    from manyviews.core.settings import struct
+    from manyviews.encoders import ViTConfig
     from manyviews.methods.distillation.dino import DINOConfig
     from manyviews.recipes import RECIPES
     from manyviews.runs.assemble import assemble
@@ -215,14 +217,12 @@ def ours(case, side, data, batch, device, options):
     settings = replace(run.data, source=str(data), batch_size=batch, workers=options.workers)
     run = replace(run, data=settings)
     if options.smoke:
-        views = run.views
-        small = replace(views.global_, size=32), replace(views.local, size=16)
-        views = replace(views, global_=small[0], local=small[1])
-        tiny = EncoderConfig(name="vit", patch=8, width=32, depth=2, heads=2, image_size=0,
-                             channels=0)  # fmt: skip
-        run = replace(run, views=views, encoder=tiny)
+        tiny = ViTConfig(input=Pixels(side=32), patch=8, width=32, depth=2, heads=2)
+        run = replace(run, encoders=struct("Encoders", {"image": tiny}))
         if case == "dino":
-            run = replace(run, method=DINOConfig(hidden=16, bottleneck=8, prototypes=12))
+            views = replace(run.views, local=replace(run.views.local, size=16))
+            method = DINOConfig(hidden=16, bottleneck=8, prototypes=12)
+            run = replace(run, views=views, method=method)
     assembly = assemble(run)
     method, dtype = assembly.method, torch.bfloat16
     updates = optim.build(method, run.optim, batch)

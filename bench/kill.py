@@ -1,4 +1,4 @@
-"""Kill every method with SIGKILL at five random steps, resume, compare bit for bit.
+"""Kill every recipe's method with SIGKILL at five random steps, resume, compare bit for bit.
 
     python bench/kill.py [--kills 5] [--seed 0]
 
@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import killing
 from forks import run
 from manyviews.methods.catalog import METHODS
+from manyviews.recipes import RECIPES
 
 
 def main():
@@ -30,7 +31,7 @@ def main():
     torch.set_num_threads(1)
     chance = random.Random(options.seed)
     wrong = 0
-    for name in METHODS:
+    for name in filter(RECIPES.__contains__, METHODS):
         with tempfile.TemporaryDirectory() as folder:
             steps = sorted(chance.sample(range(killing.STEPS), options.kills))
             found = compare(name, steps, Path(folder))

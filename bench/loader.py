@@ -46,15 +46,15 @@ from sklearn.datasets import load_sample_images
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
+from manyviews.core.inputs import IMAGENET_MEAN, IMAGENET_STD, Pixels
+from manyviews.core.sample import Source
 from manyviews.data import workers as processes
 from manyviews.data.loader import batches
-from manyviews.data.sources import Source, Stored, open_source
+from manyviews.data.sources import Stored, open_source
 from manyviews.verbs.pack import pack
-from manyviews.views import normalise
-from manyviews.views.image.engine import Engine
-from manyviews.views.plan import Crops, Views
+from manyviews.views.pipeline import Fed, Pipeline
+from manyviews.views.plan import Crops
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Stream = Iterator[int]
 Open = Callable[[int], Stream]
 """Number of workers -> images in each batch, for ever."""
@@ -80,15 +80,16 @@ def photographs(folder: Path, count: int, *, width: int, height: int) -> Path:
     return folder
 
 
-def ours(source: Source, plan: Views, batch: int) -> Open:
+def ours(source: Source, crops: Crops, size: int, batch: int) -> Open:
+    pipeline = Pipeline({"global": crops}, {"image": Fed(Pixels(side=size))}, seed=0)
+
     def stream(workers: int) -> Stream:
         steps = batches(
-            source, Engine(plan, channels=3, seed=0), seed=0, global_batch=batch, start_step=0,
-            stop_step=10**9, workers=workers, on_bad=lambda _: None,
+            source, pipeline, seed=0, global_batch=batch, start_step=0, stop_step=10**9,
+            workers=workers, on_bad=lambda _: None,
         )  # fmt: skip
         for [raw] in steps:
-            for view in raw.views.values():
-                normalise(view, MEAN, STD)
+            pipeline.finish(raw.views, raw.cues, raw.index, torch.device("cpu"))
             yield len(raw.index)
 
     return stream
@@ -146,7 +147,7 @@ class TwoViews:
                 v2.RandomApply([v2.GaussianBlur(kernel, (0.1, 2.0))], p=blur),
                 v2.PILToTensor(),
                 v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(MEAN, STD),
+                v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
             ]
         )
 
@@ -183,10 +184,9 @@ def libraries(case: str, folder: Path) -> dict[str, Open]:
         source = Stored("memory", stored)
     parts = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}
     jitter = {name: value * strength for name, value in parts.items()}
-    plan = Views(global_=Crops(size=size, blur=(blur,), **jitter))
     found = {
         "machine": machine(),
-        "manyviews": ours(source, plan, batch),
+        "manyviews": ours(source, Crops(blur=(blur,), **jitter), size, batch),
         "torchvision": theirs(stored, TwoViews(size, strength=strength, blur=blur), batch),
     }
     if importlib.util.find_spec("lightly"):
@@ -203,9 +203,8 @@ def packed(folder: Path) -> dict[str, Open]:
     places = {"files": place, "pack jpeg": folder / "jpeg", "pack uint8": folder / "uint8"}
     for form in ("jpeg", "uint8"):
         print(*pack(str(place), folder / form, format=form).lines()[:1])
-    plan = Views(global_=Crops(size=224))
     return {
-        name: ours(open_source(str(path), channels=3, max_pixels=10**8), plan, 16)
+        name: ours(open_source(str(path), channels=3, max_pixels=10**8), Crops(), 224, 16)
         for name, path in places.items()
     }
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from manyviews.data.sources import BUILTIN
+from manyviews.data.workers import cores
 from manyviews.reports.table import markdown
-from manyviews.runs.assemble import cores
 from manyviews.verbs.compare import compare
 
 METHODS = ("simclr", "moco", "byol", "swav", "dino", "barlow", "vicreg", "mae")

@@ -220,20 +220,23 @@ def ours(method, arch, options):
     import torch
 
     from manyviews import encoders
-    from manyviews.core import Batch, Clock
-    from manyviews.encoders import EncoderConfig
+    from manyviews.core import Batch, Clock, Given
+    from manyviews.core.inputs import Pixels
+    from manyviews.encoders import TimmConfig, ViTConfig
     from manyviews.methods import catalog
     from manyviews.training import guard, launch, optim
     from manyviews.training.settings import Optim
 
     def prepare():
+        fed = Pixels(side=options.image)
         config = (
-            EncoderConfig(name="resnet18", stem="small", image_size=options.image)
+            TimmConfig(name="resnet18", input=fed, stem="small")
             if arch == "resnet18"
-            else EncoderConfig(name="vit_tiny_patch16_224", patch=8, image_size=options.image)
+            else ViTConfig(name="vit_tiny_patch16_224", input=fed, patch=8)
         )
         encoder = encoders.build(config)
-        made = catalog.build(settings(method), encoder).to(memory_format=torch.channels_last)
+        given = Given({"image": encoder}, samples=options.batch)
+        made = catalog.build(settings(method), given).to(memory_format=torch.channels_last)
         made.train()
         adamw = method in ADAMW
         rule = Optim(name="adamw" if adamw else "sgd", lr=1e-3, lr_per=0)
@@ -243,9 +246,9 @@ def ours(method, arch, options):
             name: torch.randn(options.batch, count, side, side, 3).movedim(-1, -3)
             for name, (count, side) in crops(method, options).items()
         }
-        patches = (options.image // 8) ** 2
-        hidden = torch.rand(options.batch, 1, patches).argsort(-1) >= patches // 4
-        cues = {"mask": hidden} if method == "mae" else {}
+        hidden = torch.rand(options.batch, 1, encoder.num_tokens).argsort(-1)
+        hidden = hidden >= encoder.num_tokens // 4
+        cues = {"global.mask": hidden} if method == "mae" else {}
         batch = Batch(views, torch.arange(options.batch), cues)
         slow = made.target.copy.encoder if method in MOVING else None
         cut = Cut(encoder, slow, read=("tokens", "class_token") if method == "mae" else ("pooled",))
@@ -334,7 +337,7 @@ def settings(method):
         "dino": lambda: dino.DINOConfig(hidden=512, bottleneck=64, prototypes=2048),
         "barlow": lambda: barlow.BarlowTwinsConfig(hidden=2048, out=2048),
         "vicreg": lambda: vicreg.VICRegConfig(hidden=2048, out=2048),
-        "mae": lambda: mae.MAEConfig(patch=8, width=512, depth=1, heads=16),
+        "mae": lambda: mae.MAEConfig(width=512, depth=1, heads=16),
     }[method]()
 
 

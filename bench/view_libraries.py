@@ -1,7 +1,7 @@
 """What `views.py` compares: each library's views, as its users would write them."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,11 @@ from PIL import Image
 from torchvision.io import decode_jpeg
 from torchvision.transforms import InterpolationMode, v2
 
+from manyviews.core.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise
 from manyviews.data.streams.image import read
-from manyviews.views import normalise
 from manyviews.views.image.engine import Engine
-from manyviews.views.plan import Crops, Views
+from manyviews.views.plan import Crops
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Stored = np.ndarray | Path
 Make = Callable[[Sequence[Stored]], object]
 
@@ -27,14 +26,15 @@ class Case:
     """What is made of what.
 
     Attributes:
-        plan: the views, for manyviews, and as torchvision, albumentations and kornia are told.
+        plan: family -> its views, for manyviews, and as torchvision, albumentations and kornia are
+            told.
         lightly: a function that builds lightly's transform.
         images: how many are made per round and library.
         batch: how many at a time, by the libraries that work on batches.
         jpeg: whether images are JPEG files or 32x32 arrays.
     """
 
-    plan: Views
+    plan: Mapping[str, Crops]
     lightly: Callable[[], Callable]
     images: int
     batch: int
@@ -44,7 +44,7 @@ class Case:
         """Of each view: its family, and its probabilities of blur and of solarising."""
         return [
             (crops, crops.blur[view % len(crops.blur)], crops.solarize[view % len(crops.solarize)])
-            for crops in (self.plan.global_, self.plan.local)
+            for crops in self.plan.values()
             for view in range(crops.count)
         ]
 
@@ -67,8 +67,11 @@ def manyviews(case: Case) -> Make:
 
     def batch(images: Sequence[Stored]) -> object:
         whole = np.stack(images) if not case.jpeg else [own_reader(stored) for stored in images]
-        views, _ = engine(whole, np.arange(len(images)), next(epoch))
-        return [normalise(torch.from_numpy(view), MEAN, STD) for view in views.values()]
+        views = engine(whole, np.arange(len(images)), next(epoch))
+        return [
+            normalise(torch.from_numpy(view), IMAGENET_MEAN, IMAGENET_STD)
+            for view in views.values()
+        ]
 
     return lambda images: [
         batch(images[first : first + case.batch]) and None
@@ -99,7 +102,7 @@ def torchvision(case: Case) -> Make:
             v2.RandomSolarize(128, p=solarize),
             v2.PILToTensor(),
             v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(MEAN, STD),
+            v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
         ]
         return v2.Compose(steps)
 
@@ -124,7 +127,7 @@ def albumentations(case: Case) -> Make:
             A.ToGray(p=crops.grey),
             A.GaussianBlur(blur_limit=0, sigma_limit=crops.sigma, p=blur),
             A.Solarize(threshold_range=(0.5, 0.5), p=solarize),
-            A.Normalize(MEAN, STD),
+            A.Normalize(IMAGENET_MEAN, IMAGENET_STD),
             ToTensorV2(),
         ]
         return A.Compose(steps)
@@ -156,7 +159,7 @@ def kornia(case: Case) -> Make:
             K.RandomGrayscale(p=crops.grey),
             K.RandomGaussianBlur((kernel, kernel), crops.sigma, p=blur),
             K.RandomSolarize(thresholds=0.0, additions=0.0, p=solarize),
-            K.Normalize(torch.tensor(MEAN), torch.tensor(STD)),
+            K.Normalize(torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)),
         ]
         return K.AugmentationSequential(*steps, same_on_batch=False)
 

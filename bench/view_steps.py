@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from view_libraries import MEAN, STD, Case, own_reader
+from view_libraries import Case, own_reader
 
-from manyviews.views import normalise
-from manyviews.views.draw import GLOBAL, LOCAL, draw
+from manyviews.core.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise
+from manyviews.views.draw import draw, family
 from manyviews.views.image.columns import columns
 from manyviews.views.image.make import Cutter
 from manyviews.views.plan import Crops
@@ -35,7 +35,7 @@ def best(function: Callable[[], object], repeats: int = 9) -> float:
     return min(times) * 1e6
 
 
-def family(name: str, crops: Crops, number: int, images: list[np.ndarray]) -> None:
+def show(name: str, crops: Crops, number: int, images: list[np.ndarray]) -> None:
     index = np.arange(len(images))
     heights = np.array([len(image) for image in images])
     widths = np.array([image.shape[1] for image in images])
@@ -71,7 +71,8 @@ def family(name: str, crops: Crops, number: int, images: list[np.ndarray]) -> No
         "crop, resize, flip": bare,
         "jitter, grey": sharp - bare,
         "blur, solarise": whole - sharp,
-        "to float, normalised": best(lambda: normalise(floats, MEAN, STD)) / views,
+        "to float, normalised": best(lambda: normalise(floats, IMAGENET_MEAN, IMAGENET_STD))
+        / views,
     }
     for step, microseconds in steps.items():
         print(f"{name:10} {crops.size:4} px  {step:22} {microseconds:8.1f}")
@@ -90,9 +91,8 @@ def case(name: str, case: Case) -> None:
         stack = np.stack(images)
         spent = best(lambda: columns(stack))
     print(f"{name:10} an image {'columns':22} {spent / len(images):8.1f}")
-    for number, crops in ((GLOBAL, case.plan.global_), (LOCAL, case.plan.local)):
-        if crops.count:
-            family(name, crops, number, images)
+    for part, crops in case.plan.items():
+        show(name, crops, family(part), images)
 
 
 def main() -> None:

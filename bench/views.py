@@ -43,12 +43,14 @@ import torch
 from PIL import Image
 from view_libraries import LIBRARIES, Case, Stored
 
+from manyviews.core.inputs import Pixels
+from manyviews.core.sample import Source
 from manyviews.data.loader import batches
-from manyviews.data.sources import Source, open_source
 from manyviews.data.sources import Stored as InMemory
+from manyviews.data.sources import open_source
 from manyviews.data.workers import each
-from manyviews.views.image.engine import Engine
-from manyviews.views.plan import Crops, Views
+from manyviews.views.pipeline import Fed, Pipeline
+from manyviews.views.plan import Crops
 
 _BATCHES = 48
 
@@ -68,21 +70,21 @@ def cases() -> dict[str, Case]:
 
     return {
         "simclr32": Case(
-            plan=Views(global_=Crops(size=32, blur=(0.0,), **weak)),
+            plan={"global": Crops(size=32, blur=(0.0,), **weak)},
             lightly=lambda: simclr(32, 0.5, 0.0),
             images=1024,
             batch=256,
             jpeg=False,
         ),
         "simclr224": Case(
-            plan=Views(global_=Crops(size=224, **strong)),
+            plan={"global": Crops(size=224, **strong)},
             lightly=lambda: simclr(224, 1.0, 0.5),
             images=32,
             batch=32,
             jpeg=True,
         ),
         "dino": Case(
-            plan=Views(global_=globals_, local=locals_),
+            plan={"global": globals_, "local": locals_},
             lightly=lambda: from_lightly("lightly.transforms").DINOTransform(n_local_views=8),
             images=16,
             batch=16,
@@ -168,7 +170,7 @@ def pulled(make: Callable[[int], Iterator[object]], count: int) -> float:
 
 def workers(name: str, case: Case, rounds: int, images: list[Stored]) -> list[dict[str, object]]:
     """Views of manyviews, uint8, as the training process gets them from one and two workers."""
-    engine = Engine(case.plan, channels=3, seed=0)
+    pipeline = Pipeline(case.plan, {"image": Fed(Pixels())}, seed=0)
     source: Source = (
         open_source(str(Path(str(images[0])).parent), channels=3, max_pixels=10**8)
         if case.jpeg
@@ -177,7 +179,7 @@ def workers(name: str, case: Case, rounds: int, images: list[Stored]) -> list[di
 
     def views(count: int) -> Iterator[object]:
         return batches(
-            source, engine, seed=0, global_batch=len(images), start_step=0, stop_step=_BATCHES,
+            source, pipeline, seed=0, global_batch=len(images), start_step=0, stop_step=_BATCHES,
             workers=count, on_bad=lambda _: None,
         )  # fmt: skip
 

@@ -5,28 +5,30 @@ import sys
 import torch
 import torch.nn.functional as F
 
+from manyviews.core.inputs import Pixels
 from manyviews.data.loader import batches
 from manyviews.data.sources import open_source
-from manyviews.encoders import EncoderConfig, build
+from manyviews.encoders import ResNetSmallConfig, build
 from manyviews.losses.contrastive import nt_xent
 from manyviews.parts.heads import mlp
-from manyviews.views import normalise
-from manyviews.views.image.engine import Engine
-from manyviews.views.plan import Crops, Views
+from manyviews.views.pipeline import Fed, Pipeline
+from manyviews.views.plan import Crops
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 200
 source = open_source("builtin:fashion", channels=1, max_pixels=10_000)
-crops = Crops(size=28, scale=(0.3, 1.0), saturation=0.0, hue=0.0, blur=(0.0,))
-engine = Engine(Views(global_=crops), channels=1, seed=0)
-encoder = build(EncoderConfig(name="resnet_small", image_size=28, channels=1))
+fed = Pixels(side=28, channels=1, mean=(0.28,), std=(0.35,))
+encoder = build(ResNetSmallConfig(input=fed))
+crops = Crops(scale=(0.3, 1.0), saturation=0.0, hue=0.0, blur=(0.0,))
+pipeline = Pipeline({"global": crops}, {"image": Fed(fed)}, seed=0)
 projector = mlp([encoder.dim, 512, 128])
 optimiser = torch.optim.AdamW([*encoder.parameters(), *projector.parameters()], lr=2e-3)
 
 stream = batches(
-    source, engine, seed=0, global_batch=128, start_step=0, stop_step=steps, on_bad=lambda bad: None
+    source, pipeline, seed=0, global_batch=128, start_step=0, stop_step=steps, on_bad=lambda _: None
 )
 for step, [raw] in enumerate(stream):
-    images = normalise(raw.views["global"], (0.28,), (0.35,)).flatten(0, 1)  # [B*2, 1, 28, 28]
+    batch = pipeline.finish(raw.views, raw.cues, raw.index, torch.device("cpu"))
+    images = batch.views["global"].flatten(0, 1)  # [B*2, 1, 28, 28]
     z = F.normalize(projector(encoder(images).pooled), dim=1).unflatten(0, (-1, 2))
     loss = nt_xent(z, temperature=0.2)
     optimiser.zero_grad()

@@ -57,3 +57,12 @@ def test_the_steps_bench_cuts_a_step_into_its_parts():
     assert 0 < row["machinery_share"] < 1
     assert sum(parts.values()) <= row["step_ms"] * 1.01
     assert row["peak_memory_above_imports_gb"] > 0
+
+
+def test_the_streams_bench_times_every_side_on_both_kinds_of_key_frames():
+    streams = loaded("streams")
+    rows = streams.main(["--windows", "2", "--repeats", "1"])
+    assert [row["key_frames_each"] for row in rows] == [12, 250]
+    for row in rows:
+        assert list(row["windows_per_second"]) == list(streams.SIDES)
+        assert all(rate > 0 for rate in row["windows_per_second"].values())
