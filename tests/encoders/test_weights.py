@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 import pickle
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -11,12 +12,13 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 
 from manyviews import encoders
 from manyviews.core import UsageError
-from manyviews.encoders import EncoderConfig, load_weights
+from manyviews.core.inputs import Pixels
+from manyviews.encoders import TimmConfig, ViTConfig, load_weights
 from manyviews.encoders.weights import LAYOUTS
 
-VIT = EncoderConfig(name="vit", image_size=16, patch=4, width=16, depth=1, heads=2)
+VIT = ViTConfig(input=Pixels(side=16), patch=4, width=16, depth=1, heads=2)
 # Small enough to write 20 times, with the names of any timm ResNet.
-RESNET = EncoderConfig(name="test_resnet", image_size=32)
+RESNET = TimmConfig(name="test_resnet", input=Pixels(side=32))
 T = torch.zeros(2)
 
 
@@ -107,7 +109,7 @@ def test_every_layout_names_a_method():
 
 
 def test_positions_are_interpolated_to_the_grid(tmp_path):
-    small, large = build(VIT, 1), build(EncoderConfig(**vars(VIT) | {"image_size": 32}), 2)
+    small, large = build(VIT, 1), build(replace(VIT, input=Pixels(side=32)), 2)
     with torch.no_grad():
         small.model.pos_embed.normal_()
     safetensors.torch.save_file(small.model.state_dict(), tmp_path / "weights.safetensors")
@@ -118,8 +120,8 @@ def test_positions_are_interpolated_to_the_grid(tmp_path):
 
 
 def test_dinov2_register_checkpoints_become_timms(tmp_path):
-    config = EncoderConfig(
-        name="vit_small_patch14_reg4_dinov2", image_size=28, width=16, depth=1, heads=2
+    config = ViTConfig(
+        name="vit_small_patch14_reg4_dinov2", input=Pixels(side=28), width=16, depth=1, heads=2
     )
     trained, encoder = build(config, 1), build(config, 2)
     state = dict(trained.model.state_dict())
@@ -145,7 +147,7 @@ def test_old_files_without_batch_counters_load(tmp_path):
 def test_weights_of_another_encoder_change_nothing_and_say_what_differs(tmp_path):
     encoder = build(VIT)
     before = {k: v.clone() for k, v in encoder.state_dict().items()}
-    other = build(EncoderConfig(**vars(VIT) | {"width": 32}), 1).model.state_dict()
+    other = build(replace(VIT, width=32), 1).model.state_dict()
     torch.save({"model": other}, tmp_path / "weights.pth")
     with pytest.raises(
         UsageError, match=r"read as \w+, \d+ tensors differ: .* instead of"

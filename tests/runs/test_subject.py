@@ -44,8 +44,8 @@ def test_others_images_are_normalised_as_they_did(state, tmp_path, wrap, encoder
     torch.save(wrap(state), tmp_path / "weights.pth")
     subject = subjects.open_subject(tmp_path / "weights.pth", encoder=encoder, image_size=32)
     assert subject.info["method"] == method
-    assert (subject.about.mean, subject.about.std) == wanted
-    assert (subject.plain.mean, subject.plain.std) == wanted
+    assert (subject.about.encoder.input.mean, subject.about.encoder.input.std) == wanted
+    assert (subject.plain.input.mean, subject.plain.input.std) == wanted
 
 
 def test_where_timms_weights_have_no_classifier_a_file_without_one_is_timms(tmp_path):
@@ -54,7 +54,7 @@ def test_where_timms_weights_have_no_classifier_a_file_without_one_is_timms(tmp_
     made = timm.create_model(name, num_classes=0, img_size=28)
     torch.save(made.state_dict(), tmp_path / "weights.pth")
     subject = subjects.open_subject(tmp_path / "weights.pth", encoder=name, image_size=28)
-    assert (known.num_classes, subject.plain.mean) == (0, known.mean)
+    assert (known.num_classes, subject.pixels.mean) == (0, known.mean)
     assert known.mean != IMAGENET[0]
 
 
@@ -62,4 +62,4 @@ def test_timms_own_weights_are_normalised_as_timm_says(monkeypatch):
     real = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, *, pretrained, **g: real(name, **g))
     subject = subjects.open_subject(f"timm:{NAME}")
-    assert (subject.plain.mean, subject.plain.std) == HALF
+    assert (subject.plain.input.mean, subject.plain.input.std) == HALF
