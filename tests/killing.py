@@ -8,6 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+from manyviews.core.settings import parts, struct
 from manyviews.data.sources import BUILTIN
 from manyviews.recipes import RECIPES
 from manyviews.runs import watch
@@ -22,13 +23,10 @@ TIMES = {"seconds", "images_per_second", "data_wait"}
 def settings(name):
     """A recipe for the built-in images, small enough to take seconds, in fp32 or bf16 as it is."""
     run = RECIPES[name](facts(BUILTIN))
-    small = replace(run.method, **shrunk(run.method))
     return replace(
         run,
-        method=small,
-        encoder=replace(run.encoder, width=64, heads=2, depth=2)
-        if run.encoder.name == "vit"
-        else replace(run.encoder, width=8),
+        method=replace(run.method, **shrunk(run.method)),
+        encoders=struct("Encoders", {n: narrow(c) for n, c in parts(run.encoders).items()}),
         data=replace(run.data, batch_size=32, workers=0),
         train=replace(
             run.train,
@@ -40,6 +38,13 @@ def settings(name):
             precision="fp32",
         ),
     )
+
+
+def narrow(encoder):
+    """An encoder's settings with few channels."""
+    if encoder.name == "vit":
+        return replace(encoder, width=64, heads=2, depth=2)
+    return replace(encoder, width=8)
 
 
 def shrunk(method):

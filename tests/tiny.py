@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from manyviews.core import Batch, Clock, Encoder, Features, Given, Unsupported
+from manyviews.core.inputs import Pixels
 from manyviews.core.positions import sincos
 
 SIDE, PATCH, CHANNELS, DIM = 16, 4, 3, 16
@@ -19,8 +20,10 @@ def given(encoder: Encoder, *, samples: int = 64) -> Given:
 class TinyViT(Encoder):
     """Two pre-norm blocks with a class token; any image of at most SIDE pixels."""
 
+    input = Pixels(side=SIDE, channels=CHANNELS)
     dim = DIM
-    num_tokens = (SIDE // PATCH) ** 2
+    grid = (SIDE // PATCH, SIDE // PATCH)
+    patch = (PATCH, PATCH)
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,8 +60,9 @@ class TinyViT(Encoder):
 class TinyConv(Encoder):
     """Two convolutions with batch norm; any image size."""
 
+    input = Pixels(side=SIDE, channels=CHANNELS)
     dim = DIM
-    num_tokens = (SIDE // 4) ** 2
+    grid = (SIDE // 4, SIDE // 4)
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +82,7 @@ class TinyConv(Encoder):
         return Features(places.mean(dim=1), places)
 
 
-SPECIAL = {"norm_groups": 2, "depth": 1, "heads": 4, "patch": PATCH, "queue_from": 0.0}
+SPECIAL = {"norm_groups": 2, "depth": 1, "heads": 4, "queue_from": 0.0}
 """Settings that a rule by size alone would leave slow, or wrong for a batch of eight."""
 
 
@@ -102,7 +106,7 @@ def given_for(method, encoder) -> Given:
 
 def make_batch(seed: int, *, size: int = 8, local: int = 2, dtype=torch.float32) -> Batch:
     """Random views: 2 global, `local` of half the side; masks that hide 3 patches of 4."""
-    return batch_of({"global": 2, "local": local, "mask": 2}, seed, size=size, dtype=dtype)
+    return batch_of({"global": 2, "local": local, "global.mask": 2}, seed, size=size, dtype=dtype)
 
 
 def batch_for(method, seed: int = 0, **more) -> Batch:
@@ -110,8 +114,8 @@ def batch_for(method, seed: int = 0, **more) -> Batch:
     needs = {family: count or 2 for family, count in method.needs.items()}
     if "global" in needs:
         needs["global"] = max(2, needs["global"])
-    if "mask" in needs:
-        needs["mask"] = needs["global"]
+    if "global.mask" in needs:
+        needs["global.mask"] = needs["global"]
     return batch_of(needs, seed, **more)
 
 
@@ -120,10 +124,10 @@ def batch_of(needs, seed: int, *, size: int = 8, dtype=torch.float32) -> Batch:
     g = torch.Generator().manual_seed(seed)
     views, cues = {}, {}
     for family, count in needs.items():
-        if family == "mask":
+        if family == "global.mask":
             tokens = (SIDE // PATCH) ** 2
             order = torch.rand(size, count, tokens, generator=g).argsort(dim=-1)
-            cues["mask"] = order >= tokens // 4
+            cues["global.mask"] = order >= tokens // 4
         elif count:
             side = SIDE // 2 if family in ("local", "tiles") else SIDE
             shape = (size, count, CHANNELS, side, side)

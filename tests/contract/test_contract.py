@@ -266,6 +266,14 @@ def test_a_config_of_no_method_is_refused_by_name():
 
 
 def test_an_encoder_that_cannot_drop_patches_is_refused_by_mae():
-    method = make("mae", TinyConv)
+    with pytest.raises(UsageError, match=r"square patches; TinyConv has none\. Use a ViT"):
+        make("mae", TinyConv)
+
+
+def test_an_encoder_of_patches_that_cannot_drop_them_is_refused_by_mae():
+    class Stubborn(TinyConv):
+        patch = TinyViT.patch
+
+    method = make("mae", Stubborn)
     with pytest.raises(UsageError, match="no tokens to keep"):
         method(batch_for(method), Clock(0, 10))

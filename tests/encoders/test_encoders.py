@@ -1,52 +1,55 @@
 """One contract for every kind of encoder, as timm tests every model."""
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
 
 from manyviews import encoders
-from manyviews.core import Hide, Unsupported, UsageError
-from manyviews.encoders import EncoderConfig
+from manyviews.core import Hide, Unsupported, UsageError, settings
+from manyviews.core.inputs import Pixels
+from manyviews.encoders import ImageConfig, ResNetSmallConfig, TimmConfig, ViTConfig
 from manyviews.encoders.vit import ViT
 from manyviews.parts import norm
+
+
+def fed(side: int, channels: int = 3) -> Pixels:
+    return Pixels(side=side, channels=channels, mean=(0.5,), std=(0.25,))
+
 
 TINY = {"patch": 4, "width": 16, "depth": 2, "heads": 2}
 
 CASES = {
-    "resnet_small": EncoderConfig(name="resnet_small", image_size=16, channels=1, width=8),
-    "resnet_small deep": EncoderConfig(
-        name="resnet_small", image_size=12, width=4, depth=2, stem="small"
+    "resnet_small": ResNetSmallConfig(input=fed(16, 1), width=8),
+    "resnet_small deep": ResNetSmallConfig(input=fed(12), width=4, depth=2, stem="small"),
+    "resnet_small grid": ResNetSmallConfig(input=fed(32), width=4, grid=4),
+    "vit": ViTConfig(input=fed(16), **TINY),
+    "vit mae": ViTConfig(input=fed(16, 1), positions="sincos", pool="mean", **TINY),
+    "timm vit": ViTConfig(name="test_vit", input=fed(32)),
+    "vit with registers": ViTConfig(
+        name="vit_small_patch14_reg4_dinov2", input=fed(28), width=16, depth=1, heads=2
     ),
-    "resnet_small grid": EncoderConfig(name="resnet_small", image_size=32, width=4, grid=4),
-    "vit": EncoderConfig(name="vit", image_size=16, **TINY),
-    "vit mae": EncoderConfig(
-        name="vit", image_size=16, channels=1, positions="sincos", pool="mean", **TINY
+    "vit with a first norm": ViTConfig(name="vit_base_patch32_clip_224", input=fed(16), **TINY),
+    "vit with drop path": ViTConfig(input=fed(16), drop_path=0.1, **TINY),
+    "resnet18": TimmConfig(name="resnet18", input=fed(64)),
+    "resnet18 small stem": TimmConfig(
+        name="resnet18", input=fed(16, 1), stem="small", zero_init=False
     ),
-    "timm vit": EncoderConfig(name="test_vit", image_size=32),
-    "vit with registers": EncoderConfig(
-        name="vit_small_patch14_reg4_dinov2", image_size=28, width=16, depth=1, heads=2
-    ),
-    "vit with a first norm": EncoderConfig(name="vit_base_patch32_clip_224", image_size=16, **TINY),
-    "vit with drop path": EncoderConfig(name="vit", image_size=16, drop_path=0.1, **TINY),
-    "resnet18": EncoderConfig(name="resnet18", image_size=64),
-    "resnet18 small stem": EncoderConfig(
-        name="resnet18", image_size=16, stem="small", channels=1, zero_init=False
-    ),
-    "convnext": EncoderConfig(name="convnext_atto", image_size=32),
-    "mobilenet with a wider head": EncoderConfig(name="mobilenetv3_small_050", image_size=64),
-    "swin, channels last": EncoderConfig(name="swin_tiny_patch4_window7_224", image_size=56),
-    "mixer, no class token": EncoderConfig(name="mixer_s32_224", image_size=64),
-    "deit, two class tokens": EncoderConfig(name="deit_tiny_distilled_patch16_224", image_size=32),
+    "convnext": TimmConfig(name="convnext_atto", input=fed(32)),
+    "mobilenet with a wider head": TimmConfig(name="mobilenetv3_small_050", input=fed(64)),
+    "swin, channels last": TimmConfig(name="swin_tiny_patch4_window7_224", input=fed(56)),
+    "mixer, no class token": TimmConfig(name="mixer_s32_224", input=fed(64)),
+    "deit, two class tokens": TimmConfig(name="deit_tiny_distilled_patch16_224", input=fed(32)),
 }
 
 
-def images(config: EncoderConfig, count: int = 4, side: int = 0) -> torch.Tensor:
-    side = side or config.image_size
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(count, config.channels, side, side, generator=generator)
+def images(config: ImageConfig, count: int = 4, side: int = 0) -> torch.Tensor:
+    shape = replace(config.input, side=side or config.input.side).shape
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(0))
 
 
-def build(config: EncoderConfig):
+def build(config: ImageConfig):
     torch.manual_seed(0)
     encoder = encoders.build(config)
     if isinstance(encoder, ViT):  # a fresh class token is nearly zero, and hides what it does
@@ -68,7 +71,7 @@ def test_shapes_are_as_declared(case):
     with torch.no_grad():
         features = encoder(images(config))
     assert features.pooled.shape == (4, encoder.dim)
-    width = encoder.dim // config.grid**2
+    width = encoder.dim // getattr(config, "grid", 1) ** 2
     assert features.tokens.shape == (4, encoder.num_tokens, width)
     assert features.hidden == ()
     assert features.pooled.isfinite().all()
@@ -76,7 +79,7 @@ def test_shapes_are_as_declared(case):
 
 def test_every_parameter_gets_a_gradient_from_pooled(case):
     config, _ = case
-    encoder = build(config if config.drop_path == 0 else CASES["vit"])
+    encoder = build(CASES["vit"] if getattr(config, "drop_path", 0) else config)
     encoder.eval()  # batch norm over few samples would cancel gradients that are there
     pooled = encoder(images(config)).pooled
     (pooled * torch.randn_like(pooled)).sum().backward()
@@ -84,7 +87,9 @@ def test_every_parameter_gets_a_gradient_from_pooled(case):
     missing = [n for n, p in trainable.items() if p.grad is None]
     assert not missing
     zero = {n for n, p in trainable.items() if not p.grad.any()}
-    if config.zero_init and "resnet" in config.name:  # what a zero scale hides, and only that
+    if (
+        getattr(config, "zero_init", False) and "resnet" in config.name
+    ):  # what a zero scale hides, and only that
         zero = {n for n in zero if not any(part in n for part in ("conv", "bn1", "norm1"))}
     # Swin's last map is one token here, and a softmax over one token has no gradient.
     assert not {n for n in zero if not n.endswith("relative_position_bias_table")}
@@ -115,9 +120,11 @@ def test_tokens_lie_in_rows(case):
     side = round(encoder.num_tokens**0.5)
     if side < 2:
         pytest.skip("one token")
+    assert encoder.grid in ((side, side), (side * side,))
     x = images(config, 1)
     corner = x.clone()
-    corner[:, :, : config.image_size // side, -(config.image_size // side) :] += 3
+    part = config.input.side // side
+    corner[:, :, :part, -part:] += 3
     with torch.no_grad():
         moved = (encoder(corner).tokens - encoder(x).tokens).norm(dim=2)[0]
     assert moved[side - 1] > 1.02 * moved[side * (side - 1)]
@@ -179,9 +186,9 @@ def test_the_same_seed_gives_the_same_weights():
 
 @pytest.mark.parametrize("name", ["resnet_small", "resnet18"])
 def test_zero_init_silences_the_branches_and_nothing_else(name):
-    config = EncoderConfig(name=name, image_size=32, width=0)
+    config = encoders.named(name, input=fed(32))
     zeroed = encoders.build(config).state_dict()
-    whole = encoders.build(EncoderConfig(name=name, image_size=32, zero_init=False)).state_dict()
+    whole = encoders.build(replace(config, zero_init=False)).state_dict()
     silent = {k for k, v in zeroed.items() if k.endswith("weight") and not v.any()}
     assert silent
     assert all(k.endswith(("norm2.weight", "bn2.weight")) for k in silent)
@@ -189,7 +196,7 @@ def test_zero_init_silences_the_branches_and_nothing_else(name):
 
 
 def test_the_small_stem_keeps_the_resolution():
-    encoder = encoders.build(EncoderConfig(name="resnet18", image_size=32, stem="small"))
+    encoder = encoders.build(TimmConfig(name="resnet18", input=fed(32), stem="small"))
     assert encoder.num_tokens == 4 * 4
     assert encoder.model.conv1.stride == (1, 1)
     assert encoder.model.conv1.padding == (1, 1)
@@ -198,7 +205,7 @@ def test_the_small_stem_keeps_the_resolution():
 def test_resnet_small_costs_what_its_description_says():
     from torch.utils.flop_counter import FlopCounterMode
 
-    encoder = encoders.build(EncoderConfig(name="resnet_small", image_size=28, channels=1))
+    encoder = encoders.build(ResNetSmallConfig(input=fed(28, 1)))
     with FlopCounterMode(display=False) as counter:
         encoder(torch.zeros(1, 1, 28, 28))
     assert 9e6 < counter.get_total_flops() / 2 < 11e6
@@ -207,30 +214,58 @@ def test_resnet_small_costs_what_its_description_says():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (EncoderConfig(name="resnet19"), "no encoder 'resnet19'. Did you mean resnet1"),
-        (EncoderConfig(name="resnet18.a1_in1k"), "Did you mean resnet18?"),
-        (EncoderConfig(name="hf-hub:timm/resnet18"), "There is no encoder 'hf-hub:timm/resnet18'"),
-        (EncoderConfig(name="local-dir:/tmp"), "There is no encoder"),
-        (EncoderConfig(name="resnet18", width=3), "no setting 'width' .got 3"),
-        (EncoderConfig(name="resnet18", grid=2), "no setting 'grid'"),
-        (EncoderConfig(name="resnet_small", drop_path=0.1), "no setting 'drop_path'"),
-        (EncoderConfig(name="resnet18", image_size=0), "image_size is 0; .* --encoder.image-size"),
-        (EncoderConfig(name="vit", image_size=30, patch=4), "30 pixels .* patches of 4"),
-        (EncoderConfig(name="vit", width=33, heads=2), "width of 33 .* 2 heads"),
-        (EncoderConfig(name="convnext_atto", image_size=16), "cannot take 16-pixel images"),
-        (EncoderConfig(name="convnext_atto", stem="small", image_size=32), "for ResNets"),
-        (EncoderConfig(name="vgg11", image_size=32, drop_path=0.1), "cannot build"),
+        (TimmConfig(name="resnet19"), "no encoder 'resnet19'. Did you mean resnet1"),
+        (TimmConfig(name="resnet18.a1_in1k"), "Did you mean resnet18?"),
+        (TimmConfig(name="hf-hub:timm/resnet18"), "There is no encoder 'hf-hub:timm/resnet18'"),
+        (TimmConfig(name="local-dir:/tmp"), "There is no encoder"),
+        (TimmConfig(name="resnet18", input=fed(0)), "--encoder.input.side is 0; wanted from 1 to"),
+        (ViTConfig(input=fed(8193)), "--encoder.input.side is 8193; wanted from 1 to 8192"),
+        (TimmConfig(input=fed(16, 1025)), "--encoder.input.channels is 1025; wanted from 1 to"),
+        (ViTConfig(patch=1025), "--encoder.patch is 1025; wanted from 0 to 1024"),
+        (ViTConfig(width=16385), "--encoder.width is 16385; wanted from 0 to 16384"),
+        (ViTConfig(depth=-1), "--encoder.depth is -1; wanted from 0 to 1024"),
+        (ViTConfig(heads=1025), "--encoder.heads is 1025; wanted from 0 to 1024"),
+        (ResNetSmallConfig(grid=17), "--encoder.grid is 17; wanted from 1 to 16"),
+        (TimmConfig(drop_path=1.0), "--encoder.drop-path is 1.0; wanted from 0 to 0.99"),
+        (ViTConfig(input=fed(30), patch=4), "30 pixels .* patches of 4"),
+        (ViTConfig(width=33, heads=2), "width of 33 .* 2 heads"),
+        (TimmConfig(name="convnext_atto", input=fed(16)), "cannot take 16-pixel images"),
+        (TimmConfig(name="convnext_atto", input=fed(32), stem="small"), "for ResNets"),
+        (TimmConfig(name="vgg11", input=fed(32), drop_path=0.1), "cannot build"),
         (
-            EncoderConfig(name="vit_base_patch16_siglip_gap_224", image_size=16, width=8, heads=1),
+            ViTConfig(name="vit_base_patch16_siglip_gap_224", input=fed(16), width=8, heads=1),
             "--encoder.pool mean if it has no class token",
         ),
-        (EncoderConfig(name="crossvit_tiny_240", image_size=240), "no feature map"),
+        (TimmConfig(name="crossvit_tiny_240", input=fed(240)), "no feature map"),
     ],
 )
 def test_a_wrong_configuration_is_one_line_of_advice(config, message):
     with pytest.raises(UsageError, match=message) as caught:
         encoders.build(config)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "setting"),
+    [
+        (TimmConfig(name="resnet18"), "width"),
+        (TimmConfig(name="resnet18"), "grid"),
+        (ResNetSmallConfig(), "drop_path"),
+    ],
+)
+def test_a_setting_of_another_kind_of_encoder_is_refused(config, setting):
+    with pytest.raises(UsageError, match=f"no setting '{setting}'"):
+        settings.override(config, {setting: 3})
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_an_encoder_knows_what_it_is_fed(name):
+    config = CASES[name]
+    encoder = build(config)
+    assert encoder.input == config.input
+    assert len(encoder.patch) in (0, len(encoder.grid))
+    for places, patch in zip(encoder.grid, encoder.patch, strict=False):
+        assert places == -(-config.input.side // patch)
 
 
 def test_names_are_ours_and_all_of_timm():

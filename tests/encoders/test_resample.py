@@ -1,5 +1,6 @@
 """Position tables at other sizes, held against the authors' own functions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,14 @@ import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 
 from manyviews import encoders
-from manyviews.encoders import EncoderConfig
+from manyviews.core.inputs import Pixels
+from manyviews.encoders import ViTConfig
 from manyviews.encoders.resample import resample
 from manyviews.encoders.vit import ViT
 
 DATA = dict(np.load(Path(__file__).parents[1] / "reference" / "data" / "positions.npz"))
 TABLE = torch.from_numpy(DATA.pop("table"))
-VIT = EncoderConfig(name="vit", image_size=16, patch=4, width=24, depth=1, heads=2)
+VIT = ViTConfig(input=Pixels(side=16), patch=4, width=24, depth=1, heads=2)
 
 
 @pytest.mark.parametrize("name", DATA)
@@ -60,7 +62,7 @@ def test_a_vit_uses_its_rule_for_other_sizes_alone():
 
 def test_the_class_tokens_deviation_is_given_or_left():
     torch.manual_seed(0)
-    model = encoders.build(EncoderConfig(**vars(VIT) | {"width": 192})).model
+    model = encoders.build(replace(VIT, width=192)).model
     state = torch.get_rng_state()
     ViT(model)
     assert torch.equal(torch.get_rng_state(), state)

@@ -1,16 +1,19 @@
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
 
 from manyviews import encoders
 from manyviews.core import Hide, Unsupported
+from manyviews.core.inputs import Pixels
 from manyviews.core.positions import sincos
-from manyviews.encoders import EncoderConfig
+from manyviews.encoders import ResNetSmallConfig, ViTConfig
 from manyviews.encoders.vit import attention
 
-CONFIG = EncoderConfig(name="vit", image_size=16, patch=4, width=16, depth=2, heads=2)
-REGISTERS = EncoderConfig(
-    name="vit_small_patch14_reg4_dinov2", image_size=28, width=16, depth=2, heads=2
+CONFIG = ViTConfig(input=Pixels(side=16), patch=4, width=16, depth=2, heads=2)
+REGISTERS = ViTConfig(
+    name="vit_small_patch14_reg4_dinov2", input=Pixels(side=28), width=16, depth=2, heads=2
 )
 N, D = 16, 16
 
@@ -21,7 +24,7 @@ def encoder(request):
     if request.param == "registers":
         made = encoders.build(REGISTERS)
     else:
-        made = encoders.build(EncoderConfig(**vars(CONFIG) | {"pool": request.param}))
+        made = encoders.build(replace(CONFIG, pool=request.param))
     with torch.no_grad():
         made.model.cls_token.normal_()
         made.model.pos_embed.normal_()
@@ -132,13 +135,13 @@ def test_attention_is_what_the_last_block_uses(encoder):
 
 
 def test_attention_needs_a_class_token():
-    resnet = encoders.build(EncoderConfig(name="resnet_small", image_size=16))
+    resnet = encoders.build(ResNetSmallConfig(input=Pixels(side=16)))
     with pytest.raises(Unsupported, match="Only a ViT"):
         attention(resnet, torch.zeros(1, 3, 16, 16))
 
 
 def test_fixed_positions_are_the_table_and_stay():
-    encoder = encoders.build(EncoderConfig(**vars(CONFIG) | {"positions": "sincos"}))
+    encoder = encoders.build(replace(CONFIG, positions="sincos"))
     table = encoder.model.pos_embed
     assert torch.equal(table[0, 1:], sincos(D, (4, 4)))
     assert not table[0, 0].any()
@@ -147,7 +150,7 @@ def test_fixed_positions_are_the_table_and_stay():
 
 
 def test_gradients_flow_through_drop_path_only_in_training():
-    encoder = encoders.build(EncoderConfig(**vars(CONFIG) | {"drop_path": 0.5}))
+    encoder = encoders.build(replace(CONFIG, drop_path=0.5))
     x = images(encoder, 8)
     assert torch.equal(encoder.eval()(x).pooled, encoder(x).pooled)
     encoder.train()
@@ -155,7 +158,7 @@ def test_gradients_flow_through_drop_path_only_in_training():
 
 
 def test_the_network_is_the_one_that_timm_would_build():
-    ours = encoders.build(EncoderConfig(name="test_vit", image_size=32)).model
+    ours = encoders.build(ViTConfig(name="test_vit", input=Pixels(side=32))).model
     theirs = timm.create_model("test_vit", num_classes=0, img_size=32)
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(2, 3, 32, 32)

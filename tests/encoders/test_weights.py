@@ -6,6 +6,7 @@ import json
 import pathlib
 import pickle
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,14 +16,15 @@ from torch import nn
 
 from manyviews import encoders
 from manyviews.core import UsageError
+from manyviews.core.inputs import Pixels
 from manyviews.core.positions import sincos
-from manyviews.encoders import EncoderConfig, load_weights
+from manyviews.encoders import TimmConfig, ViTConfig, load_weights
 from manyviews.encoders.official import OFFICIAL
 from manyviews.encoders.resample import resample
 
-VIT = EncoderConfig(name="vit", image_size=16, patch=4, width=16, depth=2, heads=2)
+VIT = ViTConfig(input=Pixels(side=16), patch=4, width=16, depth=2, heads=2)
 # Small enough to write 20 times, with the names of any timm ResNet.
-RESNET = EncoderConfig(name="test_resnet", image_size=32)
+RESNET = TimmConfig(name="test_resnet", input=Pixels(side=32))
 T = torch.zeros(2)
 
 
@@ -247,7 +249,7 @@ def test_every_project_has_facts_that_can_be_used():
     ("project", "rule"), [("", "timm"), ("dino", "dino"), ("mae", "mae"), ("ibot", "dino")]
 )
 def test_positions_are_interpolated_as_their_project_does(tmp_path, project, rule):
-    small, large = build(VIT, 1), build(EncoderConfig(**vars(VIT) | {"image_size": 32}), 2)
+    small, large = build(VIT, 1), build(replace(VIT, input=Pixels(side=32)), 2)
     safetensors.torch.save_file(small.model.state_dict(), tmp_path / "weights.safetensors")
     loaded = load_weights(large, tmp_path / "weights.safetensors", project=project)
     assert f"from 4x4 to 8x8 as {rule} does" in loaded.resized
@@ -267,7 +269,7 @@ def test_a_published_file_is_known_by_its_name_where_nothing_else_tells(tmp_path
 @pytest.mark.parametrize("converted", [False, True])
 def test_heads_that_shapes_cannot_show_are_held_against_the_project(tmp_path, converted):
     """MoCo v3's ViT-S has 12, timm's 6. Converted, only the fixed position table tells."""
-    config = EncoderConfig(**vars(VIT) | {"width": 384, "depth": 1, "heads": 12})
+    config = replace(VIT, width=384, depth=1, heads=12)
     trained = build(config, 1)
     table = sincos(384, (4, 4)).unflatten(0, (4, 4)).transpose(0, 1).flatten(0, 1)
     with torch.no_grad():
@@ -280,7 +282,7 @@ def test_heads_that_shapes_cannot_show_are_held_against_the_project(tmp_path, co
     assert load_weights(encoder, tmp_path / "weights.pth").project == "mocov3"
     x = torch.randn(2, 3, 16, 16)
     assert torch.equal(encoder(x).pooled, trained(x).pooled)
-    six = build(EncoderConfig(**vars(config) | {"heads": 6}))
+    six = build(replace(config, heads=6))
     with pytest.raises(UsageError, match=r"MoCo v3 .* 384 with 12 .* has 6.*Set heads to 12"):
         load_weights(six, tmp_path / "weights.pth")
 
@@ -311,8 +313,8 @@ def test_layer_scale_is_multiplied_into_an_encoder_that_has_none(tmp_path):
     assert torch.allclose(encoder(x).pooled, theirs(x), atol=1e-5)
 
 
-REGISTERS = EncoderConfig(
-    name="vit_small_patch14_reg4_dinov2", image_size=28, width=16, depth=1, heads=2
+REGISTERS = ViTConfig(
+    name="vit_small_patch14_reg4_dinov2", input=Pixels(side=28), width=16, depth=1, heads=2
 )
 
 
@@ -356,8 +358,8 @@ def test_dinov2_of_transformers_becomes_timms(tmp_path):
 
 
 def test_swiglu_has_other_names_in_dinov2(tmp_path):
-    config = EncoderConfig(
-        name="vit_giant_patch14_dinov2", image_size=28, width=24, depth=1, heads=2
+    config = ViTConfig(
+        name="vit_giant_patch14_dinov2", input=Pixels(side=28), width=24, depth=1, heads=2
     )
     trained, encoder = build(config, 1), build(config, 2)
     names = {"mlp.fc1": "mlp.w12", "mlp.fc2": "mlp.w3"}
@@ -442,7 +444,7 @@ def test_hiera(tmp_path, stage):
 
 
 def test_cait(tmp_path):
-    config = EncoderConfig(name="cait_xxs24_224", image_size=224)
+    config = TimmConfig(name="cait_xxs24_224", input=Pixels(side=224))
     trained, encoder = build(config, 1), build(config, 2)
     torch.save(trained.model.state_dict(), tmp_path / "weights.pth")
     assert load_weights(encoder, tmp_path / "weights.pth").tensors == len(
@@ -451,8 +453,13 @@ def test_cait(tmp_path):
 
 
 def test_ijepa_has_no_class_token(tmp_path):
-    config = EncoderConfig(
-        name="vit_huge_patch14_gap_224", image_size=28, width=16, depth=1, heads=2, pool="mean"
+    config = ViTConfig(
+        name="vit_huge_patch14_gap_224",
+        input=Pixels(side=28),
+        width=16,
+        depth=1,
+        heads=2,
+        pool="mean",
     )
     trained, encoder = build(config, 1), build(config, 2)
     state = trained.model.state_dict()
@@ -464,7 +471,7 @@ def test_ijepa_has_no_class_token(tmp_path):
     torch.save(tree, tmp_path / "weights.pth")
     assert load_weights(encoder, tmp_path / "weights.pth").project == "ijepa"
     assert torch.equal(encoder.model.pos_embed, trained.model.pos_embed)
-    with_token = EncoderConfig(**vars(VIT) | {"patch": 14, "image_size": 28, "depth": 1})
+    with_token = replace(VIT, patch=14, input=Pixels(side=28), depth=1)
     text = refused(tmp_path, tree, build(with_token))
     assert "pos_embed is (1, 4, 16) instead of (1, 5, 16)" in text
     assert "1 blocks and patch 14 without class token" in text
@@ -492,7 +499,7 @@ def test_byols_network_pads_unevenly(tmp_path):
     assert torch.equal(encoder.model.maxpool(y), F.max_pool2d(F.pad(y, (0, 1, 0, 1)), 3, 2))
 
 
-RESNET_18 = EncoderConfig(name="resnet18", image_size=32)
+RESNET_18 = TimmConfig(name="resnet18", input=Pixels(side=32))
 
 
 def test_simclr_converted_is_known_by_its_shortcuts_that_come_first(tmp_path):
@@ -504,7 +511,7 @@ def test_simclr_converted_is_known_by_its_shortcuts_that_come_first(tmp_path):
     assert (OFFICIAL["simclr"].mean, OFFICIAL["simclr"].std) == ((0, 0, 0), (1, 1, 1))
 
 
-RESNET_BOTTLENECK = EncoderConfig(name="resnet26", image_size=32)
+RESNET_BOTTLENECK = TimmConfig(name="resnet26", input=Pixels(side=32))
 
 
 def test_lightlys_numbers_and_solos_small_stem(tmp_path):
@@ -515,7 +522,7 @@ def test_lightlys_numbers_and_solos_small_stem(tmp_path):
     assert load_weights(encoder, tmp_path / "lightly.ckpt").project == "lightly"
     x = torch.randn(1, 3, 32, 32)
     assert torch.equal(encoder(x).pooled, trained(x).pooled)
-    small = EncoderConfig(**vars(RESNET_18) | {"stem": "small"})
+    small = replace(RESNET_18, stem="small")
     state = prefixed(build(small, 1).model.state_dict(), "backbone.") | {"projector.0.weight": T}
     torch.save({"state_dict": state}, tmp_path / "solo.ckpt")
     encoder = build(small)
@@ -542,11 +549,11 @@ def refused(tmp_path, tree, encoder, *, name="weights.pth"):
 
 
 def test_another_encoder_is_named_by_what_its_shapes_show(tmp_path):
-    wide = build(EncoderConfig(**vars(VIT) | {"width": 32}), 1).model.state_dict()
+    wide = build(replace(VIT, width=32), 1).model.state_dict()
     text = refused(tmp_path, {"model": wide}, build(VIT))
     assert "holds another encoder under 'model/': cls_token is (1, 1, 32) instead of" in text
     assert "It looks like a ViT of width 32, 2 blocks and patch 4." in text
-    deep = build(EncoderConfig(**vars(VIT) | {"depth": 3}), 1).model.state_dict()
+    deep = build(replace(VIT, depth=3), 1).model.state_dict()
     text = refused(tmp_path, deep, build(VIT))
     assert "blocks.2.norm1.weight, " in text
     assert "is unknown" in text

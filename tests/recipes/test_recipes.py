@@ -1,16 +1,21 @@
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from manyviews import encoders
-from manyviews.core import UsageError
+from manyviews.core import UsageError, settings
+from manyviews.core.settings import parts
 from manyviews.methods import catalog
 from manyviews.recipes import RECIPES, one_duration
 from manyviews.runs import saved
-from manyviews.runs.assemble import check_views, resolve
+from manyviews.runs.assemble import check_needs
 from manyviews.runs.settings import Facts
 from manyviews.training.optim import build
+from manyviews.views.pipeline import Fed, Pipeline
 from tiny import given
 
 SMALL = Facts(
@@ -26,7 +31,14 @@ SMALL = Facts(
 LARGE = replace(SMALL, count=100_000, side=400, channels=3, mean=(0.4,) * 3, std=(0.2,) * 3)
 GPU = replace(LARGE, device="cuda", cores=16)
 MANY = replace(SMALL, channels=5, mean=(0.5,) * 5, std=(0.2, 0.2, 0.0, 0.2, 0.2))
+EARLIER = Path(__file__).parents[1] / "golden" / "runs" / "simclr" / "config.yaml"
+"""What 0.1.0 wrote."""
 OWN = [name for name in RECIPES if not name.endswith("-imagenet")]
+
+
+def pipeline_of(run, encoder):
+    """What makes a run's views for its one encoder."""
+    return Pipeline(parts(run.views), {"image": Fed(encoder.input, encoder.grid)}, seed=run.seed)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -40,20 +52,25 @@ def test_a_saved_recipe_reads_back_exactly(name, facts):
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("facts", [SMALL, MANY, LARGE, GPU], ids=["small", "many", "large", "gpu"])
 def test_every_recipe_fits_together_on_any_data_and_machine(name, facts):
-    run = resolve(RECIPES[name](facts))
+    run = RECIPES[name](facts)
+    settings.check(run)
     with torch.device("meta"):
-        encoder = encoders.build(run.encoder)
+        encoder = encoders.build(run.encoders.image)
     assert encoder.dim > 0
-    assert run.views.global_.size % 4 == 0
+    assert (encoder.input.mean, len(encoder.input.std)) == (facts.mean, facts.channels)
+    makes = pipeline_of(run, encoder).makes
+    assert makes["global"].shape == (encoder.input.side, encoder.input.side, facts.channels)
+    assert all(layout.shape[0] % 4 == 0 for layout in makes.values())
     assert 2 * run.data.batch_size <= facts.count
 
 
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("facts", [SMALL, MANY], ids=["small", "many"])
 def test_every_recipe_builds_its_method_and_optimiser(name, facts):
-    run = resolve(RECIPES[name](facts))
-    method = catalog.build(run.method, given(encoders.build(run.encoder)))
-    check_views(run, method)
+    run = RECIPES[name](facts)
+    encoder = encoders.build(run.encoders.image)
+    method = catalog.build(run.method, given(encoder))
+    check_needs(pipeline_of(run, encoder), method, name)
     build(method, run.optim, run.data.batch_size)
 
 
@@ -67,24 +84,31 @@ def test_colours_that_need_rgb_are_planned_for_rgb_alone(facts):
 
 
 def test_a_channel_that_is_the_same_everywhere_does_not_become_infinite():
-    assert RECIPES["simclr"](MANY).data.std == (0.2, 0.2, 1.0, 0.2, 0.2)
+    fed = RECIPES["simclr"](MANY).encoders.image.input
+    assert fed.std == (0.2, 0.2, 1.0, 0.2, 0.2)
 
 
 def test_mean_and_std_have_a_number_a_channel():
     run = RECIPES["simclr"](MANY)
     for name in ("mean", "std"):
-        resolve(replace(run, data=replace(run.data, **{name: (0.5,)})))
-        wrong = replace(run, data=replace(run.data, **{name: (0.5,) * 3}))
-        with pytest.raises(UsageError, match=f"--data.{name} has 3 numbers for --data.channels 5"):
-            resolve(wrong)
+        path = f"encoders.image.input.{name}"
+        settings.check(settings.override(run, {path: (0.5,)}))
+        wrong = settings.override(run, {path: (0.5,) * 3})
+        with pytest.raises(UsageError, match=f"--{path} is .*; wanted one number for each of 5 ch"):
+            settings.check(wrong)
 
 
 def test_views_that_a_method_needs_and_the_plan_lacks_are_named():
-    run = resolve(RECIPES["mae"](SMALL))
-    method = catalog.build(run.method, given(encoders.build(run.encoder)))
-    without = replace(run, views=replace(run.views, mask=replace(run.views.mask, ratio=0.0)))
-    with pytest.raises(UsageError, match=r"mae needs 1 'mask' a sample; .* Set --views.mask.ratio"):
-        check_views(without, method)
+    run = RECIPES["mae"](SMALL)
+    encoder = encoders.build(run.encoders.image)
+    method = catalog.build(run.method, given(encoder))
+    without = settings.override(run, {"views.global.mask.ratio": 0.0})
+    words = r"mae needs 1 'global.mask' a sample; .* makes 0. Set --views.global.mask.ratio 0.75"
+    with pytest.raises(UsageError, match=words):
+        check_needs(pipeline_of(without, encoder), method, "mae")
+    none = settings.override(run, {"views.global.count": 0})
+    with pytest.raises(UsageError, match=r"mae needs 1 'global' .* Set --views.global.count 1"):
+        check_needs(pipeline_of(none, encoder), method, "mae")
 
 
 def test_a_given_duration_replaces_the_recipes():
@@ -97,13 +121,53 @@ def test_a_given_duration_replaces_the_recipes():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("method: {name: simclrr}", "Did you mean 'simclr'?"),
         ("[1, 2]", "holds no run"),
-        ("method: {name: simclr, temprature: 1}", "config.method has no field 'temprature'"),
-        ("method: {name: simclr}\nsed: 1", "has no field 'sed'. Did you mean 'seed'?"),
-        ("method: {name: simclr}", "lacks 'recipe'"),
+        ("version: 3\nmethod: {is: simclr}", "has version 3, and this manyviews reads up to 2"),
+        ("method: {is: simclrr}", "config.method is of the kind 'simclrr'. Did you mean 'simclr'?"),
+        ("method: {is: simclr, temprature: 1}", "config.method has no field 'temprature'"),
+        ("method: {is: simclr}\nsed: 1", "has no field 'sed'. Did you mean 'seed'?"),
+        ("method: {is: simclr}", "lacks 'recipe'"),
+        ("encoders: [vit]", "config.encoders should be a mapping"),
+        ("encoders: {image: vit}", "config.encoders.image should be a mapping; got 'vit'"),
+        ("encoders: {image: {is: vitt}}", "config.encoders.image is of the kind 'vitt'. Did you"),
+        ("encoders: {image: {is: vit, grid: 2}}", "config.encoders.image has no field 'grid'"),
+        ("views: {global: {is: crop}}", "config.views.global is of the kind 'crop'. Did you mean"),
+        ("views: {global: {count: 2}}", "config.views.global is of the kind 'None'. Known: crops"),
     ],
 )
 def test_a_damaged_config_is_named(text, words):
-    with pytest.raises(UsageError, match=words.replace("?", r"\?")):
-        saved.from_yaml(text, name="config.yaml")
+    whole = text
+    if text[0] != "[" and "version" not in text:
+        whole = "version: 2\n" + text + ("" if "method" in text else "\nmethod: {is: simclr}")
+    with pytest.raises(UsageError, match=re.escape(words)):
+        saved.from_yaml(whole, name="config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "words"),
+    [
+        (["method", "name"], "simclrr", "config.method is of the kind 'simclrr'. Did you mean 's"),
+        (["method", "temprature"], 1, "config.method has no field 'temprature'"),
+        (["sed"], 1, "has no field 'sed'. Did you mean 'seed'?"),
+        (["recipe"], None, "lacks 'recipe'"),
+        (["data"], None, "config.data should be a mapping; got None"),
+        (["encoder"], [1], "config.encoder should be a mapping; got [1]"),
+        (["data", "channels"], "x", "config.encoders.image.input.channels should be"),
+        (["encoder", "width"], None, "The encoder's settings lack 'width'. Add it."),
+        (["views"], 3, "config.views should be a mapping; got 3"),
+        (["views", "global"], 3, "config.views.global should be a mapping; got 3"),
+        (["views", "mask"], [], "config.views.mask should be a mapping; got []"),
+    ],
+)
+def test_a_damaged_config_of_an_earlier_version_is_named(keys, value, words):
+    tree = yaml.safe_load(EARLIER.read_text())
+    *rooms, last = keys
+    room = tree
+    for key in rooms:
+        room = room[key]
+    if value is None:
+        del room[last]
+    else:
+        room[last] = value
+    with pytest.raises(UsageError, match=re.escape(words)):
+        saved.from_yaml(yaml.safe_dump(tree), name="config.yaml")

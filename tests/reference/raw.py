@@ -14,7 +14,7 @@ DATA = Path(__file__).parent / "data"
 class Raw(Encoder):
     """Passes vectors through, so that a test decides what a method's loss sees."""
 
-    num_tokens = 1
+    grid = (1,)
 
     def __init__(self, dim: int) -> None:
         super().__init__()

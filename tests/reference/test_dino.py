@@ -48,7 +48,7 @@ def dino_by_loops(student, teacher, center, student_temperature, teacher_tempera
 class Net(Encoder):
     """The backbone of the saved run."""
 
-    dim, num_tokens = 6, 16
+    dim, grid = 6, (4, 4)
 
     def __init__(self):
         super().__init__()

@@ -234,7 +234,7 @@ def test_the_term_is_minus_the_entropy_of_the_mean_prediction(name):
 
 
 def test_a_method_without_projections_is_refused_by_name():
-    method = MAE(given(TinyViT()), MAEConfig(patch=4, width=8, depth=1, heads=2))
+    method = MAE(given(TinyViT()), MAEConfig(width=8, depth=1, heads=2))
     spread(method, EntropyTerm(weight=0.3))
     with pytest.raises(UsageError, match=r"MAE compares no projections.*--entropy.weight"):
         method(batch_for(method), CLOCK)

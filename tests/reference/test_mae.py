@@ -9,8 +9,9 @@ from torch import nn
 
 from manyviews import encoders
 from manyviews.core import Batch, Clock, UsageError
+from manyviews.core.inputs import Pixels
 from manyviews.core.positions import sincos
-from manyviews.encoders.settings import EncoderConfig
+from manyviews.encoders.settings import ViTConfig
 from manyviews.losses.reconstruction import masked_mse, normalise_patches, prediction_std
 from manyviews.methods.masked.mae import MAE, MAEConfig
 from manyviews.parts.decoder import Decoder
@@ -30,10 +31,8 @@ def ours(key):
 
 def authors_model(*, normalise):
     """Our MAE with the weights of the authors' small model."""
-    vit = EncoderConfig(
-        name="vit", patch=4, width=8, depth=1, heads=2, positions="sincos", image_size=16
-    )
-    config = MAEConfig(patch=4, width=8, depth=1, heads=2, normalise_patches=normalise)
+    vit = ViTConfig(input=Pixels(side=16), patch=4, width=8, depth=1, heads=2, positions="sincos")
+    config = MAEConfig(width=8, depth=1, heads=2, normalise_patches=normalise)
     method = MAE(given(encoders.build(vit)), config)
     weights = {ours(k[2:]): v for k, v in SAVED.items() if k.startswith("p.")}
     for table in ("online.model.pos_embed", "decoder.decoder_pos_embed"):
@@ -45,7 +44,8 @@ def authors_model(*, normalise):
 def authors_batch():
     """The authors' images, and the mask that their code drew."""
     mask = SAVED["mask"].bool()[:, None]
-    return Batch({"global": SAVED["images"].double()[:, None]}, torch.arange(3), {"mask": mask})
+    images = SAVED["images"].double()[:, None]
+    return Batch({"global": images}, torch.arange(3), {"global.mask": mask})
 
 
 def mae_by_loops(prediction, images, mask, patch, *, normalise):
@@ -108,7 +108,7 @@ def test_the_whole_model_has_the_loss_and_the_gradients_of_the_authors_code(kind
 def test_predictions_are_those_of_the_authors_code():
     method = authors_model(normalise=False)
     batch = authors_batch()
-    hidden = batch.cues["mask"][:, 0]
+    hidden = batch.cues["global.mask"][:, 0]
     features, prediction = method._predict(batch.views["global"][:, 0], hidden)
     expected = SAVED["prediction"]
     torch.testing.assert_close(prediction[hidden], expected[hidden], rtol=1e-6, atol=1e-8)
@@ -158,9 +158,9 @@ def test_uneven_masks_are_refused(rows, words):
 
 
 def test_the_encoder_never_sees_hidden_pixels():
-    method = MAE(given(TinyViT()), MAEConfig(patch=PATCH, width=8, depth=1, heads=2))
+    method = MAE(given(TinyViT()), MAEConfig(width=8, depth=1, heads=2))
     batch = make_batch(0, local=0)
-    hidden = batch.cues["mask"]
+    hidden = batch.cues["global.mask"]
     patches = patchify(batch.views["global"].flatten(0, 1), PATCH)
     noise = torch.where(hidden.flatten(0, 1)[..., None], torch.randn_like(patches), patches)
     changed = unpatchify(noise, PATCH, grid=(4, 4)).unflatten(0, (8, 2))
@@ -173,7 +173,7 @@ def test_the_encoder_never_sees_hidden_pixels():
 def test_a_reconstruction_keeps_visible_patches_and_fills_the_others_in_pixel_units():
     method = authors_model(normalise=True)
     batch = authors_batch()
-    hidden = batch.cues["mask"][:, 0]
+    hidden = batch.cues["global.mask"][:, 0]
     images = batch.views["global"][:, 0]
     result = patchify(method.reconstruct(batch), 4)
     patches = patchify(images, 4)
@@ -190,7 +190,7 @@ def test_a_reconstruction_keeps_visible_patches_and_fills_the_others_in_pixel_un
 
 
 def test_equal_predictions_for_all_images_have_no_deviation():
-    hidden = make_batch(0).cues["mask"][:, 0]
+    hidden = make_batch(0).cues["global.mask"][:, 0]
     same = torch.randn(1, 16, 5).expand(8, -1, -1)
     assert float(prediction_std(same, hidden)) == pytest.approx(0.0, abs=1e-6)
     spread = torch.randn(8, 16, 5, generator=torch.Generator().manual_seed(1)) * 3
@@ -216,7 +216,7 @@ def test_the_decoder_starts_as_the_authors_do():
 
 def test_the_encoder_with_sine_cosine_positions_starts_as_the_authors_do():
     torch.manual_seed(0)
-    vit = EncoderConfig(name="vit", patch=8, width=64, depth=1, heads=2, positions="sincos")
+    vit = ViTConfig(patch=8, width=64, depth=1, heads=2, positions="sincos")
     model = encoders.build(vit).model
     bound = (6 / (64 + 8 * 8 * 3)) ** 0.5
     assert float(model.patch_embed.proj.weight.detach().abs().max()) == pytest.approx(
@@ -228,6 +228,7 @@ def test_the_encoder_with_sine_cosine_positions_starts_as_the_authors_do():
 
 
 def test_sizes_that_do_not_fit_are_refused_with_the_flags_to_set():
-    method = MAE(given(TinyViT()), MAEConfig(patch=8, width=8, depth=1, heads=2))
-    with pytest.raises(UsageError, match=r"\(3, 32, 32\).*--method\.patch"):
+    vit = ViTConfig(input=Pixels(side=32), patch=8, width=8, depth=1, heads=2)
+    method = MAE(given(encoders.build(vit)), MAEConfig(width=8, depth=1, heads=2))
+    with pytest.raises(UsageError, match=r"\(3, 32, 32\).*\(3, 16, 16\).*--views\.global\.size"):
         method(make_batch(0, local=0), Clock(0, 1))

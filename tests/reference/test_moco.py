@@ -32,7 +32,7 @@ def test_info_nce_is_equation_1():
 class Body(Encoder):
     """The encoder that the authors' class was run with."""
 
-    dim, num_tokens = 5, 1
+    dim, grid = 5, (1,)
 
     def __init__(self) -> None:
         super().__init__()

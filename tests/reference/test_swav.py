@@ -52,7 +52,7 @@ def sinkhorn_by_loops(scores, epsilon, rounds):
 class Flat(Encoder):
     """Pixels as features, so that the head is the whole network."""
 
-    dim, num_tokens = 5, 1
+    dim, grid = 5, (1,)
 
     def forward(self, x, *, keep=None, hide=None, blocks=0, tokens=True):
         return Features(x.flatten(1), x.flatten(1)[:, None])

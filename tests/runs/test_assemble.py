@@ -8,18 +8,18 @@ import torch
 from PIL import Image
 
 from manyviews.core import Clock
-from manyviews.encoders import EncoderConfig
+from manyviews.core.settings import struct
+from manyviews.encoders import ResNetSmallConfig
 from manyviews.methods.distillation.dino import DINOConfig
 from manyviews.recipes import RECIPES
 from manyviews.runs.assemble import assemble
 from manyviews.runs.facts import facts
-from manyviews.views.plan import Crops, Mask, Views
+from manyviews.views.plan import Crops, Mask
 
-PLAN = Views(
-    global_=Crops(size=16, hue=0.2, solarize=(0.0, 0.5)),
-    local=Crops(count=2, size=8, scale=(0.1, 0.4)),
-    mask=Mask(ratio=0.5, patch=4),
-)
+PLAN = {
+    "global": Crops(hue=0.2, solarize=(0.0, 0.5), mask=Mask(ratio=0.5)),
+    "local": Crops(count=2, size=8, scale=(0.1, 0.4)),
+}
 METHOD = DINOConfig(hidden=16, bottleneck=8, prototypes=12)
 
 
@@ -37,16 +37,21 @@ def photos(tmp_path_factory):
 def assembled(source):
     run = RECIPES["dino"](facts(source, channels=3))
     data = replace(run.data, batch_size=4, workers=0)
-    encoder = EncoderConfig(name="resnet_small", image_size=0, channels=0)
-    return assemble(replace(run, views=PLAN, data=data, encoder=encoder, method=METHOD))
+    fed = replace(run.encoders.image.input, side=16)
+    encoders = struct("Encoders", {"image": ResNetSmallConfig(input=fed)})
+    views = struct("Views", PLAN)
+    return assemble(replace(run, views=views, data=data, encoders=encoders, method=METHOD))
 
 
 def test_a_run_that_goes_on_sees_the_batches_it_would_have_seen(photos):
     assembly = assembled(photos)
     *_, [last] = assembly.batches()(0, 6)
     [[resumed]] = assembly.batches()(5, 6)
-    for name, views in last.views.items():
-        assert torch.equal(resumed.views[name], views)
+    assert {"global", "local"} == set(last.views)
+    assert {"global.mask"} == set(last.cues)
+    for one, other in ((last.views, resumed.views), (last.cues, resumed.cues)):
+        for name, made in one.items():
+            assert torch.equal(other[name], made)
 
 
 def test_a_training_step_runs_on_the_batches(photos):

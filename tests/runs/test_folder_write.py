@@ -13,6 +13,7 @@ from PIL import Image
 
 import manyviews
 from manyviews import encoders
+from manyviews.core.inputs import Pixels
 from manyviews.runs import embedder
 from manyviews.verbs import cli
 
@@ -35,12 +36,11 @@ def photos(tmp_path_factory):
 def measured(photos, tmp_path_factory):
     """An encoder's directory with what earlier verbs left there."""
     run = tmp_path_factory.mktemp("runs") / "run"
-    config = encoders.EncoderConfig(name="resnet_small", image_size=16, width=4)
+    fed = Pixels(side=16, mean=(0.5,), std=(0.25,))
+    config = encoders.ResNetSmallConfig(input=fed, width=4)
     torch.manual_seed(0)
-    embedder.save_encoder(
-        *(run / "encoder.safetensors", encoders.build(config)),
-        **{"config": config, "mean": (0.5,), "std": (0.25,), "info": {}},
-    )
+    encoder = encoders.build(config)
+    embedder.save_encoder(run / "encoder.safetensors", encoder, config=config, info={})
     manyviews.evaluate(run, data=str(photos), baselines=False)
     shutil.rmtree(run / "cache")
     (run / "diagnosis.json").write_text("an older one")

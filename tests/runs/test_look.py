@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from manyviews.core import UsageError
+from manyviews.core.inputs import Pixels
 from manyviews.data.sources import Stored
 from manyviews.data.streams.image import Unreadable
 from manyviews.runs import look as sight
 from manyviews.views.image.engine import Engine
 from manyviews.views.image.plain import Plain
-from manyviews.views.plan import Crops, Views
+from manyviews.views.plan import Crops
 
 torch.set_num_threads(1)
 
@@ -34,8 +35,8 @@ class Some(Stored):
 @pytest.fixture(scope="module")
 def look():
     """The encoder says every pixel, the prototypes the first row, so that no two images agree."""
-    plain = Plain(SIDE, channels=1, mean=(0.5,), std=(0.5,))
-    engine = Engine(Views(global_=Crops(size=SIDE)), channels=1, seed=0)
+    plain = Plain(Pixels(side=SIDE, channels=1, mean=(0.5,), std=(0.5,)))
+    engine = Engine({"global": Crops(size=SIDE)}, channels=1, seed=0)
     return sight.Look(
         plain,
         engine,

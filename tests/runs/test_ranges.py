@@ -16,6 +16,7 @@ from manyviews.runs.settings import Facts
 torch.set_num_threads(1)
 
 NAN, INF = math.nan, math.inf
+INPUT = "encoders.image.input."
 FACTS = Facts(
     **{"source": "DATA", "count": 900, "side": 28, "channels": 3, "device": "cpu", "cores": 2},
     **{"mean": (0.3,) * 3, "std": (0.3,) * 3},
@@ -26,9 +27,11 @@ PAIRS = {
     "views.global.sigma": ((0.0, 1.0), (2.0, 1.0), (0.1, INF)),
     "views.global.blur": ((-0.1,), (1.5,), (0.5,) * 3),
     "views.global.solarize": ((-0.1,), (1.5,)),
+    "encoders.image.input.mean": ((0.5,) * 2,),
+    "encoders.image.input.std": ((0.5,) * 4,),
 }
 """What only several numbers together can have wrong."""
-PAIRED = {path.rpartition(".")[2] for path in PAIRS}
+PAIRED = {path.rpartition(".")[2] for path in PAIRS if path.startswith("views.")}
 CHOICES = {"method.layers"}
 """Whole numbers of which a type lists the few that may be."""
 
@@ -61,7 +64,7 @@ def test_every_number_has_a_range_and_what_is_just_outside_is_refused_by_its_fla
     run = RECIPES[recipe](FACTS)
     settings.check(run)
     for path, value, range_ in settings.numbers(run):
-        if path.rpartition(".")[2] in PAIRED or path in CHOICES or path.startswith("encoder."):
+        if path.rpartition(".")[2] in PAIRED or path in CHOICES:
             continue
         assert range_ is not None, path
         assert all(range_.holds(x) for x in (value if isinstance(value, tuple) else (value,))), path
@@ -97,7 +100,7 @@ def test_a_number_that_means_nothing_is_refused_before_there_is_a_run(
         *({"data.workers": n} for n in (-1, 0, 3)),
         *({"optim.weight_decay_end": x, "optim.lr_1d": x} for x in (-1.0, 0.0, 0.1)),
         {"optim.lr": 0.0, "optim.lr_per": 0, "optim.warmup": 1.0, "optim.momentum": 0.0},
-        {"data.mean": (0.0, 1.0, 0.5), "data.std": (1.0,), "data.max_bad": 1.0},
+        {INPUT + "mean": (0.0, 1.0, 0.5), INPUT + "std": (1.0,), "data.max_bad": 1.0},
         {"train.checkpoint_every": 0, "probe.every": 0.0, "seed": -1, "method.hidden": 0},
     ],
 )

@@ -34,8 +34,7 @@ def prefixed(state, prefix):
 
 
 def normal(subject):
-    assert (subject.plain.mean, subject.plain.std) == (subject.about.mean, subject.about.std)
-    return subject.about.mean, subject.about.std
+    return subject.pixels.mean, subject.pixels.std
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_the_user_has_the_last_word(state, tmp_path, caplog):
     assert "nothing tells what" not in caplog.text
     for wrong, words in [
         ({"mean": (0.5,)}, "--mean and --std go together"),
-        ({"mean": (0.5, 0.5), "std": (1.0, 1.0)}, "wanted 1 or 3 numbers"),
+        ({"mean": (0.5, 0.5), "std": (1.0, 1.0)}, "wanted one number for each of 3 channels"),
         ({"mean": (0.5,), "std": (0.0,)}, "above 0"),
         ({"mean": (float("nan"),), "std": (1.0,)}, "--mean is"),
     ]:
@@ -156,7 +155,7 @@ def test_where_only_its_makers_train_a_network_its_weights_are_theirs(tmp_path):
     made = timm.create_model(name, num_classes=0, img_size=28)
     torch.save(made.state_dict(), tmp_path / "weights.pth")
     subject = subjects.open_subject(tmp_path / "weights.pth", encoder=name, image_size=28)
-    assert subject.plain.mean == known.mean
+    assert subject.pixels.mean == known.mean
     assert known.mean != IMAGENET[0]
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from pictures import folder_of
 
+from manyviews.core.settings import struct
 from manyviews.data.sources import Files
 from manyviews.methods.contrastive.simclr import SimCLR
 from manyviews.recipes import RECIPES
@@ -24,7 +25,7 @@ def run(tmp_path_factory):
     return replace(
         found,
         method=replace(found.method, hidden=16, out=8),
-        encoder=replace(found.encoder, width=8),
+        encoders=struct("Encoders", {"image": replace(found.encoders.image, width=8)}),
         data=replace(found.data, batch_size=16, workers=0),
         train=replace(found.train, precision="fp32"),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from manyviews.core import Encoder, UsageError
 from manyviews.core.inputs import Pixels
+from manyviews.core.settings import check
 from manyviews.encoders.audio import AudioConv, AudioConvConfig
 from manyviews.encoders.resnet_small import ResNetSmall
 from manyviews.encoders.settings import ImageConfig, ResNetSmallConfig, TimmConfig, ViTConfig
@@ -68,7 +69,9 @@ def build(config: object) -> Encoder:
     Raises:
         UsageError: settings of no kind, an unknown name, or sizes that do not fit it.
     """
-    encoder = KINDS[kind_of(config)].build(config)
+    kind = KINDS[kind_of(config)]
+    check(config, "encoder.")
+    encoder = kind.build(config)
     encoder.input = config.input  # pyright: ignore[reportAttributeAccessIssue] - each has one
     return encoder
 

@@ -3,18 +3,22 @@
 from collections.abc import MutableMapping
 from typing import Any
 
+from manyviews.core import UsageError
 from manyviews.encoders import earlier
 
 Tree = MutableMapping[str, Any]
 
-_OWN = {"method": dict, "data": dict, "encoder": dict, "views": dict}
-
 
 def settings(tree: Tree) -> None:
-    """Bring the settings of a run that 0.1.0 began up to date, in place."""
-    if not all(isinstance(tree.get(key), kind) for key, kind in _OWN.items()):
-        return  # whoever reads it says what is wrong
-    method, data, views = tree["method"], tree["data"], tree["views"]
+    """Bring the settings of a run that 0.1.0 began up to date, in place.
+
+    Raises:
+        UsageError: what was a mapping then is none, or is not there.
+    """
+    whole = {key: _mapping(tree, key) for key in ("method", "data", "encoder", "views")}
+    method, data, views = whole["method"], whole["data"], whole["views"]
+    for name in views:
+        _mapping(views, name, "config.views.")
     data.pop("views_on", None)  # 0.1.0 could make views on a device
     weight = method.pop("entropy_weight", None)
     concentration = method.pop("entropy_concentration", 10.0)
@@ -35,3 +39,9 @@ def settings(tree: Tree) -> None:
     }
     if "global" in tree["views"]:
         tree["views"]["global"]["mask"] = {"ratio": mask.get("ratio", 0.0)}
+
+
+def _mapping(tree: Tree, key: str, path: str = "config.") -> Tree:
+    if not isinstance(tree.get(key), dict):
+        raise UsageError(f"{path}{key} should be a mapping; got {tree.get(key)!r}.")
+    return tree[key]
