@@ -8,9 +8,11 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+import media
+from manyviews.core.inputs import Frames
 from manyviews.core.settings import parts, struct
 from manyviews.data.sources import BUILTIN
-from manyviews.recipes import RECIPES
+from manyviews.recipes import RECIPES, streams_of
 from manyviews.runs import watch
 from manyviews.runs.facts import facts
 from manyviews.verbs.resume import resume
@@ -20,14 +22,16 @@ STEPS = 12
 TIMES = {"seconds", "images_per_second", "data_wait"}
 
 
-def settings(name):
-    """A recipe for the built-in images, small enough to take seconds, in fp32 or bf16 as it is."""
-    run = RECIPES[name](facts(BUILTIN))
+def settings(name, folder):
+    """A recipe for the built-in images, or for clips made in a folder, that takes seconds."""
+    streams = streams_of(name)
+    data = BUILTIN if streams == ("image",) else media.clips(folder / "clips")
+    run = RECIPES[name](facts(data, streams))
     return replace(
         run,
         method=replace(run.method, **shrunk(run.method)),
         encoders=struct("Encoders", {n: narrow(c) for n, c in parts(run.encoders).items()}),
-        data=replace(run.data, batch_size=32, workers=0),
+        data=replace(run.data, batch_size=32 if data == BUILTIN else 8, workers=0),
         train=replace(
             run.train,
             minutes=0.0,
@@ -44,11 +48,14 @@ def narrow(encoder):
     """An encoder's settings with few channels."""
     if encoder.name == "vit":
         return replace(encoder, width=64, heads=2, depth=2)
+    if isinstance(encoder.input, Frames):
+        return replace(encoder, width=4, input=replace(encoder.input, side=32))
     return replace(encoder, width=8)
 
 
 def shrunk(method):
-    sizes = {"hidden": 32, "out": 16, "prototypes": 24, "bottleneck": 16, "queue": 64, "width": 32}
+    sizes = {"hidden": 32, "out": 16, "bottleneck": 16, "queue": 64, "width": 32, "negatives": 16}
+    sizes["prototypes"] = (24, 24) if isinstance(getattr(method, "prototypes", 0), tuple) else 24
     return {k: v for k, v in sizes.items() if getattr(method, k, 0)}
 
 
@@ -66,7 +73,7 @@ def train(name, path, *, kill_at=None, workers=0):
     if (path / "config.yaml").exists():
         resume(path)
     else:
-        run = settings(name)
+        run = settings(name, path.parent)
         execute(replace(run, data=replace(run.data, workers=workers)), out=path)
 
 

@@ -69,3 +69,15 @@ def write(
                 out.mux(audio.encode(part))
             out.mux(audio.encode())
     return str(path)
+
+
+def clips(folder, *, count=24, seconds=1.5) -> str:
+    """A folder of clips of four kinds, each with a tone of its own; made if it is not there."""
+    if not folder.exists():
+        folder.mkdir()
+        times = np.arange(round(seconds * 16)) / 16
+        when = np.arange(round(seconds * 16000)) / 16000
+        for i in range(count):
+            wave = 0.5 * np.sin(2 * np.pi * (300 + 400 * (i % 4)) * when).astype(np.float32)
+            write(folder / f"{i:02}.mkv", times=times, wave=wave, size=(48, 64))
+    return str(folder)
