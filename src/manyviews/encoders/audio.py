@@ -28,6 +28,11 @@ class AudioConvConfig:
     width: Count = 64
     depth: Count = 2
 
+    @property
+    def name(self) -> str:
+        """As everywhere."""
+        return "audio_conv"
+
 
 class AudioConv(Encoder):
     """A 7x7 convolution, then four blocks of 3x3 convolutions of w, 2w, 4w and 8w channels.

@@ -29,6 +29,11 @@ class R2Plus1DConfig:
     width: Count = 64
     depth: Count = 2
 
+    @property
+    def name(self) -> str:
+        """As everywhere."""
+        return "r2plus1d"
+
 
 class R2Plus1D(Encoder):
     """Four stages of w, 2w, 4w and 8w channels; the last three halve time and space.
