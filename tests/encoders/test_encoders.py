@@ -273,3 +273,14 @@ def test_names_are_ours_and_all_of_timm():
     assert names[:2] == ["resnet_small", "vit"]
     assert set(timm.list_models()) < set(names)
     assert len(names) == len(set(names))
+
+
+def test_every_kind_is_built_by_its_settings_and_has_a_name():
+    names = {kind: entry.config().name for kind, entry in encoders.KINDS.items()}
+    assert names == {kind: kind for kind in encoders.KINDS} | {"timm": "resnet18"}
+    for entry in encoders.KINDS.values():
+        config = entry.config()
+        with torch.device("meta"):
+            assert encoders.build(config).input == config.input
+    with pytest.raises(UsageError, match=r"Pixels configures no encoder; use one of ResNetSmall"):
+        encoders.build(fed(16))

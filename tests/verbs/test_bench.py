@@ -8,7 +8,7 @@ import pytest
 from pictures import folder_of
 
 from manyviews.core.settings import struct
-from manyviews.data.sources import Files
+from manyviews.data.streams.image import ImageFile
 from manyviews.methods.contrastive.simclr import SimCLR
 from manyviews.recipes import RECIPES
 from manyviews.runs import assemble
@@ -44,7 +44,7 @@ def slower(monkeypatch, owner, name, seconds):
 @pytest.mark.parametrize(
     ("bound", "owner", "name", "seconds", "advice"),
     [
-        ("decode", Files, "read", 0.01, "manyviews pack"),
+        ("decode", ImageFile, "read", 0.01, "manyviews pack"),
         ("views", Engine, "__call__", 0.15, "--views."),
         ("copy", assemble.Assembly, "to_batch", 0.15, "--views."),
         ("step", SimCLR, "forward", 0.15, "Data keeps up"),

@@ -134,7 +134,15 @@ def test_folders_without_images_are_refused(capsys, tmp_path):
         (["--on-collapse", "maybe"], "invalid choice 'maybe' for argument '--train.on-collapse'"),
         (["--train.steps", "5", "--train.epochs", "2"], "give exactly one of --train.steps"),
         (["--views.global.count", "1"], "simclr needs 2 'global' a sample; the view plan makes 1"),
-        (["--encoder.image-size", "32"], "--encoder.image-size 32 contradicts"),
+        (
+            ["--views.global.size", "16", "--encoder.image-size=32"],
+            "--encoder.image-size contradicts --views.global.size",
+        ),
+        (
+            ["--data.channels", "1", "--encoder.channels", "3"],
+            "--encoder.channels contradicts --da",
+        ),
+        (["--encoder.image-size", "0"], "--encoders.image.input.side is 0; wanted from 1 to 8192"),
         (["--encoder.name", "resnet81"], "resnet81"),
         (["--data.batch-size", "100"], "100"),
         (["--data.channels", "x"], "--data.channels wants a whole number"),

@@ -1,4 +1,6 @@
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,26 +12,33 @@ from torch import nn
 
 from manyviews import encoders
 from manyviews.core import UsageError
-from manyviews.encoders import EncoderConfig
+from manyviews.core.inputs import Pixels
+from manyviews.encoders import ResNetSmallConfig, TimmConfig, ViTConfig
 from manyviews.encoders.file import KEY
 from manyviews.parts import norm
 from manyviews.runs import embedder as export
 from manyviews.verbs.export import timm_weights
 from manyviews.views.image.plain import Plain
 
-VIT = EncoderConfig(
-    name="vit", image_size=16, patch=4, width=16, depth=2, heads=2, positions="sincos", pool="mean"
-)
-CASES = {
-    "resnet_small": EncoderConfig(name="resnet_small", image_size=24, channels=1, width=4, grid=4),
-    "vit": VIT,
-    "vit, drop path": EncoderConfig(**vars(VIT) | {"drop_path": 0.1, "pool": "cls"}),
-    "timm vit": EncoderConfig(name="test_vit", image_size=32),
-    "resnet": EncoderConfig(name="test_resnet", image_size=32, stem="small", channels=1),
-    "resnet, no zero init": EncoderConfig(name="test_resnet", image_size=64, zero_init=False),
-    "convnext": EncoderConfig(name="test_convnext", image_size=32),
-}
 MEAN, STD = (0.25,), (0.5,)
+
+
+def fed(side, channels=3):
+    return Pixels(side=side, channels=channels, mean=MEAN, std=STD)
+
+
+VIT = ViTConfig(input=fed(16), patch=4, width=16, depth=2, heads=2, positions="sincos", pool="mean")
+CASES = {
+    "resnet_small": ResNetSmallConfig(input=fed(24, 1), width=4, grid=4),
+    "vit": VIT,
+    "vit, drop path": replace(VIT, drop_path=0.1, pool="cls"),
+    "timm vit": ViTConfig(name="test_vit", input=fed(32)),
+    "resnet": TimmConfig(name="test_resnet", input=fed(32, 1), stem="small"),
+    "resnet, no zero init": TimmConfig(name="test_resnet", input=fed(64), zero_init=False),
+    "convnext": TimmConfig(name="test_convnext", input=fed(32)),
+}
+EARLIER = Path(__file__).parents[1] / "golden" / "runs" / "simclr" / "encoder.safetensors"
+"""What 0.1.0 wrote."""
 
 
 def trained(config, seed=0):
@@ -44,14 +53,12 @@ def trained(config, seed=0):
 
 
 def images(config, count=3):
-    shape = (count, config.channels, config.image_size, config.image_size)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return torch.randn(count, *config.input.shape, generator=torch.Generator().manual_seed(0))
 
 
-def save(path, config, **more):
+def save(path, config):
     encoder = trained(config)
-    settings = {"config": config, "mean": MEAN, "std": STD, "info": {"method": "simclr"}} | more
-    export.save_encoder(path, encoder, **settings)
+    export.save_encoder(path, encoder, config=config, info={"method": "simclr"})
     return encoder
 
 
@@ -71,6 +78,7 @@ def test_a_saved_encoder_comes_back_bit_for_bit(path, name):
     assert torch.equal(embedder(x), features.pooled)
     assert torch.equal(embedder.tokens(x), features.tokens)
     assert embedder.config == config
+    assert embedder.input == embedder.pixels == embedder.plain.input == config.input
     assert embedder.info == {"method": "simclr"}
     assert embedder.dim == encoder.dim
     assert [p.name for p in path.parent.iterdir()] == [path.name]
@@ -79,7 +87,7 @@ def test_a_saved_encoder_comes_back_bit_for_bit(path, name):
 def test_an_encoder_with_shared_batch_norm_comes_back_as_a_plain_one(path):
     config = CASES["resnet"]
     encoder = norm.convert(trained(config))
-    export.save_encoder(path, encoder, config=config, mean=MEAN, std=STD, info={})
+    export.save_encoder(path, encoder, config=config, info={})
     x = images(config)
     assert torch.allclose(export.load_encoder(path)(x), encoder(x).pooled, atol=1e-6)
 
@@ -93,7 +101,7 @@ def test_saving_twice_writes_the_same_bytes(tmp_path):
 def test_channels_last_weights_are_saved_right(path):
     config = CASES["resnet"]
     encoder = trained(config).to(memory_format=torch.channels_last)
-    export.save_encoder(path, encoder, config=config, mean=MEAN, std=STD, info={})
+    export.save_encoder(path, encoder, config=config, info={})
     x = images(config)
     assert torch.allclose(export.load_encoder(path)(x), encoder(x).pooled, atol=1e-6)
 
@@ -118,11 +126,11 @@ def test_the_embedder_is_frozen_and_stays_in_evaluation(path):
 
 @pytest.mark.parametrize("side", [16, 96])
 def test_transform_is_the_evaluation_transform(tmp_path, side):
-    config = EncoderConfig(**vars(VIT) | {"image_size": side})
-    save(tmp_path / "e", config, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    pixels = Pixels(side=side, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    save(tmp_path / "e", replace(VIT, input=pixels))
     embedder = export.load_encoder(tmp_path / "e")
     picture = np.random.default_rng(0).integers(0, 256, (130, 150, 3), dtype=np.uint8)
-    plain = Plain(side, channels=3, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    plain = Plain(pixels)
     Image.fromarray(picture).save(tmp_path / "x.png")
     wanted = plain([picture])[0]
     assert wanted.shape == (3, side, side)
@@ -133,8 +141,7 @@ def test_transform_is_the_evaluation_transform(tmp_path, side):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
 def test_a_pillow_image_and_its_file_give_the_same(tmp_path, channels, mode):
-    config = EncoderConfig(**vars(VIT) | {"channels": channels})
-    save(tmp_path / "e", config)
+    save(tmp_path / "e", replace(VIT, input=fed(16, channels)))
     embedder = export.load_encoder(tmp_path / "e")
     noise = np.random.default_rng(0).integers(0, 256, (20, 24, 4), dtype=np.uint8)
     image = Image.fromarray(noise, "RGBA").convert(mode)
@@ -146,7 +153,7 @@ def test_a_pillow_image_and_its_file_give_the_same(tmp_path, channels, mode):
 
 @pytest.mark.parametrize("mode", ["RGBA", "CMYK"])
 def test_all_bands_of_a_pillow_image_are_used_where_there_are_so_many_channels(tmp_path, mode):
-    save(tmp_path / "e", EncoderConfig(**vars(VIT) | {"channels": 4}))
+    save(tmp_path / "e", replace(VIT, input=fed(16, 4)))
     embedder = export.load_encoder(tmp_path / "e")
     noise = np.random.default_rng(0).integers(0, 256, (20, 24, 4), dtype=np.uint8)
     image = Image.frombytes(mode, (24, 20), noise.tobytes())
@@ -172,7 +179,7 @@ def test_a_turned_photograph_is_put_upright(tmp_path):
 
 def test_grey_arrays_gain_channels_and_colour_loses_them(tmp_path):
     save(tmp_path / "colour", VIT)
-    save(tmp_path / "grey", EncoderConfig(**vars(VIT) | {"channels": 1}))
+    save(tmp_path / "grey", replace(VIT, input=fed(16, 1)))
     colour, grey = (export.load_encoder(tmp_path / name) for name in ("colour", "grey"))
     flat = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
     same = np.repeat(flat[..., None], 3, axis=2)
@@ -219,8 +226,12 @@ def put(*keys, value):
         (lambda _: "{", "no JSON"),
         (lambda _: "[]", "has format None"),
         (lambda tree: tree.pop("info") and None, "has no 'info'"),
-        (put("format", value=2), "has format 2, and manyviews .* reads format 1"),
-        (put("about", value=None), "about should be a mapping"),
+        (put("format", value=3), "has format 3, and manyviews .* reads formats 1 and 2"),
+        (put("about", value=None), "about lacks 'encoder' or 'resize'"),
+        (put("about", "encoder", value=None), "about lacks 'encoder' or 'resize'"),
+        (put("about", "encoder", "is", value="vitt"), "of the kind 'vitt'. Did you mean 'vit'?"),
+        (put("about", "encoder", "input", value=None), "about.encoder.input should be a mapping"),
+        (put("about", "encoder", "input", "side", value=0), "encoder.input.side is 0"),
         (
             put("about", "encoder", "width", value="wide"),
             "about.encoder.width should be a value of",
@@ -230,14 +241,37 @@ def put(*keys, value):
         (put("about", "encoder", "width", value=32), "not those of the encoder vit"),
         (put("about", "encoder", "name", value="hf-hub:a/b"), "There is no encoder 'hf-hub:a/b'"),
         (put("about", "encoder", "pool", value="max"), "about.encoder.pool should be one of"),
-        (put("about", "mean", value=[0.1, 0.2]), r"about.mean is \[0.1, 0.2\]"),
-        (put("about", "std", value=[0.0]), "about.std is"),
-        (put("about", "mean", value=[float("nan")]), "about.mean is"),
+        (
+            put("about", "encoder", "input", "mean", value=[0.1, 0.2]),
+            "input.mean is 0.1 0.2; wanted",
+        ),
+        (put("about", "encoder", "input", "std", value=[0.0]), "encoder.input.std is 0; wanted"),
+        (put("about", "encoder", "input", "mean", value=[float("nan")]), "input.mean is nan"),
         (put("about", "resize", value="stretch"), "another way of resizing images .stretch."),
     ],
 )
 def test_a_tampered_description_is_one_line_of_advice(path, change, message):
     save(path, VIT)
+    rewrite(path, change)
+    with pytest.raises(UsageError, match=message) as caught:
+        export.load_encoder(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("about", "mean", value=[0.1, 0.2]), "input.mean is 0.1 0.2; wanted one number"),
+        (put("about", "std", value=[0.0]), "encoder.input.std is 0; wanted"),
+        (lambda tree: tree["about"].pop("mean") and None, "encoder.input.mean should be a list"),
+        (put("about", "encoder", "image_size", value=0), "encoder.input.side is 0"),
+        (lambda tree: tree["about"]["encoder"].pop("width") and None, "settings lack 'width'"),
+        (put("about", "encoder", "name", value="hf-hub:a/b"), "There is no encoder 'hf-hub:a/b'"),
+    ],
+)
+def test_a_tampered_description_of_an_earlier_version_is_one_line_too(path, change, message):
+    path.write_bytes(EARLIER.read_bytes())
+    assert export.load_encoder(path).pixels.side == 28
     rewrite(path, change)
     with pytest.raises(UsageError, match=message) as caught:
         export.load_encoder(path)

@@ -10,17 +10,19 @@ import torch
 
 from manyviews import encoders
 from manyviews.core import Failure
-from manyviews.encoders import EncoderConfig
+from manyviews.core.inputs import Pixels
+from manyviews.encoders import ResNetSmallConfig, ViTConfig
 from manyviews.runs import embedder as export
 from manyviews.verbs.export import onnx_model
 
 torch.set_num_threads(1)
 
 CASES = {
-    "resnet_small": EncoderConfig(name="resnet_small", image_size=24, channels=1, width=4, grid=4),
-    "vit": EncoderConfig(
-        name="vit",
-        image_size=16,
+    "resnet_small": ResNetSmallConfig(
+        input=Pixels(side=24, channels=1, mean=(0.25,), std=(0.5,)), width=4, grid=4
+    ),
+    "vit": ViTConfig(
+        input=Pixels(side=16, mean=(0.25,), std=(0.5,)),
         patch=4,
         width=16,
         depth=2,
@@ -32,15 +34,13 @@ CASES = {
 
 
 def images(config, count):
-    shape = (count, config.channels, config.image_size, config.image_size)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return torch.randn(count, *config.input.shape, generator=torch.Generator().manual_seed(0))
 
 
 def save(path, config):
     torch.manual_seed(0)
     encoder = encoders.build(config).eval()
-    about = {"mean": (0.25,), "std": (0.5,), "info": {"method": "simclr"}}
-    export.save_encoder(path, encoder, config=config, **about)
+    export.save_encoder(path, encoder, config=config, info={"method": "simclr"})
     return encoder
 
 
@@ -57,7 +57,7 @@ def test_onnx_gives_what_torch_gives_for_any_batch(tmp_path, name):
     with torch.no_grad():
         assert np.abs(output - encoder(x).pooled.numpy()).max() < 1e-4
     meta = session.get_modelmeta().custom_metadata_map
-    assert json.loads(meta["mean"]) == [0.25]
+    assert (json.loads(meta["mean"]), json.loads(meta["std"])) == ([0.25], [0.5])
     assert meta["method"] == "simclr"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["encoder", "encoder.onnx"]
 

@@ -3,12 +3,13 @@
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from manyviews.core import Encoder, UsageError
 from manyviews.core.inputs import Pixels
 from manyviews.core.settings import check
 from manyviews.encoders.audio import AudioConv, AudioConvConfig
+from manyviews.encoders.choice import PATCH, SMALL
 from manyviews.encoders.resnet_small import ResNetSmall
 from manyviews.encoders.settings import ImageConfig, ResNetSmallConfig, TimmConfig, ViTConfig
 from manyviews.encoders.video import R2Plus1D, R2Plus1DConfig
@@ -115,10 +116,14 @@ def named(name: str, *, input: Pixels) -> ImageConfig:
 def instead(config: ImageConfig, name: str) -> ImageConfig:
     """Settings of another image encoder, fed the same.
 
-    Its sizes are its own. What is no size (positions, pool, stochastic depth, initial weights)
-    stays where both are of one kind.
+    Its sizes are its own; a "vit" of small images has patches that suit them. What is no size
+    (positions, pool, stochastic depth, initial weights) stays where both are of one kind.
     """
+    if name == config.name:
+        return config
     new = named(name, input=config.input)
+    if name == "vit" and new.input.side <= SMALL:
+        new = replace(cast("ViTConfig", new), patch=PATCH)
     if type(new) is not type(config):
         return new
     kept = {field: getattr(config, field) for field in _MANNERS if hasattr(new, field)}

@@ -8,6 +8,9 @@ from manyviews.encoders.settings import ImageConfig, ResNetSmallConfig, TimmConf
 SMALL = 64
 """Side in pixels up to which an image is small: it is trained at its own size."""
 
+PATCH = 4
+"""Of a ViT for small images, in pixels."""
+
 GRID = 4
 """Of resnet_small: at 28 px its last map is 4x4, so nothing is averaged away."""
 
@@ -80,7 +83,7 @@ def _for_tokens(case: _Case, *, masked: bool) -> Chosen:
         name = "vit_small_patch16_224"
         config = ViTConfig(name=name, input=fed, positions=positions, pool=pool)
         return Chosen(config, f"{name} at {size} px: a GPU, and a ViT for tokens.")
-    patch = 4 if case.small else 8
+    patch = PATCH if case.small else 8
     depth = 12 if case.gpu else 6
     config = ViTConfig(
         input=fed, patch=patch, width=192, depth=depth, heads=3, positions=positions, pool=pool

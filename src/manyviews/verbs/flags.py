@@ -1,7 +1,7 @@
 """The short names of a run's settings, and what they stand for in a run with one encoder."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -48,10 +48,15 @@ def settle(run: AnyRun, given: Mapping[str, Any]) -> AnyRun:
     """A recipe's run with some settings changed, from Python.
 
     Raises:
-        UsageError: there is no such setting, or a value is of another type.
+        UsageError: there is no such setting, it is given twice, or a value is of another type.
     """
-    whole = {long(name.replace("-", "_"), run): value for name, value in given.items()}
+    named = [(name, long(name.replace("-", "_"), run), value) for name, value in given.items()]
+    _once(named)
+    whole = {name: value for _, name, value in named}
     for name in list(parts(run.encoders)):
+        side = f"encoders.{name}.input.side"
+        if side in whole:  # an encoder's sizes can follow from its input's
+            run = override(run, {side: whole[side]})
         wanted = whole.pop(f"encoders.{name}.name", None)
         if wanted is not None:
             run = _with_encoder(run, name, wanted)
@@ -61,19 +66,41 @@ def settle(run: AnyRun, given: Mapping[str, Any]) -> AnyRun:
 def lengthen(args: list[str], run: AnyRun) -> tuple[AnyRun, list[str]]:
     """The same from the command line: the run with its encoder chosen, and flags by whole names."""
     flags: list[str] = []
+    named: list[tuple[str, str, list[str]]] = []
     for arg in args:
         found = re.fullmatch(r"--([A-Za-z][\w.-]*)(=.*)?", arg, re.DOTALL)
         if found is None:
             flags.append(arg)
+            if named:
+                named[-1][2].append(arg)
             continue
         name, value = found[1], found[2] or ""
         whole = long(name.replace("-", "_"), run)
         flags.append(f"--{whole.replace('_', '-')}{value}")
+        named.append((name, whole, [value[1:]] if value else []))
+    _once(named)
     for name in list(parts(run.encoders)):
+        side = f"encoders.{name}.input.side"
+        given = [values[0] for _, whole, values in named if whole == side and values]
+        if given and given[-1].isdecimal():  # or it is refused when flags are parsed
+            run = override(run, {side: int(given[-1])})
         wanted = pop(flags, f"--encoders.{name}.name")
         if wanted is not None:
             run = _with_encoder(run, name, wanted)
     return run, flags
+
+
+def _once(named: Iterable[tuple[str, str, object]]) -> None:
+    """Refuse two values of one setting under two names.
+
+    Args:
+        named: a setting as it was said, its whole name, and its value.
+    """
+    said: dict[str, tuple[str, object]] = {}
+    for name, whole, value in named:
+        other, before = said.setdefault(whole, (name, value))
+        if before != value and other.replace("-", "_") != name.replace("-", "_"):
+            raise UsageError(f"--{name} contradicts --{other}: both are --{whole}. Leave one out.")
 
 
 def _with_encoder(run: AnyRun, name: str, wanted: object) -> AnyRun:
