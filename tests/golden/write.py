@@ -43,7 +43,6 @@ RECIPES = {
     "byol-imagenet": SMALL | {"method.hidden": 32},
     "swav-imagenet": SMALL | {"views.local.size": 16, "method.hidden": 32, "method.prototypes": 30},
     "dino-imagenet": VIT | {"views.local.size": 16, "method.hidden": 32, "method.prototypes": 64},
-    "pirl-imagenet": SMALL | {"method.negatives": 64, "views.tiles.cell": 32, "views.tiles.size": 32},
     "barlow-imagenet": SMALL | WIDE,
     "vicreg-imagenet": SMALL | WIDE,
     "mae-imagenet": VIT | {"method.width": 32, "method.depth": 1, "method.heads": 2},

@@ -347,15 +347,16 @@ def test_timm_reads_the_folder_without_a_word_of_ours(tmp_path, monkeypatch, nam
     with torch.no_grad():
         assert torch.equal(model(x), encoder(x).pooled)
     fed = timm.data.resolve_model_data_config(model)
-    side, channels = config.image_size, config.channels
+    side, channels = config.input.side, config.input.channels
     assert fed["input_size"] == (channels, side, side)
-    assert (tuple(fed["mean"]), tuple(fed["std"])) == (MEAN * channels, STD * channels)
+    assert (tuple(fed["mean"]), tuple(fed["std"])) == (config.input.mean, config.input.std)
     assert (fed["interpolation"], fed["crop_pct"]) == ("bilinear", 1.0)
 
 
 def test_the_file_alone_says_what_it_is_and_is_fed(tmp_path):
-    config = EncoderConfig(**vars(VIT) | {"image_size": 96, "pool": "cls", "positions": "learned"})
-    save(tmp_path / "encoder", config, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    fed = Pixels(side=96, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    config = replace(VIT, input=fed, pool="cls", positions="learned")
+    save(tmp_path / "encoder", config)
     timm_weights.export_timm(tmp_path / "encoder", tmp_path / "timm.safetensors")
     with safetensors.safe_open(tmp_path / "timm.safetensors", framework="pt") as file:
         words = file.metadata()
