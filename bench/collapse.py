@@ -19,7 +19,7 @@ from torch import nn
 
 from manyviews.core.settings import parts
 from manyviews.data.sources import BUILTIN
-from manyviews.recipes import RECIPES, one_duration
+from manyviews.recipes import RECIPES, one_duration, streams_of
 from manyviews.runs import train as running
 from manyviews.runs.assemble import assemble
 from manyviews.runs.facts import facts
@@ -36,6 +36,7 @@ SMALL = {
 OFF = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "flip": 0.0, "jitter": 0.0, "grey": 0.0}
 OFF |= {"blur": (0.0,), "solarize": (0.0,)}
 LOCAL = "views.local.count"
+METHODS = [n for n in RECIPES if "-" not in n and streams_of(n) == ("image",)]
 
 
 def predictor_removed(method):
@@ -66,7 +67,7 @@ def constant_head(method):
     """The projector, or MAE's decoder, says the same of every image."""
     for owner, name in (
         *((getattr(method, "online", None), n) for n in ("head",)),
-        *((method, n) for n in ("projector", "decoder")),
+        *((method, n) for n in ("head", "projector", "decoder")),
     ):
         inner = getattr(owner, name, None)
         if isinstance(inner, nn.Module):
@@ -96,7 +97,7 @@ FAULTS = {
     "teacher shares storage": (("byol", "dino"), target_is_student, {}),
     "constant head": (None, constant_head, {}),
     "no augmentation": (
-        ("simclr", "moco", "byol", "swav", "dino", "barlow", "vicreg", "er"),
+        ("simclr", "moco", "byol", "swav", "dino", "barlow", "vicreg", "er", "deepcluster"),
         None,
         {f"views.global.{k}": v for k, v in OFF.items()} | {LOCAL: 0},
     ),
@@ -106,13 +107,13 @@ FAULTS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--methods", nargs="*", default=[n for n in RECIPES if "-" not in n])
+    parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--faults", nargs="*", default=["none", *FAULTS])
     parser.add_argument("--out", type=Path, help="for instance docs/experiments/collapse.md")
     options = parser.parse_args()
     logging.getLogger("manyviews").setLevel(logging.ERROR)
     rows = []
-    print(f"{'method':<10}{'fault':<26}{'first alarm':>16}  names")
+    print(f"{'method':<12}{'fault':<26}{'first alarm':>16}  names")
     for name in options.methods:
         for fault in options.faults:
             methods, change, settings = FAULTS.get(fault, (None, None, {}))
@@ -123,7 +124,7 @@ def main():
             when = alarms[0]["step"] if alarms else None
             said = "none" if when is None else "before training" if when == 0 else f"step {when}"
             names = ", ".join(dict.fromkeys(a["name"] for a in alarms))
-            print(f"{name:<10}{fault:<26}{said:>16}  {names}", flush=True)
+            print(f"{name:<12}{fault:<26}{said:>16}  {names}", flush=True)
     if options.out:
         options.out.write_text(page(rows, options.steps))
 

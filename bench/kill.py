@@ -1,4 +1,4 @@
-"""Kill every recipe's method with SIGKILL at five random steps, resume, compare bit for bit.
+"""Kill every method of images with SIGKILL at five random steps, resume, compare bit for bit.
 
     python bench/kill.py [--kills 5] [--seed 0]
 
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import killing
 from forks import run
 from manyviews.methods.catalog import METHODS
-from manyviews.recipes import RECIPES
+from manyviews.recipes import streams_of
 
 
 def main():
@@ -31,7 +31,7 @@ def main():
     torch.set_num_threads(1)
     chance = random.Random(options.seed)
     wrong = 0
-    for name in filter(RECIPES.__contains__, METHODS):
+    for name in [method for method in METHODS if streams_of(method) == ("image",)]:
         with tempfile.TemporaryDirectory() as folder:
             steps = sorted(chance.sample(range(killing.STEPS), options.kills))
             found = compare(name, steps, Path(folder))

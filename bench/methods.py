@@ -19,7 +19,18 @@ from manyviews.data.workers import cores
 from manyviews.reports.table import markdown
 from manyviews.verbs.compare import compare
 
-METHODS = ("simclr", "moco", "byol", "swav", "dino", "barlow", "vicreg", "mae")
+METHODS = (
+    "simclr",
+    "moco",
+    "byol",
+    "swav",
+    "dino",
+    "barlow",
+    "vicreg",
+    "mae",
+    "pirl",
+    "deepcluster",
+)
 DATA = BUILTIN
 KEPT = "## About these runs"
 
