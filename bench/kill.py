@@ -1,4 +1,4 @@
-"""Kill every method of images with SIGKILL at five random steps, resume, compare bit for bit.
+"""Kill every method with SIGKILL at five random steps, resume, compare bit for bit.
 
     python bench/kill.py [--kills 5] [--seed 0]
 
@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import killing
 from forks import run
 from manyviews.methods.catalog import METHODS
-from manyviews.recipes import streams_of
 
 
 def main():
@@ -31,12 +30,12 @@ def main():
     torch.set_num_threads(1)
     chance = random.Random(options.seed)
     wrong = 0
-    for name in [method for method in METHODS if streams_of(method) == ("image",)]:
+    for name in METHODS:
         with tempfile.TemporaryDirectory() as folder:
             steps = sorted(chance.sample(range(killing.STEPS), options.kills))
             found = compare(name, steps, Path(folder))
         wrong += bool(found)
-        print(f"{name:8} killed at steps {steps}: {found or 'equal'}", flush=True)
+        print(f"{name:12} killed at steps {steps}: {found or 'equal'}", flush=True)
     raise SystemExit(bool(wrong))
 
 
