@@ -100,7 +100,8 @@ def test_results_that_cannot_be_kept_are_given_and_said_once(
     assert knn.result.value == json.loads(kept.read_text())["value"]
     assert linear.result.value == 1.0
     assert list(knn.beside) == ["raw pixels", "centred pixels", "untrained encoder"]
-    cache, results = [record.getMessage() for record in caplog.records]
+    warned = [record for record in caplog.records if record.levelname == "WARNING"]
+    cache, results = [record.getMessage() for record in warned]
     reason = REASON[fault].partition(".")[0]
     assert cache == f"The features are not kept in {run / 'cache'} for next time: {reason}."
     assert results.startswith(f"Cannot write {run / 'evaluation' / 'knn--'}")

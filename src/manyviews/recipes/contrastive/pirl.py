@@ -29,10 +29,10 @@ def small(facts: Facts) -> Run[PIRLConfig, Any, Any]:
     )
     views = parts(run.views)
     crops, rgb = views["global"], facts.channels == 3
-    side = parts(run.encoders)["image"].input.side
+    cell = parts(run.encoders)["image"].input.side // 3
     tiles = Tiles(
-        cell=side // 3,
-        size=max(2, side // 4),
+        cell=cell,
+        size=max(4, 4 * round(cell * 64 / 85 / 4)),
         jitter=crops.jitter,
         brightness=crops.brightness,
         contrast=crops.contrast,
