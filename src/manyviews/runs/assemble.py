@@ -215,11 +215,16 @@ def check_needs(pipeline: Pipeline, method: Method, name: str) -> None:
     made = {key: layout.count for key, layout in {**pipeline.makes, **pipeline.cues}.items()}
     for kind, least in method.needs.items():
         if made.get(kind, 0) < least:
-            masked = kind.endswith(".mask")
-            flag = f"--views.{kind}.ratio 0.75" if masked else f"--views.{kind}.count {least}"
+            advice = f"Set --views.{kind}.count {least}."
+            if kind.endswith(".mask"):
+                advice = f"Set --views.{kind}.ratio 0.75."
+            elif kind not in pipeline.planned:
+                advice = (
+                    f"The recipe has no family {kind!r}; give one from Python (docs/settings.md)."
+                )
             raise UsageError(
                 f"{name} needs {least} '{kind}' a sample; the view plan makes "
-                f"{made.get(kind, 0)}. Set {flag}."
+                f"{made.get(kind, 0)}. {advice}"
             )
 
 

@@ -1,4 +1,7 @@
-"""The only way from a sample to tensors: training, evaluation, diagnosis and reports go it."""
+"""The way from a sample to tensors that training, its passes over the data, and reports go.
+
+Evaluation and diagnosis of images still take `Plain` and `Engine` by themselves.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +59,7 @@ class Pipeline:
     """Makes the views of all families of a plan; pure in (seed, epoch, index, family, view).
 
     Attributes:
+        planned: all families of the plan, also those without a view.
         makes: family -> the layout of its raw views.
         cues: "family.cue" -> its layout.
         streams: that are read.
@@ -75,6 +79,7 @@ class Pipeline:
             UsageError: a family is made for an encoder that is not there or is fed something
                 else, or is cut around one that is not there.
         """
+        self.planned = tuple(families)
         families = {name: plan for name, plan in families.items() if plan.count}
         self._families = {name: families[name] for name in _in_order(families)}
         self._inputs: dict[str, Input] = {}
