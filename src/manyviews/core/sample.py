@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from manyviews.core.inputs import Input
 
+_LARGE_PAGES = 1 << 22
+"""From so many bytes on numpy asks the system for large pages, which spares most page faults."""
+
 
 class Unreadable(Exception):
     """A sample that cannot be used; `path` and a one-line `reason`."""
@@ -189,3 +192,9 @@ class Family(Protocol):
             seed: of the run.
         """
         ...
+
+
+def memory(size: int) -> NDArray[np.uint8]:
+    """[size] uint8 for views, not yet written; in large pages where that pays."""
+    asked = max(size, _LARGE_PAGES) if size > _LARGE_PAGES // 4 else size
+    return np.empty(asked, np.uint8)[:size]

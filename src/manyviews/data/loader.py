@@ -22,16 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyviews.core import Failure
-from manyviews.core.sample import Layout, Source, Unreadable
+from manyviews.core.sample import Layout, Source, Unreadable, memory
 from manyviews.data import workers as processes
 from manyviews.data.order import Order
 from manyviews.data.quarantine import Bad, most_bad
 from manyviews.data.slots import Slots, slots
 
 _SHARED_MEMORY = Path("/dev/shm")
-
-_LARGE_PAGES = 1 << 22
-"""From so many bytes on numpy asks the system for large pages, which spares most page faults."""
 
 log = logging.getLogger("manyviews")
 
@@ -272,16 +269,14 @@ def packed(makes: Mapping[str, Layout], rows: int) -> tuple[dict[str, Area], int
 
 
 def rooms(
-    makes: Mapping[str, Layout], rows: int, memory: NDArray[np.uint8] | None = None
+    makes: Mapping[str, Layout], rows: int, piece: NDArray[np.uint8] | None = None
 ) -> dict[str, NDArray[Any]]:
-    """Arrays for the views of so many samples, family -> [rows, V, ...], in memory or in new."""
+    """Arrays for the views of so many samples, family -> [rows, V, ...], in one piece of memory."""
     areas, size = packed(makes, rows)
-    if memory is None:
-        # In large pages where that pays.
-        most = max(size, _LARGE_PAGES) if size > _LARGE_PAGES // 4 else size
-        memory = np.empty(most, dtype=np.uint8)
+    if piece is None:
+        piece = memory(size)
     return {
-        name: memory[area.start : area.start + area.size].view(area.dtype).reshape(area.shape)
+        name: piece[area.start : area.start + area.size].view(area.dtype).reshape(area.shape)
         for name, area in areas.items()
     }
 

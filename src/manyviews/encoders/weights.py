@@ -311,13 +311,14 @@ def pad_same(model: nn.Module) -> None:
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.MaxPool2d):
-                setattr(parent, name, MaxPool2dSame(layer.kernel_size, layer.stride))  # type: ignore[arg-type]
+                same = MaxPool2dSame(cast("Any", layer.kernel_size), cast("Any", layer.stride))
+                setattr(parent, name, same)
             elif isinstance(layer, nn.Conv2d) and max(layer.stride) > 1:
                 same = Conv2dSame(
                     layer.in_channels,
                     layer.out_channels,
-                    layer.kernel_size,  # type: ignore[arg-type]
-                    layer.stride,  # type: ignore[arg-type]
+                    cast("Any", layer.kernel_size),
+                    cast("Any", layer.stride),
                     groups=layer.groups,
                     bias=layer.bias is not None,
                 )

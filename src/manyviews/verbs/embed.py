@@ -22,7 +22,7 @@ def embed(
     mean: tuple[float, ...] = (),
     std: tuple[float, ...] = (),
     batch_size: int = 256,
-    map: Literal["pca", "umap", "pacmap"] = "pca",  # noqa: A002, RUF100
+    map: Literal["pca", "umap", "pacmap"] = "pca",  # noqa: A002, RUF100 - the flag
     thumbnails: int = 0,
     max_pixels: int = MAX_PIXELS,
 ) -> "Written":

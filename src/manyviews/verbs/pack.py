@@ -17,7 +17,7 @@ def pack(
     out: Positional[str | Path],
     *,
     size: int = 256,
-    format: Literal["jpeg", "uint8"] = "jpeg",  # noqa: A002, RUF100
+    format: Literal["jpeg", "uint8"] = "jpeg",  # noqa: A002, RUF100 - the flag
     quality: int = 90,
     channels: int = 0,
     max_pixels: int = MAX_PIXELS,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def report(
     run: Positional[str | Path],
     *,
-    map: Literal["pca", "umap", "pacmap"] = "pca",  # noqa: A002, RUF100
+    map: Literal["pca", "umap", "pacmap"] = "pca",  # noqa: A002, RUF100 - the flag
 ) -> "Written":
     """Write RUN/report.html, one page that works offline, from the run's newest checkpoint.
 

@@ -13,7 +13,7 @@ def export(
     run: Positional[str | Path],
     *,
     out: str | Path,
-    format: Literal["timm", "safetensors", "onnx"] = "safetensors",  # noqa: A002, RUF100
+    format: Literal["timm", "safetensors", "onnx"] = "safetensors",  # noqa: A002, RUF100 - the flag
 ) -> "Written":
     """Write the encoder for another program.
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from manyviews.core.sample import memory
 from manyviews.core.settings import check
 from manyviews.views.draw import Ints, draw, family
 from manyviews.views.image.columns import columns, columns_size
@@ -25,9 +26,6 @@ SMALL = 96
 
 _TOGETHER = 64
 """Small images in one call: many enough that calls cost nothing, few enough to stay in cache."""
-
-_LARGE_PAGES = 1 << 22
-"""From so many bytes on numpy asks the system for large pages, which spares most page faults."""
 
 
 @contextmanager
@@ -129,7 +127,7 @@ class Engine:
         for name, (_, make) in self._families.items():
             size = make.crops.size
             shape = (count, make.crops.count, size, size, self.channels)
-            made[name] = _new(math.prod(shape)).reshape(shape)
+            made[name] = memory(math.prod(shape)).reshape(shape)
         return made
 
 
@@ -153,11 +151,6 @@ def _stacks(images: Images, sides: Ints) -> Iterator[tuple[slice | Ints, Bytes]]
         yield part, stack
     for row in np.flatnonzero(~small).tolist():
         yield slice(row, row + 1), images[row][None]
-
-
-def _new(size: int) -> Bytes:
-    """[size], in large pages where that pays."""
-    return np.empty(max(size, _LARGE_PAGES) if size > _LARGE_PAGES // 4 else size, np.uint8)[:size]
 
 
 def _enough(room: Bytes, size: int) -> Bytes:
