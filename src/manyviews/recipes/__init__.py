@@ -6,57 +6,53 @@ name with `-imagenet` or `-kinetics` holds the authors' hyper-parameters.
 
 import math
 from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from manyviews.core import UsageError
-from manyviews.recipes.audiovisual import avid
-from manyviews.recipes.clustering import deepcluster, swav
-from manyviews.recipes.contrastive import moco, pirl, simclr
-from manyviews.recipes.distillation import byol, dino
-from manyviews.recipes.information import er
-from manyviews.recipes.masked import mae
-from manyviews.recipes.redundancy import barlow, vicreg
-from manyviews.runs.settings import AnyRun, Recipe
+from manyviews.core.errors import UsageError
+from manyviews.core.lazy import Lazy
 
-RECIPES: dict[str, Recipe] = {
-    "simclr": simclr.small,
-    "moco": moco.small,
-    "byol": byol.small,
-    "swav": swav.small,
-    "dino": dino.small,
-    "barlow": barlow.small,
-    "vicreg": vicreg.small,
-    "er": er.small,
-    "mae": mae.small,
-    "pirl": pirl.small,
-    "deepcluster": deepcluster.small,
-    "avid": avid.small,
-    "simclr-imagenet": simclr.imagenet,
-    "moco-imagenet": moco.imagenet,
-    "byol-imagenet": byol.imagenet,
-    "swav-imagenet": swav.imagenet,
-    "dino-imagenet": dino.imagenet,
-    "barlow-imagenet": barlow.imagenet,
-    "vicreg-imagenet": vicreg.imagenet,
-    "mae-imagenet": mae.imagenet,
-    "pirl-imagenet": pirl.imagenet,
-    "deepcluster-imagenet": deepcluster.imagenet,
-    "avid-kinetics": avid.kinetics,
-}
+if TYPE_CHECKING:
+    from manyviews.runs.settings import AnyRun, Recipe
 
-
-_STREAMS: dict[str, tuple[str, ...]] = {
-    "avid": ("video", "audio"),
-    "avid-kinetics": ("video", "audio"),
-}
-"""Recipe -> the streams that it takes, of those that take others than images."""
+RECIPES: "Lazy[Recipe]" = Lazy(
+    "manyviews.recipes",
+    {
+        "simclr": "contrastive.simclr:small",
+        "moco": "contrastive.moco:small",
+        "byol": "distillation.byol:small",
+        "swav": "clustering.swav:small",
+        "dino": "distillation.dino:small",
+        "barlow": "redundancy.barlow:small",
+        "vicreg": "redundancy.vicreg:small",
+        "er": "information.er:small",
+        "mae": "masked.mae:small",
+        "pirl": "contrastive.pirl:small",
+        "deepcluster": "clustering.deepcluster:small",
+        "avid": "audiovisual.avid:small",
+        "simclr-imagenet": "contrastive.simclr:imagenet",
+        "moco-imagenet": "contrastive.moco:imagenet",
+        "byol-imagenet": "distillation.byol:imagenet",
+        "swav-imagenet": "clustering.swav:imagenet",
+        "dino-imagenet": "distillation.dino:imagenet",
+        "barlow-imagenet": "redundancy.barlow:imagenet",
+        "vicreg-imagenet": "redundancy.vicreg:imagenet",
+        "mae-imagenet": "masked.mae:imagenet",
+        "pirl-imagenet": "contrastive.pirl:imagenet",
+        "deepcluster-imagenet": "clustering.deepcluster:imagenet",
+        "avid-kinetics": "audiovisual.avid:kinetics",
+    },
+)
 
 
 def streams_of(recipe: str) -> tuple[str, ...]:
-    """The streams that a recipe takes."""
-    return _STREAMS.get(recipe, ("image",))
+    """The streams that a recipe takes: its module's `STREAMS`, or images."""
+    module = RECIPES.module(recipe)
+    home = import_module(f"manyviews.recipes.{module}") if module else None
+    return getattr(home, "STREAMS", ("image",))
 
 
-def one_duration(run: AnyRun, default: AnyRun) -> AnyRun:
+def one_duration(run: "AnyRun", default: "AnyRun") -> "AnyRun":
     """Let the duration that a user gave replace the recipe's.
 
     Raises:

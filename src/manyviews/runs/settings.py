@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import tyro
+
 from manyviews.core.ranges import Concentration, NotNegative, Seed
 from manyviews.data.settings import Data
 from manyviews.evaluation.settings import Probe
@@ -33,7 +35,7 @@ class Run(Generic[MethodConfig, Encoders, Views]):
 
     Attributes:
         recipe: the recipe that this began as.
-        method: a method's config, one of those in `methods.catalog`.
+        method: what is learnt: the method's own settings.
         encoders: name -> settings of one of the kinds in `encoders.catalog`, as `core.settings`
             makes a class of a mapping (`struct`, `parts`).
         views: family -> settings of one of the kinds in `views.catalog`, likewise.
@@ -41,7 +43,7 @@ class Run(Generic[MethodConfig, Encoders, Views]):
         seed: with the epoch and a sample's index it decides order, views and initial weights.
     """
 
-    recipe: str
+    recipe: tyro.conf.Suppress[str]
     method: MethodConfig
     encoders: Encoders
     views: Views

@@ -45,7 +45,7 @@ def listing(
         return Listed(items={n: _first_line(m) for n, m in methods.items()})
     from manyviews.recipes import RECIPES
 
-    return Listed(items={n: _first_line(r) for n, r in RECIPES.items()})
+    return Listed(items={name: RECIPES.about(name) for name in RECIPES})
 
 
 def _first_line(thing: Any) -> str:

@@ -24,10 +24,22 @@ Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 UNSAVED, INTERRUPTED, COLLAPSED = 1, 75, 20
 
 
-def parse(kind: Any, args: Sequence[str], *, prog: str, default: Any = None) -> Any:
-    """tyro, with its boxed complaints squeezed into the one line that users get."""
+def parse(
+    kind: Any, args: Sequence[str], *, prog: str, default: Any = None, about: str = ""
+) -> Any:
+    """tyro, with its boxed complaints squeezed into the one line that users get.
+
+    Args:
+        kind: a dataclass or function whose fields or parameters are the flags.
+        args: what was typed.
+        prog: for the help text.
+        default: an instance of `kind` with the defaults.
+        about: what the help begins with, instead of `kind`'s docstring.
+    """
     said = io.StringIO()
-    keywords = {} if default is None else {"default": default}
+    keywords: dict[str, Any] = {} if default is None else {"default": default}
+    if about:
+        keywords["description"] = about
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(kind, args=list(args), prog=prog, **keywords)

@@ -1,5 +1,7 @@
 """`manyviews train`: a recipe on unlabelled data."""
 
+import inspect
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,7 +103,7 @@ def command(args: list[str]) -> int:
     streams = streams_of(recipe)
     if wants_help:
         seen = facts(data, streams) if data else typical_facts()
-        _parsed(recipe, seen, [*rest, "--help"], prog)
+        _parsed(recipe, seen, [*rest, "--help"], prog, _about(recipe, data))
     run = _parsed(recipe, facts(str(data), streams, **_flags_before_looking(rest)), rest, prog)
     return finish(execute(run, out=Path(out) if out else None), as_json)
 
@@ -109,11 +111,19 @@ def command(args: list[str]) -> int:
 def _without_a_recipe(*, wants_help: bool) -> int:
     from manyviews.recipes import RECIPES
 
-    names = ", ".join(RECIPES)
     if not wants_help:
-        raise UsageError(f"train wants a recipe first: manyviews train RECIPE. Known: {names}.")
-    print(f"usage: manyviews train RECIPE --data DATA [--out RUN] ...\n\nrecipes: {names}")
-    print("`manyviews train RECIPE --help` shows every setting with its default.")
+        raise UsageError(
+            "train wants a recipe first: manyviews train RECIPE. See `manyviews list recipes`."
+        )
+    print("usage: manyviews train RECIPE --data DATA [--out RUN] [--SETTING VALUE ...]\n")
+    rooms: dict[str, list[str]] = {}
+    for name in RECIPES:
+        rooms.setdefault(RECIPES.module(name).partition(".")[0], []).append(name)
+    for room, names in rooms.items():
+        inside = f"  {room:<15}"
+        print(textwrap.fill(" ".join(names), 96, initial_indent=inside, subsequent_indent=" " * 17))
+    print("\nA plain name is for your own data. `manyviews list recipes` has a line on each, and")
+    print("`manyviews train RECIPE --help` every setting with its default.")
     return 0
 
 
@@ -131,12 +141,24 @@ def _flags_before_looking(rest: list[str]) -> dict[str, int]:
     return found
 
 
-def _parsed(recipe: str, facts: "Facts", rest: list[str], prog: str) -> "AnyRun":
+def _about(recipe: str, data: str | None) -> str:
+    """What the help of a recipe begins with."""
+    told = inspect.getdoc(recipe_of(recipe)) or ""
+    sized = (
+        f"The defaults below are for {data} on this machine."
+        if data
+        else "The defaults below are for 10,000 images of 256 px on this machine; with "
+        "--data DIR, for your data."
+    )
+    return f"{told}\n\n{sized}"
+
+
+def _parsed(recipe: str, facts: "Facts", rest: list[str], prog: str, about: str = "") -> "AnyRun":
     from manyviews.recipes import RECIPES, one_duration
     from manyviews.runs.settings import Run
     from manyviews.verbs.flags import lengthen
 
     default, flags = lengthen(rest, RECIPES[recipe](facts))
     kind = Run[type(default.method), type(default.encoders), type(default.views)]
-    run = parse(kind, flags, prog=prog, default=default)
+    run = parse(kind, flags, prog=prog, default=default, about=about)
     return one_duration(run, default)

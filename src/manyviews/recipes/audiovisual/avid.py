@@ -14,6 +14,9 @@ from manyviews.training.settings import Optim, Train
 from manyviews.views.audio.sounds import Sounds
 from manyviews.views.video.clips import Clips
 
+STREAMS = ("video", "audio")
+"""What these recipes take of a sample."""
+
 
 def small(facts: Facts) -> Run[AVIDConfig, Any, Any]:
     """Your own videos with sound, sized to the hardware.
