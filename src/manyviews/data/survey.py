@@ -1,5 +1,7 @@
 """What a recipe wants to know of the data, in a second: headers and a few images."""
 
+import contextlib
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +73,21 @@ def survey(source: ImageSource, *, sample: int = 256) -> Survey:
         mean=sums.mean,
         std=sums.std,
     )
+
+
+def stated_channels(source: ImageSource, *, sample: int = 32) -> int:
+    """The channels that all of some headers state, where that is not grey or colour; else 0.
+
+    Instruments' files alone do ("5x16"): a photograph can be brought to 1 or 3.
+    """
+    stated: set[str] = set()
+    for index in _spread(list(range(len(source))))[:sample]:
+        with contextlib.suppress(Unreadable):
+            stated.add(source.header(index).mode)
+    found = [re.fullmatch(r"(\d+)x\d+", mode) for mode in stated]
+    counts = {int(each[1]) if each else 0 for each in found}
+    only = counts.pop() if len(counts) == 1 else 0
+    return 0 if only in (1, 3) else only
 
 
 def _decode(source: ImageSource, usable: list[int]) -> tuple[list[Sums], bool, str]:

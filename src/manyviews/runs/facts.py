@@ -7,7 +7,7 @@ from manyviews.core.inputs import IMAGENET_MEAN, IMAGENET_STD
 from manyviews.core.sample import Unreadable, Window
 from manyviews.data.settings import MAX_PIXELS
 from manyviews.data.sources import open_media, open_source
-from manyviews.data.survey import survey
+from manyviews.data.survey import stated_channels, survey
 from manyviews.data.workers import cores
 from manyviews.runs.settings import Facts
 from manyviews.training import launch
@@ -28,11 +28,14 @@ def facts(
     Args:
         data: a folder, a text file of paths, `fashion-mnist:DIR` or `builtin:fashion`.
         streams: that the recipe takes.
-        channels: bring images to this many; 0 takes 1 if all sampled images are grey, else 3.
+        channels: bring images to this many; 0 takes 1 if all sampled images are grey, what all
+            state that have another number, else 3.
         max_pixels: larger images are unreadable.
     """
     if tuple(streams) != ("image",):
         return _of_media(data, streams)
+    if not channels:
+        channels = stated_channels(open_source(data, channels=3, max_pixels=max_pixels))
     first = survey(open_source(data, channels=channels or 3, max_pixels=max_pixels))
     chosen = channels or first.channels
     seen = first
