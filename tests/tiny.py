@@ -98,10 +98,15 @@ def shrink(config):
     return dataclasses.replace(config, **fields | {k: v for k, v in SPECIAL.items() if k in fields})
 
 
+ONLY = "backbone"
+"""Name of an encoder where there is one: no method may expect one."""
+
+
 def given_for(method, encoder) -> Given:
-    """Encoders for a class of methods: one, or one for each stream that it reads by name."""
-    names = [name for name in ("video", "audio") if name in method.needs] or ["image"]
-    return Given({name: encoder() for name in names}, samples=64)
+    """What a class of methods asks for: encoders by their names, or one; teachers."""
+    encoders = {name: encoder() for name in method.trains or (ONLY,)}
+    teachers = {name: TinyViT().requires_grad_(False).eval() for name in method.asks}
+    return Given(encoders, samples=64, teachers=teachers)
 
 
 def make_batch(seed: int, *, size: int = 8, local: int = 2, dtype=torch.float32) -> Batch:
@@ -111,12 +116,26 @@ def make_batch(seed: int, *, size: int = 8, local: int = 2, dtype=torch.float32)
 
 def batch_for(method, seed: int = 0, **more) -> Batch:
     """Random views and cues of what a method needs; of an optional family two."""
-    needs = {family: count or 2 for family, count in method.needs.items()}
+    needs = {name: count or 2 for name, count in method.needs.items()}
     if "global" in needs:
         needs["global"] = max(2, needs["global"])
-    if "global.mask" in needs:
-        needs["global.mask"] = needs["global"]
+    for name in needs:  # a cue has as many rows as its family has views
+        family, _, cue = name.partition(".")
+        if cue:
+            needs[name] = needs[family]
     return batch_of(needs, seed, **more)
+
+
+def mask(size, count, g):
+    """Three tokens of four are hidden, the same number in every view."""
+    tokens = (SIDE // PATCH) ** 2
+    return torch.rand(size, count, tokens, generator=g).argsort(dim=-1) >= tokens // 4
+
+
+CUES = {"mask": mask}
+"""Kind of cue -> how one is drawn: [B, V, ...]."""
+HALF = ("local", "tiles")
+"""Families of half the encoder's side."""
 
 
 def batch_of(needs, seed: int, *, size: int = 8, dtype=torch.float32) -> Batch:
@@ -124,12 +143,11 @@ def batch_of(needs, seed: int, *, size: int = 8, dtype=torch.float32) -> Batch:
     g = torch.Generator().manual_seed(seed)
     views, cues = {}, {}
     for family, count in needs.items():
-        if family == "global.mask":
-            tokens = (SIDE // PATCH) ** 2
-            order = torch.rand(size, count, tokens, generator=g).argsort(dim=-1)
-            cues["global.mask"] = order >= tokens // 4
+        _, _, cue = family.partition(".")
+        if cue:
+            cues[family] = CUES[cue](size, count, g)
         elif count:
-            side = SIDE // 2 if family in ("local", "tiles") else SIDE
+            side = SIDE // 2 if family in HALF else SIDE
             shape = (size, count, CHANNELS, side, side)
             views[family] = torch.randn(*shape, generator=g, dtype=torch.float64).to(dtype)
     index = torch.randperm(64, generator=g)[:size]

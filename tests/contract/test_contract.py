@@ -14,7 +14,11 @@ from manyviews.parts.targets import EMA
 from tiny import DIM, TinyConv, TinyViT, batch_for, batch_of, begin, given, given_for, shrink
 
 B = 8
-CASES = [(name, TinyViT) for name in METHODS] + [(n, TinyConv) for n in METHODS if n != "mae"]
+CLASSES = {name: entry.method for name, entry in METHODS.items()}
+CASES = [(name, TinyViT) for name in METHODS]
+CASES += [(name, TinyConv) for name, method in CLASSES.items() if not method.tokens]
+WHOLE = [n for n, m in CLASSES.items() if not any(need.endswith(".mask") for need in m.needs)]
+"""Methods whose encoder sees whole views."""
 
 
 def make(name, encoder, seed=0):
@@ -122,7 +126,7 @@ def test_the_step_has_the_promised_shapes(method):
     assert torch.equal(step.total, torch.stack(list(step.losses.values())).sum())
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if n != "mae"])  # MAE sees parts of images
+@pytest.mark.parametrize("name", WHOLE)
 def test_the_embedding_is_what_the_kept_encoder_gives(name):
     method = make(name, TinyViT)
     batch = batch_for(method)
@@ -265,9 +269,37 @@ def test_a_config_of_no_method_is_refused_by_name():
         build(Clock(0, 1), given(TinyConv()))
 
 
-def test_an_encoder_that_cannot_drop_patches_is_refused_by_mae():
-    with pytest.raises(UsageError, match=r"square patches; TinyConv has none\. Use a ViT"):
-        make("mae", TinyConv)
+@pytest.mark.parametrize("name", [name for name, method in CLASSES.items() if method.tokens])
+def test_an_encoder_without_tokens_is_refused_with_a_remedy(name):
+    with pytest.raises(UsageError, match=r"TinyConv has none\. Use a ViT"):
+        make(name, TinyConv)
+
+
+@pytest.mark.parametrize("name", [name for name, method in CLASSES.items() if method.trains])
+def test_encoders_of_other_names_are_refused(name):
+    with pytest.raises(UsageError, match=r"trains the encoders .*; it was given image\."):
+        build(METHODS[name].config(), given(TinyViT()))
+
+
+@pytest.mark.parametrize("name", [name for name, method in CLASSES.items() if method.asks])
+def test_a_missing_teacher_is_asked_for(name):
+    with pytest.raises(UsageError, match=r"learns from a teacher\. Give one: --teachers\."):
+        build(
+            METHODS[name].config(),
+            dataclasses.replace(given_for(CLASSES[name], TinyViT), teachers={}),
+        )
+
+
+def test_nothing_is_staged_by_forward(method):
+    batch, clock = batch_for(method), Clock(0, 10)
+    before = {name: dict(vars(module)) for name, module in method.named_modules()}
+    lengths = {
+        n: {k: len(v) for k, v in own.items() if isinstance(v, list)} for n, own in before.items()
+    }
+    method(batch, clock)
+    for name, module in method.named_modules():
+        own = vars(module)
+        assert {k: len(v) for k, v in own.items() if isinstance(v, list)} == lengths[name], name
 
 
 def test_an_encoder_of_patches_that_cannot_drop_them_is_refused_by_mae():

@@ -120,11 +120,22 @@ def micro_batch(method, seed):
     return Batch(views, mine(batch.index), {k: mine(v) for k, v in batch.cues.items()})
 
 
+def spreads(name):
+    """Whether a method compares something whose entropy can be added from outside."""
+    entry = METHODS[name]
+    method = build(shrink(entry.config()), given_for(entry.method, TinyViT)).train()
+    begin(method)
+    step = method(batch_for(method), Clock(0, STEPS))
+    return not any("entropy" in loss for loss in step.losses) and not (
+        step.projection is None and step.clusters is None
+    )
+
+
 UNEVEN = {"queue": 11}
 """A queue that batches do not divide."""
 VARIANTS = {
     **{name: (name, {}, 0.0) for name in METHODS},
-    **{f"{name} with entropy": (name, {}, 0.5) for name in METHODS if name not in ("er", "mae")},
+    **{f"{name} with entropy": (name, {}, 0.5) for name in METHODS if spreads(name)},
     "dino with batch norm": ("dino", {"batch_norm": True}, 0.0),
     "er on prototypes": ("er", {"space": "prototypes"}, 0.0),
     "er plug-in": ("er", {"estimator": "plug-in"}, 0.0),
@@ -138,7 +149,7 @@ def made(variant):
     config = shrink(entry.config(**settings))
     uneven = {k: v for k, v in UNEVEN.items() if hasattr(config, k)}
     torch.manual_seed(0)
-    encoder = TinyViT if name == "mae" else TinyConv
+    encoder = TinyViT if entry.method.tokens else TinyConv
     method = build(dataclasses.replace(config, **uneven), given_for(entry.method, encoder))
     if weight:
         spread(method, EntropyTerm(weight=weight))

@@ -85,14 +85,37 @@ class Method(nn.Module):
 
     Attributes:
         needs: family of views, or "family.cue" -> least count, checked before training.
+        trains: names of the encoders, where it tells several apart; () for one of any name.
+        tokens: whether it needs encoders whose tokens can be kept and hidden.
+        asks: names of the teachers that it cannot do without.
         encoders: name -> what the user keeps. Not registered here: the parts that train them are.
     """
 
     needs: Mapping[str, int] = {"global": 2}
+    trains: tuple[str, ...] = ()
+    tokens: bool = False
+    asks: tuple[str, ...] = ()
 
     def __init__(self, given: Given) -> None:
+        """Keep the encoders.
+
+        Raises:
+            UsageError: there are others than it trains, or a teacher is missing.
+        """
         super().__init__()
         self._kept = dict(given.encoders)
+        name = type(self).__name__
+        if self.trains and set(given.encoders) != set(self.trains):
+            raise UsageError(
+                f"{name} trains the encoders {' and '.join(self.trains)}; it was given "
+                f"{', '.join(given.encoders) or 'none'}."
+            )
+        for teacher in self.asks:
+            if teacher not in given.teachers:
+                raise UsageError(
+                    f"{name} learns from a teacher. Give one: --teachers.{teacher} "
+                    "timm:NAME | FILE | RUN."
+                )
 
     if TYPE_CHECKING:
 

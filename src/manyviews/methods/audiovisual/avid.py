@@ -7,7 +7,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from manyviews.core import Batch, Clock, Given, Method, Step, UsageError
+from manyviews.core import Batch, Clock, Given, Method, Step
 from manyviews.core.ranges import Count, Decaying, Positive
 from manyviews.losses.contrastive import unit
 from manyviews.losses.nce import nce, scores
@@ -48,13 +48,11 @@ class AVID(Method):
     """A clip's pictures have to pick out what was remembered of its sound, and the reverse."""
 
     needs: Mapping[str, int] = {"video": 1, "audio": 1}
+    trains = ("video", "audio")
 
     def __init__(self, given: Given, config: AVIDConfig) -> None:
         super().__init__(given)
         self.config = config
-        if set(given.encoders) != set(self.needs):
-            names = ", ".join(given.encoders) or "none"
-            raise UsageError(f"AVID trains the encoders video and audio; it was given {names}.")
         self.branches, self.banks = nn.ModuleDict(), nn.ModuleDict()
         for name in self.needs:
             encoder = given.encoders[name]

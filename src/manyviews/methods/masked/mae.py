@@ -39,6 +39,7 @@ class MAE(Method):
     """Encode the few visible patches; a light decoder predicts the pixels of the hidden ones."""
 
     needs: Mapping[str, int] = {"global": 1, "global.mask": 1}
+    tokens = True
 
     def __init__(self, given: Given, config: MAEConfig) -> None:
         super().__init__(given)
