@@ -1,6 +1,7 @@
 """Any backbone, whatever it is fed."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -34,6 +35,14 @@ class Encoder(nn.Module):
     def num_tokens(self) -> int:
         """N, for what `input` says."""
         return math.prod(self.grid)
+
+    def by_depth(self) -> Sequence[Sequence[nn.Parameter]]:
+        """Its parameters from the input on: what comes before the first block, then each block.
+
+        What follows the last block (a final norm) is in none, and neither is anything of an
+        encoder that does not say how deep it is.
+        """
+        return []
 
     if TYPE_CHECKING:
 

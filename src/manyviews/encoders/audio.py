@@ -1,6 +1,7 @@
 """A plain convolutional network on log-mel spectrograms."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -63,6 +64,13 @@ class AudioConv(Encoder):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def by_depth(self) -> Sequence[Sequence[nn.Parameter]]:
+        """Each convolution with its norm."""
+        return [
+            [*convolution.parameters(), *norm.parameters()]
+            for convolution, norm in zip(self.layers[::3], self.layers[1::3], strict=True)
+        ]
 
     def forward(
         self,

@@ -2,11 +2,13 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported
+from manyviews.encoders.blocks import by_blocks
 from manyviews.encoders.settings import ResNetSmallConfig
 
 
@@ -80,6 +82,10 @@ class ResNetSmall(Encoder):
             grid=config.grid,
             zero_init=config.zero_init,
         )
+
+    def by_depth(self) -> Sequence[Sequence[nn.Parameter]]:
+        """The stem, then each block."""
+        return by_blocks(self.stem, self.stages)
 
     def forward(
         self,

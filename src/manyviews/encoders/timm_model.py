@@ -1,9 +1,11 @@
 """Any timm image model as an encoder."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import timm
 import torch
+from timm.models import group_parameters
 from timm.models.resnet import ResNet
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -14,6 +16,9 @@ from manyviews.encoders.vit import ViT, initialise
 
 VIT = "vit_tiny_patch16_224"
 """The timm model that "vit" begins from."""
+
+_END = ("norm", "fc_norm", "norm_head", "head")
+"""What timm calls parts that come after the last block."""
 
 MapLayout = Literal["NCHW", "NHWC", "NLC"]
 
@@ -83,6 +88,22 @@ class TimmEncoder(Encoder):
         pooled = self.model.forward_head(features, pre_logits=True)
         wanted = tokens or not self.headed  # a head on every place costs something
         return Features(pooled, self._tokens(features) if wanted else pooled[:, None, :][:, :0])
+
+    def by_depth(self) -> Sequence[Sequence[nn.Parameter]]:
+        """As timm groups the network's parameters, the norm and head at its end left out.
+
+        Raises:
+            UsageError: timm does not say how it is made up.
+        """
+        try:
+            groups = group_parameters(self.model, self.model.group_matcher(coarse=False))
+        except (AttributeError, AssertionError, NotImplementedError):
+            raise UsageError(
+                f"timm does not say which layers {self.name} has. Set --optim.layer-decay 1."
+            ) from None
+        own: dict[str, nn.Parameter] = dict(self.model.named_parameters())
+        kept = ([n for n in names if n.partition(".")[0] not in _END] for names in groups.values())
+        return [[own[name] for name in names] for names in kept if names]
 
     def _tokens(self, features: Tensor) -> Tensor:
         if self.layout == "NLC":

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from manyviews.core import Encoder, Features, Hide, Unsupported
 from manyviews.core.inputs import Frames
 from manyviews.core.ranges import Count
+from manyviews.encoders.blocks import by_blocks
 
 _PATCH = (8, 32, 32)
 """Frames and pixels from one place of the last map to the next."""
@@ -73,6 +75,10 @@ class R2Plus1D(Encoder):
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def by_depth(self) -> Sequence[Sequence[nn.Parameter]]:
+        """The stem, then each block."""
+        return by_blocks(self.stem, self.stages)
 
     def forward(
         self,

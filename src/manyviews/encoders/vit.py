@@ -103,6 +103,13 @@ class ViT(Encoder):
             hidden.append(sequence[:, prefix:])
         return self._features(sequence, tuple(hidden))
 
+    def by_depth(self) -> Sequence[Sequence[nn.Parameter]]:
+        """Tokens, positions and patches; then each block (facebookresearch/mae lr_decay.py)."""
+        blocks = [list(block.parameters()) for block in self.model.blocks]
+        after = [self.model.norm, self.model.fc_norm]
+        later = {id(p) for ps in [*blocks, *(m.parameters() for m in after)] for p in ps}
+        return [[p for p in self.model.parameters() if id(p) not in later], *blocks]
+
     def extra_repr(self) -> str:
         """What neither parameters nor modules show."""
         return f"pool={self.pool}, interpolation={self.interpolation}"

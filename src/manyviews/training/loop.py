@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from manyviews.core import Batch, Clock, Failure, Step, comm
 from manyviews.training import launch
+from manyviews.training.freeze import Frozen
 from manyviews.training.guard import MOST_REWINDS, Undo, Vote, mean_vote, vote
 from manyviews.training.job import Collapsed, Job, Outcome, Remembering
 from manyviews.training.journal import Journal
@@ -62,6 +63,7 @@ class _Training:
         self.stop = stop
         self.method = job.method.train()
         self.updates = build(job.method, job.optim, job.batch_size)
+        self.frozen = Frozen(job.method, job.train.freeze_encoder)
         self.keeper = Keeper(
             job.directory,
             job.train,
@@ -123,6 +125,7 @@ class _Training:
         """One optimiser step, or nothing at all if anything on any rank is not finite."""
         launch.seed_step(self.job.seed, clock.step)
         rates = self.updates.set_rates(clock)
+        self.frozen.set_mode(clock)
         self.undo.keep()
         passes: list[_Pass] = []
         for i, batch in enumerate(micro_batches, 1):
@@ -156,6 +159,7 @@ class _Training:
         step = without_graph(step)
         if final:
             self.updates.freeze(clock)
+            self.frozen.drop(clock)
         norm = self.updates.grad_norm() if final else torch.zeros(())
         elapsed = time.perf_counter() - self.began
         verdict = vote(step.losses, norm=norm, stop=bool(self.stop.asked), seconds=elapsed)

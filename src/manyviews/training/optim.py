@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 
 from manyviews.core import Clock, Failure, Group, Method, UsageError
 from manyviews.core.schedules import Cosine, WarmupCosine
+from manyviews.training.freeze import encoders_in
 from manyviews.training.lars import LARC, LARS
 from manyviews.training.settings import Optim
 
@@ -18,6 +20,28 @@ class Rates:
 
     lr: float
     weight_decay: float
+
+
+def depth_scales(method: nn.Module, decay: float) -> dict[int, float]:
+    """Factor on the learning rate of each parameter that has one other than 1, by its `id`.
+
+    In an encoder of L layers (`Encoder.by_depth`) layer i has decay ** (L - i), i from 0. What is
+    in no layer, heads above all, has 1. Source: facebookresearch/mae util/lr_decay.py.
+
+    Raises:
+        UsageError: an encoder does not say how deep it is.
+    """
+    scales: dict[int, float] = {}
+    for encoder in encoders_in(method) if decay != 1 else []:
+        layers = encoder.by_depth()
+        if not layers:
+            raise UsageError(
+                f"{type(encoder).__name__} does not say which layers it has. "
+                "Set --optim.layer-decay 1."
+            )
+        for i, layer in enumerate(layers):
+            scales |= {id(p): decay ** (len(layers) - i) for p in layer}
+    return scales
 
 
 @dataclass(frozen=True)
@@ -127,20 +151,25 @@ def build(method: Method, config: Optim, batch_size: int) -> Updates:
         )
     groups = method.param_groups()
     _check_cover(method, groups)
+    scales = depth_scales(method, config.layer_decay)
     scale = batch_size / config.lr_per if config.lr_per else 1.0
     peak = config.lr * scale
     peak_1d = config.lr_1d * scale if config.lr_1d >= 0 else peak
     params: list[dict[str, list[nn.Parameter]]] = []
     rules: list[_Rule] = []
     for group in groups:
-        for flat in (False, True):
-            chosen = [p for p in group.params if (p.ndim < 2) == flat]
+        for flat, depth in product((False, True), dict.fromkeys(scales.get(id(p), 1.0) for p in group.params)):
+            chosen = [
+                p
+                for p in group.params
+                if (p.ndim < 2) == flat and scales.get(id(p), 1.0) == depth
+            ]
             if not chosen:
                 continue
             params.append({"params": chosen})
             rules.append(
                 _Rule(
-                    peak=(peak_1d if flat else peak) * group.lr_scale,
+                    peak=(peak_1d if flat else peak) * group.lr_scale * depth,
                     fixed_lr=group.fixed_lr,
                     decay=group.decay and (config.decay_all or not flat),
                     frozen_until=group.frozen_until,

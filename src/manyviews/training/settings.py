@@ -27,6 +27,8 @@ class Optim:
         betas: for adamw.
         clip: largest gradient norm; 0 for none.
         clip_each: clip each tensor by itself (DINO) rather than all together.
+        layer_decay: factor on an encoder's learning rate for each block that stands between a
+            layer and the heads, which keep the whole rate; 1 is off.
     """
 
     name: Literal["sgd", "lars", "larc", "adamw"] = "sgd"
@@ -44,6 +46,7 @@ class Optim:
     betas: tuple[Decaying, Decaying] = (0.9, 0.999)
     clip: NotNegative = 0.0
     clip_each: bool = False
+    layer_decay: Annotated[float, Range("above 0 and up to 1", 0, 1, above=True)] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,8 @@ class Train:
         log_every: steps between lines of metrics.jsonl.
         health_every: steps between health checks.
         on_collapse: after a sustained collapse alarm, go on or stop with exit code 20.
+        freeze_encoder: how long the encoder stands still at first while its heads learn, as a share
+            of training below 1 or a number of steps; 0 is not at all.
     """
 
     steps: Natural = 0
@@ -75,3 +80,4 @@ class Train:
     log_every: Count = 10
     health_every: Count = 100
     on_collapse: Literal["warn", "stop"] = "warn"
+    freeze_encoder: NotNegative = 0.0
