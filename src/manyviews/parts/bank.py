@@ -23,11 +23,13 @@ class Bank(nn.Module):
         seed: int64 scalar, what tells this run's negatives from another's.
         momentum: weight of the old row in the new one; 0 replaces it.
         never_copied: these buffers need no copy for undoing a step: `drop` undoes it.
+        of_samples: what it holds means nothing on other data.
 
     Source: Wu et al. 2018 (NPID), section 3.1; Misra and van der Maaten 2020 (PIRL).
     """
 
     never_copied = True
+    of_samples = True
     items: Tensor
     seed: Tensor
 
@@ -112,6 +114,7 @@ class Partition(nn.Module):
     Source: Wu et al. 2018 (NPID), section 3.2.
     """
 
+    of_samples = True
     value: Tensor
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ name with `-imagenet` or `-kinetics` holds the authors' hyper-parameters.
 import math
 from dataclasses import replace
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from manyviews.core.errors import UsageError
@@ -30,6 +31,7 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "pirl": "contrastive.pirl:small",
         "deepcluster": "clustering.deepcluster:small",
         "avid": "audiovisual.avid:small",
+        "adapt": "adapt:small",
         "simclr-imagenet": "contrastive.simclr:imagenet",
         "moco-imagenet": "contrastive.moco:imagenet",
         "byol-imagenet": "distillation.byol:imagenet",
@@ -47,9 +49,17 @@ RECIPES: "Lazy[Recipe]" = Lazy(
 
 def streams_of(recipe: str) -> tuple[str, ...]:
     """The streams that a recipe takes: its module's `STREAMS`, or images."""
+    return getattr(_home(recipe), "STREAMS", ("image",))
+
+
+def needs_start(recipe: str) -> bool:
+    """Whether a recipe goes on from weights, and wants some to go on from."""
+    return getattr(_home(recipe), "NEEDS_START", False)
+
+
+def _home(recipe: str) -> ModuleType | None:
     module = RECIPES.module(recipe)
-    home = import_module(f"manyviews.recipes.{module}") if module else None
-    return getattr(home, "STREAMS", ("image",))
+    return import_module(f"manyviews.recipes.{module}") if module else None
 
 
 def one_duration(run: "AnyRun", default: "AnyRun") -> "AnyRun":

@@ -2,12 +2,13 @@
 
 import logging
 import math
+import re
 from typing import Any, TypeVar
 
 from manyviews.core.inputs import Pixels
 from manyviews.core.settings import struct
 from manyviews.data.settings import Data
-from manyviews.encoders import choose
+from manyviews.encoders import ImageConfig, ViTConfig, choose
 from manyviews.methods.masked.mae import MAEConfig
 from manyviews.runs.settings import Facts, Run
 from manyviews.training.settings import Optim, Train
@@ -39,16 +40,15 @@ def run(
         tokens: the method wants a ViT.
         optim: the optimiser; None takes AdamW as below.
     """
-    chosen = choose(_fed(facts), side=facts.side, device=facts.device, tokens=tokens)
-    log.info("encoder: %s", chosen.why)
-    size = chosen.config.input.side
+    encoder = encoder_of(facts, tokens=tokens)
+    size = encoder.input.side
     views = {"global": crops(facts, size=size)}
     if local:
-        views["local"] = crops(facts, size=size, side=_half(size), scale=(0.1, 0.4), count=local)
+        views["local"] = crops(facts, size=size, side=_half(encoder), scale=(0.1, 0.4), count=local)
     return Run(
         recipe=name,
         method=method,
-        encoders=struct("Encoders", {"image": chosen.config}),
+        encoders=struct("Encoders", {"image": encoder}),
         views=struct("Views", views),
         data=data(facts),
         optim=optim or Optim(name="adamw", lr=4e-3, weight_decay=0.05, warmup=0.05),
@@ -58,20 +58,28 @@ def run(
 
 def masked(facts: Facts) -> Run[MAEConfig, Any, Any]:
     """MAE sized to the data and the machine."""
-    chosen = choose(_fed(facts), side=facts.side, device=facts.device, tokens=True, masked=True)
-    log.info("encoder: %s", chosen.why)
+    encoder = encoder_of(facts, tokens=True, masked=True)
     views = Crops(
         count=1, scale=(0.5, 1.0), jitter=0.0, grey=0.0, blur=(0.0,), mask=Mask(ratio=0.75)
     )
     return Run(
         recipe="mae",
         method=MAEConfig(width=128, depth=2, heads=4),
-        encoders=struct("Encoders", {"image": chosen.config}),
+        encoders=struct("Encoders", {"image": encoder}),
         views=struct("Views", {"global": views}),
         data=data(facts),
         optim=Optim(name="adamw", lr=1.5e-3, weight_decay=0.05, betas=(0.9, 0.95), warmup=0.05),
         train=duration(facts),
     )
+
+
+def encoder_of(facts: Facts, *, tokens: bool = False, masked: bool = False) -> ImageConfig:
+    """The encoder that training begins from, or one that suits images and machine."""
+    if facts.encoder is not None:
+        return facts.encoder
+    chosen = choose(_fed(facts), side=facts.side, device=facts.device, tokens=tokens, masked=masked)
+    log.info("encoder: %s", chosen.why)
+    return chosen.config
 
 
 def _fed(facts: Facts) -> Pixels:
@@ -127,6 +135,10 @@ def duration(facts: Facts) -> Train:
     return Train(epochs=200) if facts.device != "cpu" else Train(minutes=20.0)
 
 
-def _half(size: int) -> int:
-    """Half a view's side, to the multiple of 4 below."""
-    return max(8, size // 8 * 4)
+def _half(encoder: ImageConfig) -> int:
+    """Half a view's side, to the multiple of 4 or of the encoder's patch below."""
+    patch, side = 4, encoder.input.side
+    if isinstance(encoder, ViTConfig):
+        named = re.search(r"patch(\d+)", encoder.name)
+        patch = encoder.patch or (int(named[1]) if named else 16)
+    return max(8 if patch == 4 else patch, side // (2 * patch) * patch)

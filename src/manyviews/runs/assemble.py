@@ -1,6 +1,7 @@
 """From a `Run`, plain data, to the live pieces: data, views, encoders, method, their batches."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -20,10 +21,13 @@ from manyviews.data.sources import open_data
 from manyviews.methods import catalog
 from manyviews.runs.entropy import spread
 from manyviews.runs.settings import AnyRun
+from manyviews.runs.start import Start
 from manyviews.training import launch
 from manyviews.views import pipeline as views
 from manyviews.views.image.plain import Plain
 from manyviews.views.pipeline import Fed, Pipeline
+
+log = logging.getLogger("manyviews")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +147,12 @@ def _tensors(step: Sequence[Batch]) -> list[Tensor]:
     ]
 
 
-def assemble(run: AnyRun) -> Assembly:
+def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
     """Build everything that a run needs, with the initial weights that its seed gives.
+
+    Args:
+        run: its settings.
+        start: weights to begin from instead, where there are some.
 
     Raises:
         UsageError: the data cannot be used, or the parts of the run contradict each other.
@@ -162,7 +170,13 @@ def assemble(run: AnyRun) -> Assembly:
         seed=run.seed,
         world=comm.world_size(),
     )
+    whole = start is not None and start.kind == catalog.name_of(run.method)
+    said = start.into_encoders(kept) if start is not None and not whole else []
     method = catalog.build(run.method, Given(kept, samples=len(source)))
+    if start is not None and whole:
+        said = start.into_method(method, data=source.digest)
+    for line in said:
+        log.info("start: %s", line)
     if run.entropy.weight:
         spread(method, run.entropy)
     check_needs(pipeline, method, catalog.name_of(run.method))

@@ -63,7 +63,8 @@ def from_yaml(text: str, *, name: str) -> AnyRun:
             found[key] = _struct(value, _encoders() if key == "encoders" else FAMILIES, key)
         else:
             found[key] = settings.build(hints[key], value, f"config.{key}")
-    missing = [key for key in known if key not in found]
+    later = ("start",)  # what files of this version may lack
+    missing = [key for key in known if key not in found and key not in later]
     if missing:
         raise UsageError(f"{name} lacks '{missing[0]}'. Add it.")
     return Run(**found)

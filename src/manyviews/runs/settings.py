@@ -8,6 +8,7 @@ import tyro
 
 from manyviews.core.ranges import Concentration, NotNegative, Seed
 from manyviews.data.settings import Data
+from manyviews.encoders.settings import ImageConfig
 from manyviews.evaluation.settings import Probe
 from manyviews.training.settings import Optim, Train
 
@@ -40,6 +41,7 @@ class Run(Generic[MethodConfig, Encoders, Views]):
             makes a class of a mapping (`struct`, `parts`).
         views: family -> settings of one of the kinds in `views.catalog`, likewise.
         data, optim, train, probe, entropy: see their classes.
+        start: weights to begin from, as `runs.start` reads them; "" begins with random ones.
         seed: with the epoch and a sample's index it decides order, views and initial weights.
     """
 
@@ -53,6 +55,7 @@ class Run(Generic[MethodConfig, Encoders, Views]):
     probe: Probe = field(default_factory=Probe)
     entropy: EntropyTerm = field(default_factory=EntropyTerm)
     seed: Seed = 0
+    start: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,8 @@ class Facts:
         std: likewise.
         device: "cpu" or "cuda".
         cores: processor cores this process may use.
+        encoder: settings of the encoder of images that training begins from; None where it begins
+            with random weights.
     """
 
     source: str
@@ -78,6 +83,7 @@ class Facts:
     std: tuple[float, ...]
     device: str
     cores: int
+    encoder: ImageConfig | None = None
 
 
 AnyRun = Run[Any, Any, Any]

@@ -104,13 +104,40 @@ def _fed(encoder: Encoder, about: About, fed: Pixels) -> Embedder:
 def _official(path: Path, name: str, image_size: int, *, given: bool) -> Embedder:
     """A checkpoint of another project, in the network that its project trained."""
     weights = open_weights(path)
-    built, about = _built_for(weights, name, image_size)
-    loaded = load_into(built, weights)
-    normal = _normalisation(weights, network(built), name)
-    about = replace(about, info={"method": loaded.project, "file": str(path)})
-    for line in [*loaded.lines(), *([] if given else [normal.line()])]:
+    found = described(weights, name, image_size)
+    loaded = load_into(found.encoder, weights)
+    about = replace(found.about, info={"method": loaded.project, "file": str(path)})
+    for line in [*loaded.lines(), *([] if given else [found.line])]:
         log.info("%s: %s", path, line)
-    return _fed(built, about, replace(about.encoder.input, mean=normal.mean, std=normal.std))
+    return _fed(found.encoder, about, about.encoder.input)
+
+
+@dataclass(frozen=True)
+class Described:
+    """The network of another project's checkpoint.
+
+    Attributes:
+        encoder: with random weights.
+        about: how it is built, with what its project fed it.
+        line: what its pixels are normalised by, and why.
+    """
+
+    encoder: Encoder
+    about: About
+    line: str
+
+
+def described(weights: Weights, name: str, image_size: int) -> Described:
+    """What is known of a checkpoint from its file, its project and the name of its architecture.
+
+    Raises:
+        UsageError: there is no such architecture.
+    """
+    built, about = _built_for(weights, name, image_size)
+    normal = _normalisation(weights, network(built), name)
+    fed = replace(about.encoder.input, mean=normal.mean, std=normal.std)
+    whole = replace(about, encoder=replace(about.encoder, input=fed))
+    return Described(built, whole, normal.line())
 
 
 def _built_for(weights: Weights, name: str, image_size: int) -> tuple[Encoder, About]:

@@ -24,6 +24,7 @@ from manyviews.runs.folder.lock import RunDirectory
 from manyviews.runs.folder.write import begin, new_directory, refuse_second
 from manyviews.runs.probe import LabelledProbe, open_probe
 from manyviews.runs.settings import AnyRun
+from manyviews.runs.start import Start, open_start, say_if_changed
 from manyviews.runs.watch import Watch
 from manyviews.training import launch
 from manyviews.training.job import Job
@@ -95,10 +96,13 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
         if not resume:
             refuse_second(directory)
             opened.cut_metrics(0)  # of a start that did not come to its first checkpoint
-        assembly = assemble(run)
+        start = open_start(run) if run.start and not resume else None
+        if resume:
+            say_if_changed(directory, run)
+        assembly = assemble(run, start=start)
         quarantine = Quarantine(directory / "quarantine.jsonl")
         if not resume:
-            _begin(assembly, directory)
+            _begin(assembly, directory, start)
         watch = Watch(opened, on_collapse=run.train.on_collapse)
         if not resume:
             _check_wiring(assembly, watch)
@@ -176,7 +180,7 @@ def _note_outcome(result: Trained, directory: Path) -> None:
         log.warning("%s", failure)
 
 
-def _begin(assembly: Assembly, directory: Path) -> None:
+def _begin(assembly: Assembly, directory: Path, start: Start | None) -> None:
     """Write down what the run is, before anything is trained."""
     if comm.rank() > 0:
         return
@@ -186,6 +190,7 @@ def _begin(assembly: Assembly, directory: Path) -> None:
         digest=assembly.source.digest,
         images=len(assembly.source),
         command=_command(assembly.run, directory),
+        start="" if start is None else start.digest,
     )
 
 
@@ -274,4 +279,6 @@ def _command(run: AnyRun, directory: Path) -> str:
     """What was typed to begin this run, or what would begin one like it."""
     if Path(sys.argv[0]).name in ("manyviews", "__main__.py"):
         return shlex.join(["manyviews", *sys.argv[1:]])
-    return f"manyviews train {run.recipe} --data {shlex.quote(run.data.source)} --out {directory}"
+    start = f" --start {shlex.quote(run.start)}" if run.start else ""
+    data = shlex.quote(run.data.source)
+    return f"manyviews train {run.recipe} --data {data}{start} --out {directory}"

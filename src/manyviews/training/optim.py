@@ -158,11 +158,11 @@ def build(method: Method, config: Optim, batch_size: int) -> Updates:
     params: list[dict[str, list[nn.Parameter]]] = []
     rules: list[_Rule] = []
     for group in groups:
-        for flat, depth in product((False, True), dict.fromkeys(scales.get(id(p), 1.0) for p in group.params)):
+        for flat, depth in product(
+            (False, True), dict.fromkeys(scales.get(id(p), 1.0) for p in group.params)
+        ):
             chosen = [
-                p
-                for p in group.params
-                if (p.ndim < 2) == flat and scales.get(id(p), 1.0) == depth
+                p for p in group.params if (p.ndim < 2) == flat and scales.get(id(p), 1.0) == depth
             ]
             if not chosen:
                 continue

@@ -45,6 +45,7 @@ class DeepCluster(Method):
 
     needs: Mapping[str, int] = {"global": 2, "local": 0}
     never_copied = True
+    of_samples = True
     centroids: Tensor
     assignment: Tensor
     usage: Tensor

@@ -27,7 +27,9 @@ from manyviews.training import checkpoint, launch
 log = logging.getLogger("manyviews")
 
 
-def begin(directory: Path, run: AnyRun, *, digest: str, images: int, command: str) -> None:
+def begin(
+    directory: Path, run: AnyRun, *, digest: str, images: int, command: str, start: str = ""
+) -> None:
     """Write down what a run is, before anything is trained.
 
     Args:
@@ -36,11 +38,13 @@ def begin(directory: Path, run: AnyRun, *, digest: str, images: int, command: st
         digest: of the data.
         images: samples in the data.
         command: what was typed.
+        start: digest of the weights that it begins from.
 
     Raises:
         Failure: nothing can be written there.
     """
     noted = {"digest": digest, "images": images, "command": command}
+    noted |= {"start": start} if start else {}
     try:
         (directory / read.CONFIG).write_text(saved.to_yaml(run), encoding="utf-8")
         (directory / read.BEGAN).write_text(json.dumps(noted), encoding="utf-8")
