@@ -1,7 +1,7 @@
 """What `diagnose` found."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from manyviews.diagnosis.explain import MEASURES
@@ -27,6 +27,8 @@ class Diagnosed:
         invariance: space -> augmentation -> what it changes.
         prototypes: how they are used, where there are any.
         groups: k-means clusters against labels, where those were given.
+        against: a sentence on whether each encoder was better at the end of its training than the
+            one that it began from.
         version: rises whenever the same features could give another number.
         unsaved: why it is not in RUN/diagnosis.json; "" where it is, or without a run.
     """
@@ -42,6 +44,7 @@ class Diagnosed:
     invariance: dict[str, dict[str, Bar]]
     prototypes: Usage | None
     groups: dict[str, float]
+    against: list[str] = field(default_factory=list[str])
     version: int = 2
     unsaved: str = ""
 
@@ -50,6 +53,7 @@ class Diagnosed:
         said = [self.verdict.sentence]
         if self.trend is not None:
             said.append(self.trend.sentence)
+        said += self.against
         if self.best is not None:
             said.append(f"of {len(self.checkpoints)} checkpoints, step {self.best} looks best")
         names = list(next(iter(self.spaces.values())))

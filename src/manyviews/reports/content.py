@@ -42,6 +42,7 @@ class Content:
         title: the run's name.
         light: ok, warn or bad.
         verdict: one sentence on the state of the representation.
+        against: a sentence on whether each encoder is better than the one that it began from.
         figures: the few numbers that come first: label -> value.
         facts: what was run: label -> value.
         records: the lines of metrics.jsonl.
@@ -72,6 +73,7 @@ class Content:
     insight: Mapping[str, Sequence[Strip]] = field(default_factory=dict[str, Sequence[Strip]])
     diagnosis: Mapping[str, Any] = field(default_factory=dict[str, Any])
     diagnosed: int = 0
+    against: Sequence[str] = ()
     map: Kind = "pca"
     alarms: Sequence[str] = ()
     quarantine: Sequence[Mapping[str, Any]] = ()

@@ -23,6 +23,7 @@ from manyviews.reports.figures import attention_heads
 from manyviews.reports.maps import Kind
 from manyviews.reports.page import render
 from manyviews.reports.pictures import Pixels, principal_colours
+from manyviews.runs.against import kept, sentences
 from manyviews.runs.assemble import Assembly, embedder
 from manyviews.runs.folder import read
 from manyviews.training import checkpoint
@@ -67,11 +68,13 @@ def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content
     values = spectrum.singular_values(torch.from_numpy(embedded.features))
     state = verdict(torch.from_numpy(embedded.features))
     alarms = sorted({str(r.get("message")) for r in records if r.get("kind") == "alarm"})
-    light = "bad" if state.light == "bad" else "warn" if alarms else state.light
+    lights = {state.light, *(one["light"] for one in kept(directory).values())}
+    light = "bad" if "bad" in lights else "warn" if alarms or "warn" in lights else "ok"
     return Content(
         title=f"{assembly.run.recipe} on {assembly.run.data.source}",
         light=light,
         verdict=state.sentence,
+        against=sentences(directory),
         figures=_figures(assembly, directory, records, state),
         facts=_facts(assembly),
         records=records,

@@ -18,6 +18,7 @@ from manyviews.data.quarantine import Quarantine
 from manyviews.diagnosis import wiring
 from manyviews.methods import catalog
 from manyviews.runs import report
+from manyviews.runs.against import STEM, sentences, with_start
 from manyviews.runs.assemble import Assembly, assemble, embedder
 from manyviews.runs.embedder import save_encoder
 from manyviews.runs.folder.lock import RunDirectory
@@ -48,6 +49,7 @@ class Trained:
         unreadable: files that could not be read (see quarantine.jsonl).
         evaluation: name -> value of the last labelled probe, if there was one.
         alarms: one line for each alarm that was raised.
+        against: a sentence on whether each encoder is better than the one that it began from.
         peak_memory: bytes of the first training process, on its GPU where it had one; data workers
             are not in it.
     """
@@ -63,6 +65,7 @@ class Trained:
     evaluation: dict[str, float] = field(default_factory=dict[str, float])
     alarms: list[str] = field(default_factory=list[str])
     peak_memory: int | None = None
+    against: list[str] = field(default_factory=list[str])
 
     def lines(self) -> list[str]:
         """For people."""
@@ -77,6 +80,7 @@ class Trained:
             said.append(f"{self.skipped} steps were skipped: the loss or a gradient was not finite")
         said += [f"alarm: {alarm}" for alarm in self.alarms]
         said += [f"{name}: {value:.4f}" for name, value in self.evaluation.items()]
+        said += self.against
         page = self.run / "report.html"
         encoders = [f"encoder: {file}" for file in sorted(self.run.glob("encoder*.safetensors"))]
         after = {
@@ -143,7 +147,8 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
             _note_outcome(result, directory)
         if outcome.status == "interrupted" or comm.rank() > 0:
             return result
-        return replace(result, evaluation=_leave_behind(assembly, probe, directory))
+        evaluation = _leave_behind(assembly, probe, directory)
+        return replace(result, evaluation=evaluation, against=sentences(directory))
 
 
 def _leave_behind(
@@ -153,6 +158,7 @@ def _leave_behind(
     try:
         keep_encoder(assembly, directory)
         evaluation = _final_evaluation(assembly, probe, directory)
+        with_start(assembly, directory, probe)
         report.write(assembly, directory)
     except (Failure, OSError) as error:
         failed = isinstance(error, OSError)
@@ -184,6 +190,8 @@ def _begin(assembly: Assembly, directory: Path, start: Start | None) -> None:
     """Write down what the run is, before anything is trained."""
     if comm.rank() > 0:
         return
+    if start is not None:  # first, so that whatever can be resumed has it
+        keep_encoder(assembly, directory, stem=STEM)
     begin(
         directory,
         assembly.run,
@@ -261,14 +269,14 @@ def _final_evaluation(
     return {result.protocol: result.value for result in found}
 
 
-def keep_encoder(assembly: Assembly, directory: Path) -> None:
+def keep_encoder(assembly: Assembly, directory: Path, *, stem: str = "encoder") -> None:
     """Write the files that a user keeps: RUN/encoder.safetensors, or encoder-NAME for several."""
     run = assembly.run
     configs = parts(run.encoders)
     for name, encoder in assembly.method.encoders.items():
         ending = f"-{name}" if len(configs) > 1 else ""
         save_encoder(
-            directory / f"encoder{ending}.safetensors",
+            directory / f"{stem}{ending}.safetensors",
             encoder,
             config=configs[name],
             info={"method": catalog.name_of(run.method), "recipe": run.recipe},

@@ -59,6 +59,7 @@ def diagnose(
     from manyviews.diagnosis.prototypes import prototype_usage
     from manyviews.diagnosis.result import Diagnosed
     from manyviews.diagnosis.verdict import trend, verdict
+    from manyviews.runs.against import sentences
     from manyviews.runs.diagnose import (
         assembly_of,
         bars_of,
@@ -117,6 +118,7 @@ def diagnose(
         spaces=spaces,
         invariance=bars_of(sight),
         prototypes=usage,
+        against=sentences(directory),
         groups=groups_of(sight.plain[first], given, sight.rows, clusters=clusters),
     )
     if directory.is_dir():
