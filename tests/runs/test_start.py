@@ -174,7 +174,9 @@ def official(folder):
 
 
 def test_another_projects_checkpoint_wants_the_name_of_its_network(official, photos):
-    with pytest.raises(UsageError, match=r"dino.pth does not say what network.*--encoder.name NAME"):
+    with pytest.raises(
+        UsageError, match=r"dino.pth does not say what network.*--encoder.name NAME"
+    ):
         run_of("simclr", photos, official[0])
 
 
@@ -298,9 +300,7 @@ def adapted(folder, photos, simclr):
     given |= {"train.checkpoint_every": 1, "train.keep": 9, "train.steps": STEPS}
     given |= {"optim.layer_decay": 0.5}
     out = folder / "adapted"
-    result = manyviews.train(
-        "byol", data=photos, start=begin, out=out, overrides=SHORT | given
-    )
+    result = manyviews.train("byol", data=photos, start=begin, out=out, overrides=SHORT | given)
     return out, begin, result
 
 
