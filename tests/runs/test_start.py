@@ -18,12 +18,13 @@ from manyviews import encoders
 from manyviews.core import UsageError
 from manyviews.core.inputs import Pixels
 from manyviews.core.settings import override, parts
-from manyviews.encoders import ViTConfig
+from manyviews.encoders import TimmConfig, ViTConfig
 from manyviews.encoders.resample import resample
 from manyviews.runs import saved
 from manyviews.runs.assemble import assemble
 from manyviews.runs.embedder import save_encoder
 from manyviews.runs.start import Start, digest_of, open_start, paired
+from manyviews.runs.subject import open_subject
 from manyviews.verbs import train as training
 from manyviews.verbs.cli import main
 
@@ -191,6 +192,33 @@ def test_another_projects_checkpoint_is_resized_by_its_own_rule(official, photos
     table = resample(state["pos_embed"], grid, old=(2, 2), prefix=1, rule="dino")
     assert torch.equal(found["pos_embed"], table)
     assert torch.equal(found["blocks.3.attn.qkv.weight"], state["blocks.3.attn.qkv.weight"])
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "variant"),
+    [
+        ("pretrain_res50x1.pth", "test_resnet", "same-padding"),
+        ("solo.ckpt", "resnet18", "wide-stem"),
+    ],
+)
+def test_what_a_project_did_otherwise_than_timm_is_a_setting(photos, tmp_path, file, name, variant):
+    stem = "small" if variant == "wide-stem" else "imagenet"
+    torch.manual_seed(2)
+    made = encoders.build(TimmConfig(name=name, input=Pixels(side=32), stem=stem))
+    state = made.model.state_dict()
+    if variant == "wide-stem":
+        names = {f"backbone.{k}": v for k, v in state.items()}
+        state = {"state_dict": names | {"projector.0.weight": torch.zeros(2)}}
+    torch.save(state, tmp_path / file)
+    run = run_of("simclr", photos, tmp_path / file, early={"name": name, "side": 32})
+    assert parts(run.encoders)["image"].variant == variant
+    x = torch.randn(2, 3, 32, 32)
+    wanted = open_subject(tmp_path / file, encoder=name, image_size=32)
+    started, plain = (assemble(run, start=s).method.encoder for s in (open_start(run), None))
+    plain.load_state_dict(started.state_dict())  # as when it is resumed
+    for encoder in (started, plain):
+        torch.testing.assert_close(encoder.eval()(x).pooled, wanted(x))
+    assert not torch.allclose(made.eval()(x).pooled, wanted(x), rtol=1e-3)
 
 
 def test_the_command_line_takes_the_name_of_the_network(official, photos, tmp_path, monkeypatch):

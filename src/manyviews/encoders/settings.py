@@ -84,6 +84,9 @@ class TimmConfig:
         stem: of ResNets: "small" is a 3x3 convolution of stride 1 without pooling.
         zero_init: of ResNets: each residual branch begins at zero (its last batch norm's scale).
         drop_path: stochastic depth rate.
+        variant: what other projects' weights want of the network that timm has no argument for:
+            "same-padding" pads as TensorFlow's SAME does (BYOL), "wide-stem" pads the small stem by
+            2 (solo-learn), "norm-first" norms every token before they are averaged (BEiT).
     """
 
     name: str = "resnet18"
@@ -91,6 +94,7 @@ class TimmConfig:
     stem: Stem = "imagenet"
     zero_init: bool = True
     drop_path: DropPath = 0.0
+    variant: Literal["timm", "same-padding", "wide-stem", "norm-first"] = "timm"
 
 
 ImageConfig = ResNetSmallConfig | ViTConfig | TimmConfig

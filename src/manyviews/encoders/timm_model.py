@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
 from manyviews.encoders.settings import TimmConfig, ViTConfig
 from manyviews.encoders.vit import ViT, initialise
+from manyviews.encoders.weights import pad_same
 
 VIT = "vit_tiny_patch16_224"
 """The timm model that "vit" begins from."""
@@ -183,6 +184,7 @@ def build(config: ViTConfig | TimmConfig) -> Encoder:
     if isinstance(config, TimmConfig):
         if config.stem == "small":
             shrink_stem(model, name=name, channels=channels)
+        _vary(model, config)
         return TimmEncoder(model, name=name, image_size=side, channels=channels)
     if type(model) is not VisionTransformer:
         return TimmEncoder(model, name=name, image_size=side, channels=channels)
@@ -195,6 +197,25 @@ def build(config: ViTConfig | TimmConfig) -> Encoder:
         interpolation=config.interpolation,
         class_token=config.class_token,
     )
+
+
+def _vary(model: Any, config: TimmConfig) -> None:
+    """Change a network in what timm has no argument for; see `TimmConfig.variant`.
+
+    Raises:
+        UsageError: it has nothing of the kind.
+    """
+    if config.variant == "same-padding":
+        pad_same(model)
+    elif config.variant == "wide-stem" and config.stem == "small":
+        model.conv1.padding = (2, 2)
+    elif config.variant == "norm-first" and isinstance(model.fc_norm, nn.LayerNorm):
+        model.norm, model.fc_norm = model.fc_norm, nn.Identity()
+    elif config.variant != "timm":
+        raise UsageError(
+            f"The encoder {config.name} has no variant {config.variant}. "
+            "Set --encoder.variant timm."
+        )
 
 
 def shrink_stem(model: nn.Module, *, name: str, channels: int) -> None:

@@ -13,7 +13,7 @@ from manyviews.core import Encoder, Failure, UsageError
 from manyviews.core.inputs import IMAGENET_MEAN, IMAGENET_STD, Pixels
 from manyviews.core.settings import check
 from manyviews.encoders.file import About
-from manyviews.encoders.settings import ViTConfig
+from manyviews.encoders.settings import TimmConfig, ViTConfig
 from manyviews.encoders.weights import Weights, heads_of, network, open_weights
 from manyviews.encoders.weights import load as load_into
 from manyviews.runs.embedder import Embedder, load_encoder, resize_rule
@@ -162,9 +162,25 @@ def _built_for(weights: Weights, name: str, image_size: int) -> tuple[Encoder, A
     if isinstance(config, ViTConfig) and heads and official and heads != official:
         config = replace(config, heads=official)
         built = _build(config)
+    variant = _variant(weights, network(built)) if isinstance(config, TimmConfig) else "timm"
+    if isinstance(config, TimmConfig) and variant != "timm":
+        config = replace(config, variant=variant)
+        built = _build(config)
     if isinstance(config, ViTConfig) and weights.project:  # so that it is saved with them
         config = replace(config, interpolation=weights.project.interpolation)
     return built, replace(about, encoder=config)
+
+
+def _variant(weights: Weights, model: Any) -> Any:
+    """What the file's project did otherwise than timm; see `TimmConfig.variant`."""
+    project, state = weights.project, model.state_dict()
+    if project and project.same_padding and weights.shape("layer1.0.conv1.weight"):
+        return "same-padding"
+    if project and project.small_stem_padding == 2 and weights.shape("conv1.weight")[2:] == (3, 3):
+        return "wide-stem"
+    ends = [bool(weights.shape(f"{name}.weight")) for name in ("norm", "fc_norm")]
+    late = "fc_norm.weight" in state and "norm.weight" not in state
+    return "norm-first" if late and ends == [True, False] else "timm"
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ def export_timm(path_in: str | Path, path_out: str | Path) -> str:
     config, fed = embedder.config, embedder.pixels
     if not isinstance(config, ViTConfig | TimmConfig):
         raise UsageError(f"timm has no {config.name}. Use --format safetensors or --format onnx.")
+    if isinstance(config, TimmConfig) and config.variant != "timm":
+        raise UsageError(
+            f"timm cannot be asked for {config.name} with {config.variant}, which these weights "
+            "want. Use --format safetensors or --format onnx."
+        )
     from manyviews.encoders.timm_model import arguments  # imports timm, which takes two seconds
 
     name, given = arguments(dataclasses.replace(config, drop_path=0.0))
