@@ -66,3 +66,11 @@ def test_the_streams_bench_times_every_side_on_both_kinds_of_key_frames():
     for row in rows:
         assert list(row["windows_per_second"]) == list(streams.SIDES)
         assert all(rate > 0 for rate in row["windows_per_second"].values())
+
+
+def test_the_shifted_images_have_the_labels_of_the_originals(tmp_path):
+    loaded("shifted").main([str(tmp_path), "--count", "6", "--test", "3"])
+    images = sorted(p.name for p in (tmp_path / "images").iterdir())
+    labelled = sorted(p.name for p in (tmp_path / "labelled" / "train").rglob("*.png"))
+    assert images == labelled == [f"{i:05}.png" for i in range(6)]
+    assert len(list((tmp_path / "labelled" / "test").rglob("*.png"))) == 3
