@@ -19,7 +19,7 @@ from torch import nn
 
 from manyviews.core.settings import parts
 from manyviews.data.sources import BUILTIN
-from manyviews.recipes import RECIPES, one_duration, streams_of
+from manyviews.recipes import RECIPES, needs_start, one_duration, streams_of
 from manyviews.runs import train as running
 from manyviews.runs.assemble import assemble
 from manyviews.runs.facts import facts
@@ -36,7 +36,9 @@ SMALL = {
 OFF = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "flip": 0.0, "jitter": 0.0, "grey": 0.0}
 OFF |= {"blur": (0.0,), "solarize": (0.0,)}
 LOCAL = "views.local.count"
-METHODS = [n for n in RECIPES if "-" not in n and streams_of(n) == ("image",)]
+METHODS = [
+    n for n in RECIPES if "-" not in n and streams_of(n) == ("image",) and not needs_start(n)
+]
 
 
 def predictor_removed(method):

@@ -31,7 +31,7 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "pirl": "contrastive.pirl:small",
         "deepcluster": "clustering.deepcluster:small",
         "avid": "audiovisual.avid:small",
-        "adapt": "adapt:small",
+        "adapt": "continuation.adapt:small",
         "simclr-imagenet": "contrastive.simclr:imagenet",
         "moco-imagenet": "contrastive.moco:imagenet",
         "byol-imagenet": "distillation.byol:imagenet",

@@ -14,6 +14,7 @@ SEEN, EPOCHS = 30_000, 10
 """Images in all, and the fewest passes over the data."""
 
 NEEDS_START = True
+"""As `recipes.needs_start` reads it."""
 
 
 def small(facts: Facts) -> Run[SimCLRConfig, Any, Any]:
