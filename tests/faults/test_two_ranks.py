@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from forks import fork, run_ranks, wait
-from manyviews.core import comm
+from manyviews.core import Encoder, comm
 from manyviews.runs.folder.lock import RunDirectory
 from manyviews.training import launch, loop
 from manyviews.training.job import Collapsed
@@ -76,6 +76,50 @@ def test_two_ranks_end_as_one_process_does(tmp_path):
     for two, one in pairs:
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
         assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-4)
+
+
+class Body(Encoder):
+    """The network as an encoder of two layers."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x, **asked):
+        return self.inner(x)
+
+    def by_depth(self):
+        return [list(self.inner[1].parameters()), list(self.inner[2:].parameters())]
+
+
+class Held(Plain):
+    """Its network is an encoder, which can stand still."""
+
+    def __init__(self):
+        super().__init__()
+        self.online, self.target = Body(self.online), Body(self.target)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_an_encoder_stands_still_on_two_ranks_as_on_one(tmp_path, accumulate):
+    class NoQueue(Held):
+        def after_backward(self, step, clock):
+            """With a queue, one rank's second micro-batch would see other keys."""
+
+    optim = Optim(name="adamw", lr=0.05, lr_per=0, layer_decay=0.5)
+    changes = {"optim": optim, "train": {"accumulate": accumulate, "freeze_encoder": 4.0}}
+    halfway = {**changes, "train": changes["train"] | {"steps": 6}}
+
+    def action(rank):
+        return state_of(start(tmp_path / "two", NoQueue(), rank=rank, world=2, **halfway)[0])
+
+    first, second = both(tmp_path, action)
+    training, _ = start(tmp_path / "one", NoQueue(), **halfway)
+    for name, wanted in state_of(training).items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], wanted, rtol=2e-4, atol=1e-5, msg=name)
+    assert first["online.inner.1.weight/step"] == 2  # of six, four stood still
+    assert first["head.weight/step"] > 2
 
 
 def test_accumulated_gradients_are_exchanged_once_and_are_right(tmp_path):
