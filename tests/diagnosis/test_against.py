@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from manyviews.diagnosis.against import Labelled, judge, measures
+from manyviews.diagnosis.against import ByLabels, judge, measures
 
 BEFORE = {"view_consistency": 0.5, "lidar": 20.0, "rankme": 30.0, "collapsed": 0.0}
 WORDS = {"what": "the frozen start", "than": "where you began"}
 
 
 def labels(difference, low, high):
-    return Labelled("kNN", 0.7, 0.7 + difference, difference, low, high)
+    return ByLabels("kNN", 0.7, 0.7 + difference, difference, low, high)
 
 
 @pytest.mark.parametrize(

@@ -332,6 +332,16 @@ def adapted(folder, photos, simclr):
     return out, begin, result
 
 
+def test_a_slow_copy_that_does_not_fit_leaves_all_else_as_it_was(adapted):
+    run = replace(saved_settings(adapted[0]), start=str(adapted[0]))
+    start, fresh = open_start(run), assemble(run).method
+    start.method.target.copy.encoder.stem[0].stride = (1, 1)  # the student still fits
+    before = {name: value.clone() for name, value in fresh.state_dict().items()}
+    with pytest.raises(UsageError, match=r"'target.copy.encoder': stem.0 has stride"):
+        start.into_method(fresh, data="")
+    assert same(fresh.state_dict(), before)
+
+
 def states(path, step):
     return load_file(path / "checkpoints" / f"step_{step}" / "method.safetensors")
 

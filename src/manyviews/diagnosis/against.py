@@ -22,7 +22,7 @@ _MARGIN = 0.02
 
 
 @dataclass(frozen=True)
-class Labelled:
+class ByLabels:
     """What labels say of both, measured elsewhere on the same test images.
 
     Attributes:
@@ -59,7 +59,7 @@ class Against:
     sentence: str
     before: Mapping[str, float]
     after: Mapping[str, float]
-    labelled: Labelled | None = None
+    labelled: ByLabels | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text."""
@@ -94,7 +94,7 @@ def judge(
     *,
     what: str,
     than: str,
-    labelled: Labelled | None = None,
+    labelled: ByLabels | None = None,
 ) -> Against:
     """Say whether training was worth it.
 

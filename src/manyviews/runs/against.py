@@ -13,7 +13,7 @@ from manyviews.core import Encoder, Failure, UsageError
 from manyviews.core.files import write_json
 from manyviews.core.settings import parts
 from manyviews.data import loader
-from manyviews.diagnosis.against import Against, Labelled, judge, measures
+from manyviews.diagnosis.against import Against, ByLabels, judge, measures
 from manyviews.evaluation.intervals import bootstrap
 from manyviews.evaluation.knn import knn
 from manyviews.runs.assemble import Assembly, embedder
@@ -154,7 +154,7 @@ def _views(assembly: Assembly, name: str, index: list[int]) -> Tensor | None:
     return torch.cat(made, dim=1)[:, :VIEWS]
 
 
-def _knn(probe: LabelledProbe, two: list[Callable[[Tensor], Tensor]]) -> Labelled | None:
+def _knn(probe: LabelledProbe, two: list[Callable[[Tensor], Tensor]]) -> ByLabels | None:
     """Nearest neighbours of both on the same test images; the interval is over those."""
     if probe.test.several:
         return None
@@ -165,6 +165,6 @@ def _knn(probe: LabelledProbe, two: list[Callable[[Tensor], Tensor]]) -> Labelle
         right.append(knn(split.train_x, split.train_y, split.test_x, k=k) == split.test_y)
     before, after = (one.double() for one in right)
     change = bootstrap(after - before)
-    return Labelled(
+    return ByLabels(
         "kNN", float(before.mean()), float(after.mean()), change.value, change.low, change.high
     )

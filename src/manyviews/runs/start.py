@@ -352,7 +352,7 @@ def _hash(path: Path) -> str:
 
 def _own(module: nn.Module) -> dict[str, Tensor]:
     """A module's own persistent tensors."""
-    fleeting = module._non_persistent_buffers_set  # pyright: ignore[reportPrivateUsage]
+    fleeting = module._non_persistent_buffers_set  # pyright: ignore[reportPrivateUsage] - it has no public name
     found: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
     buffers = module.named_buffers(recurse=False)
     return found | {name: value for name, value in buffers if name not in fleeting}
