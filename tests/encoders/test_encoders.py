@@ -1,5 +1,8 @@
 """One contract for every kind of encoder, as timm tests every model."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -284,3 +287,27 @@ def test_every_kind_is_built_by_its_settings_and_has_a_name():
             assert encoders.build(config).input == config.input
     with pytest.raises(UsageError, match=r"Pixels configures no encoder; use one of ResNetSmall"):
         encoders.build(fed(16))
+
+
+def test_a_narrow_resnet_trains_without_writing_past_its_gradients():
+    """In a process of its own: where it does, that dies of a corrupted heap."""
+    script = (
+        "import torch\n"
+        "from manyviews.encoders.resnet_small import ResNetSmall\n"
+        "net = ResNetSmall(image_size=28, channels=1, width=4)\n"
+        "net = net.to(memory_format=torch.channels_last)\n"
+        "for _ in range(15):\n"
+        "    x = torch.randn(32, 1, 28, 28).to(memory_format=torch.channels_last)\n"
+        "    net(x).pooled.square().sum().backward()\n"
+    )
+    run = [sys.executable, "-c", script]
+    subprocess.run(run, check=True, env=os.environ | {"MALLOC_CHECK_": "3"}, timeout=120)
+
+
+def test_a_narrow_shortcut_is_a_strided_convolution():
+    from manyviews.encoders.resnet_small import _Pointwise
+
+    narrow = _Pointwise(4, 8, 1, 2, bias=False)
+    x = torch.randn(2, 4, 9, 9)
+    expected = torch.nn.functional.conv2d(x, narrow.weight, stride=2)
+    torch.testing.assert_close(narrow(x), expected)

@@ -113,6 +113,20 @@ class ResNetSmall(Encoder):
         return Features(pooled, x.flatten(2).transpose(1, 2))
 
 
+class _Pointwise(nn.Conv2d):
+    """A strided 1x1 convolution that takes its pixels first where there are few channels.
+
+    Of fewer than eight channels that are last in memory, torch 2.14 on some CPUs writes past the
+    end of the gradient (seen as a corrupted heap).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.in_channels >= 8:
+            return super().forward(input)
+        down, right = self.stride
+        return F.conv2d(input[..., ::down, ::right], self.weight)
+
+
 class _Block(nn.Module):
     """Basic residual block: two 3x3 convolutions, and a 1x1 shortcut where the shape changes."""
 
@@ -125,7 +139,7 @@ class _Block(nn.Module):
         self.shortcut = (
             nn.Identity()
             if stride == 1 and wide == out
-            else nn.Sequential(nn.Conv2d(wide, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+            else nn.Sequential(_Pointwise(wide, out, 1, stride, bias=False), nn.BatchNorm2d(out))
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from manyviews.methods import catalog
 from manyviews.runs.entropy import spread
 from manyviews.runs.settings import AnyRun
 from manyviews.runs.start import Start
+from manyviews.runs.teachers import open_teachers
 from manyviews.training import launch
 from manyviews.views import pipeline as views
 from manyviews.views.image.plain import Plain
@@ -42,6 +43,7 @@ class Assembly:
         method: on `device`, in train mode.
         steps_per_epoch: optimiser steps.
         device: where the method lives.
+        teachers: name -> the frozen model that targets come from, there too.
         spent: what making batches took so far.
     """
 
@@ -52,6 +54,7 @@ class Assembly:
     method: Method
     steps_per_epoch: int
     device: torch.device
+    teachers: Mapping[str, Encoder] = field(default_factory=dict[str, Encoder])
     spent: loader.Spent = field(default_factory=loader.Spent)
 
     @property
@@ -160,8 +163,9 @@ def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
     device = launch.device()
     torch.manual_seed(run.seed)
     kept = {name: encoders.build(config) for name, config in settings.parts(run.encoders).items()}
-    fed = {name: Fed(encoder.input, encoder.grid) for name, encoder in kept.items()}
-    pipeline = Pipeline(settings.parts(run.views), fed, seed=run.seed)
+    teachers = {name: _on(device, teacher) for name, teacher in open_teachers(run).items()}
+    fed, taught = _fed(kept), _fed(teachers)
+    pipeline = Pipeline(settings.parts(run.views), {**fed, **taught}, seed=run.seed)
     source = _source(run)
     order = Order(
         count=len(source),
@@ -172,7 +176,8 @@ def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
     )
     whole = start is not None and start.kind == catalog.name_of(run.method)
     said = start.into_encoders(kept) if start is not None and not whole else []
-    method = catalog.build(run.method, Given(kept, samples=len(source)))
+    given = Given(kept, samples=len(source), teachers=teachers)
+    method = catalog.build(run.method, given)
     if start is not None and whole:
         said = start.into_method(method, data=source.digest)
     for line in said:
@@ -188,7 +193,12 @@ def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
         method=_placed(method, device),
         steps_per_epoch=order.count // order.batch,
         device=device,
+        teachers=teachers,
     )
+
+
+def _fed(encoders: Mapping[str, Encoder]) -> dict[str, Fed]:
+    return {name: Fed(encoder.input, encoder.grid) for name, encoder in encoders.items()}
 
 
 def _placed(method: Method, device: torch.device) -> Method:
@@ -196,6 +206,11 @@ def _placed(method: Method, device: torch.device) -> Method:
     images = all(isinstance(e.input, Pixels) for e in method.encoders.values())
     order = torch.channels_last if images else torch.preserve_format
     return cast(Any, method).to(device=device, memory_format=order).train()
+
+
+def _on(device: torch.device, teacher: Encoder) -> Encoder:
+    order = torch.channels_last if isinstance(teacher.input, Pixels) else torch.preserve_format
+    return cast(Any, teacher).to(device=device, memory_format=order)
 
 
 def digest(run: AnyRun) -> str:

@@ -8,7 +8,7 @@ from manyviews.core import UsageError, settings
 from manyviews.encoders.catalog import KINDS
 from manyviews.methods.catalog import METHODS
 from manyviews.runs import earlier
-from manyviews.runs.settings import AnyRun, Run
+from manyviews.runs.settings import AnyRun, Run, Teacher
 from manyviews.views.catalog import FAMILIES
 
 VERSION = 2
@@ -54,20 +54,32 @@ def from_yaml(text: str, *, name: str) -> AnyRun:
     for key in tree:
         if key not in known:
             raise UsageError(f"{name} has no field '{key}'. {settings.nearest(key, known)}")
-    hints = get_type_hints(Run)
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if key == "method":
-            found[key] = _build(value, _methods(), f"config.{key}")
-        elif key in ("encoders", "views"):
-            found[key] = _struct(value, _encoders() if key == "encoders" else FAMILIES, key)
-        else:
-            found[key] = settings.build(hints[key], value, f"config.{key}")
-    later = ("start",)  # what files of this version may lack
+    found = {key: _part(key, value) for key, value in tree.items()}
+    later = ("start", "teachers")  # what files of this version may lack
     missing = [key for key in known if key not in found and key not in later]
     if missing:
         raise UsageError(f"{name} lacks '{missing[0]}'. Add it.")
     return Run(**found)
+
+
+def _part(key: str, value: Any) -> Any:
+    if key == "method":
+        return _build(value, _methods(), f"config.{key}")
+    if key in ("encoders", "views"):
+        return _struct(value, _encoders() if key == "encoders" else FAMILIES, key)
+    if key == "teachers":
+        return _teachers(value)
+    return settings.build(get_type_hints(Run)[key], value, f"config.{key}")
+
+
+def _teachers(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        raise UsageError(f"config.teachers should be a mapping; got {tree!r}.")
+    made = {
+        name: settings.build(Teacher, value, f"config.teachers.{name}")
+        for name, value in tree.items()
+    }
+    return settings.struct("Teachers", made)
 
 
 def _named(value: Any, kinds: Mapping[str, type[Any]]) -> dict[str, Any]:

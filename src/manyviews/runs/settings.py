@@ -6,7 +6,8 @@ from typing import Any, Generic, TypeVar
 
 import tyro
 
-from manyviews.core.ranges import Concentration, NotNegative, Seed
+from manyviews.core.ranges import Concentration, Natural, NotNegative, Seed
+from manyviews.core.settings import struct
 from manyviews.data.settings import Data
 from manyviews.encoders.settings import ImageConfig
 from manyviews.evaluation.settings import Probe
@@ -31,6 +32,26 @@ class EntropyTerm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A frozen model that a method takes its targets from.
+
+    Attributes:
+        source: a run directory, an encoder.safetensors, timm:NAME, or with `encoder` another
+            project's checkpoint.
+        encoder: timm's name of the architecture of such a checkpoint.
+        image_size: side in pixels of timm's models and such checkpoints; 0 takes their own.
+    """
+
+    source: str = ""
+    encoder: str = ""
+    image_size: Natural = 0
+
+
+def _none() -> Any:
+    return struct("Teachers", {})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run(Generic[MethodConfig, Encoders, Views]):
     """All settings of a run. Saved as `config.yaml`; derived numbers are never stored.
 
@@ -42,6 +63,7 @@ class Run(Generic[MethodConfig, Encoders, Views]):
         views: family -> settings of one of the kinds in `views.catalog`, likewise.
         data, optim, train, probe, entropy: see their classes.
         start: weights to begin from, as `runs.start` reads them; "" begins with random ones.
+        teachers: name -> a `Teacher`, for methods that ask for some.
         seed: with the epoch and a sample's index it decides order, views and initial weights.
     """
 
@@ -56,6 +78,7 @@ class Run(Generic[MethodConfig, Encoders, Views]):
     entropy: EntropyTerm = field(default_factory=EntropyTerm)
     seed: Seed = 0
     start: str = ""
+    teachers: Any = field(default_factory=_none)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,11 +21,13 @@ from manyviews.runs import report
 from manyviews.runs.against import STEM, sentences, with_start
 from manyviews.runs.assemble import Assembly, assemble, embedder
 from manyviews.runs.embedder import save_encoder
+from manyviews.runs.folder import read
 from manyviews.runs.folder.lock import RunDirectory
 from manyviews.runs.folder.write import begin, new_directory, refuse_second
 from manyviews.runs.probe import LabelledProbe, open_probe
 from manyviews.runs.settings import AnyRun
 from manyviews.runs.start import Start, open_start, say_if_changed
+from manyviews.runs.teachers import check_same, fingerprints
 from manyviews.runs.watch import Watch
 from manyviews.training import launch
 from manyviews.training.job import Job
@@ -104,6 +106,8 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
         if resume:
             say_if_changed(directory, run)
         assembly = assemble(run, start=start)
+        if resume and assembly.teachers:
+            check_same(assembly.teachers, read.read_began(directory).get("teachers"))
         quarantine = Quarantine(directory / "quarantine.jsonl")
         if not resume:
             _begin(assembly, directory, start)
@@ -199,6 +203,7 @@ def _begin(assembly: Assembly, directory: Path, start: Start | None) -> None:
         images=len(assembly.source),
         command=_command(assembly.run, directory),
         start="" if start is None else start.digest,
+        teachers=fingerprints(assembly.teachers),
     )
 
 

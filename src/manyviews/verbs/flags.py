@@ -28,6 +28,8 @@ def long(name: str, run: AnyRun) -> str:
     """
     if name in _MOVED:
         return _MOVED[name]
+    if re.fullmatch(r"teachers\.\w+", name):
+        return f"{name}.source"
     encoders = parts(run.encoders)
     if len(encoders) != 1:
         return name

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -28,7 +29,14 @@ log = logging.getLogger("manyviews")
 
 
 def begin(
-    directory: Path, run: AnyRun, *, digest: str, images: int, command: str, start: str = ""
+    directory: Path,
+    run: AnyRun,
+    *,
+    digest: str,
+    images: int,
+    command: str,
+    start: str = "",
+    teachers: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write down what a run is, before anything is trained.
 
@@ -39,12 +47,14 @@ def begin(
         images: samples in the data.
         command: what was typed.
         start: digest of the weights that it begins from.
+        teachers: name -> digest of its weights.
 
     Raises:
         Failure: nothing can be written there.
     """
     noted = {"digest": digest, "images": images, "command": command}
     noted |= {"start": start} if start else {}
+    noted |= {"teachers": dict(teachers)} if teachers else {}
     try:
         (directory / read.CONFIG).write_text(saved.to_yaml(run), encoding="utf-8")
         (directory / read.BEGAN).write_text(json.dumps(noted), encoding="utf-8")
