@@ -22,6 +22,7 @@ from manyviews.runs.assemble import Assembly, assemble, embedder
 from manyviews.runs.embedder import save_encoder
 from manyviews.runs.folder.lock import RunDirectory
 from manyviews.runs.folder.write import begin, new_directory, refuse_second
+from manyviews.runs.keep import kept
 from manyviews.runs.probe import LabelledProbe, open_probe
 from manyviews.runs.settings import AnyRun
 from manyviews.runs.watch import Watch
@@ -95,7 +96,7 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
         if not resume:
             refuse_second(directory)
             opened.cut_metrics(0)  # of a start that did not come to its first checkpoint
-        assembly = assemble(run)
+        assembly = stack.enter_context(kept(assemble(run), directory, resume=resume))
         quarantine = Quarantine(directory / "quarantine.jsonl")
         if not resume:
             _begin(assembly, directory)
