@@ -66,3 +66,37 @@ def test_the_streams_bench_times_every_side_on_both_kinds_of_key_frames():
     for row in rows:
         assert list(row["windows_per_second"]) == list(streams.SIDES)
         assert all(rate > 0 for rate in row["windows_per_second"].values())
+
+
+def test_the_views_bench_decodes_nothing_in_later_epochs(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    views = loaded("views")
+    file = tmp_path / "rows.json"
+    own = ["manyviews", "first-epoch", "later-epochs"]
+    arguments = ["--cases", "simclr224", "--rounds", "1", "--json", str(file), "--libraries", *own]
+    monkeypatch.setattr(sys, "argv", ["views.py", *arguments])
+    views.main()
+    rows = json.loads(file.read_text())
+    assert [(row["library"], row["decoded"]) for row in rows] == [
+        ("manyviews", "32 of 32"),
+        ("first-epoch", "32 of 32"),
+        ("later-epochs", "0 of 32"),
+    ]
+    assert all(row["views_per_second"] > 0 for row in rows)
+
+
+def test_the_contention_bench_trains_beside_its_busy_processes_and_ends_them(capsys):
+    contention = loaded("contention")
+    arguments = ["--rounds", "1", "--seconds", "1", "--cures", "default", "--json"]
+    contention.main([*arguments, "--others", "alone", "loops"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["cure"], row["beside"]) for row in rows] == [
+        ("default", "alone"),
+        ("default", "loops"),
+    ]
+    assert all(row["images_per_second"] > 0 and row["cpu_ms_per_image"] > 0 for row in rows)
+    # Stopped while the training is alone, busy beside it, and gone at the end.
+    assert rows[0]["others_cpu_seconds"] < 0.1 < rows[1]["others_cpu_seconds"]
+    for number in contention.STARTED:
+        assert not Path(f"/proc/{number}").exists()

@@ -21,8 +21,9 @@ from manyviews.core.sample import Unreadable
 from manyviews.data import room, store, worth
 from manyviews.data.loader import batches
 from manyviews.data.settings import Data
-from manyviews.data.sources import Files, ImageSource, open_source
+from manyviews.data.sources import ImageSource, open_source
 from manyviews.data.store import Kept, create, join
+from manyviews.data.streams import image
 from manyviews.data.worth import Look, choose, keep
 from manyviews.views.pipeline import Fed, Pipeline, plain
 from manyviews.views.plan import Crops
@@ -56,7 +57,7 @@ def opened(photos: Path) -> ImageSource:
 def kept(request: pytest.FixtureRequest, photos: Path, tmp_path: Path) -> Iterator[Kept]:
     folder = tmp_path / "cache" if request.param == "file" else None
     inner = opened(photos)
-    source = Kept(inner, create(inner, largest=80_000, budget=10**8, folder=folder))
+    source = Kept(inner, create(COUNT, channels=3, largest=80_000, budget=10**8, folder=folder))
     yield source
     source.close()
 
@@ -65,14 +66,14 @@ def kept(request: pytest.FixtureRequest, photos: Path, tmp_path: Path) -> Iterat
 def decoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A file with a line for each image that any process decodes from now on."""
     path = tmp_path / "decoded"
-    original = Files.read
+    original = image.read
 
-    def counted(self: Files, index: int) -> np.ndarray:
+    def counted(name: str, **options: int) -> np.ndarray:
         with path.open("a") as file:
-            file.write(f"{index}\n")
-        return original(self, index)
+            file.write(f"{Path(name).stem}\n")
+        return original(name, **options)
 
-    monkeypatch.setattr(Files, "read", counted)
+    monkeypatch.setattr(image, "read", counted)
     path.touch()
     return path
 
@@ -146,9 +147,8 @@ def test_pixels_come_back_as_they_were(kept: Kept, photos: Path) -> None:
 def test_every_consumer_reads_what_is_kept(kept: Kept, photos: Path, decoded: Path) -> None:
     fixed = plain({"image": Fed(Pixels(side=24))})
     for _ in range(2):
-        item = fixed.read(kept, 1, 0)
-        np.testing.assert_array_equal(item.image, opened(photos).read(1))
-    assert decoded.read_text().split() == ["1"] + 2 * ["1"]  # once here, and twice to compare
+        np.testing.assert_array_equal(fixed.read(kept, 1, 0).image, opened(photos).read(1))
+    assert decoded.read_text().split() == ["01"]
 
 
 def test_an_image_that_a_killed_process_half_wrote_is_decoded_again(
@@ -268,7 +268,7 @@ def test_what_others_need_is_left_to_them(
     monkeypatch.setattr(store, "free_disk", lambda _: (4, 100))
     inner = opened(photos)
     folder = tmp_path if where == "file" else None
-    source = Kept(inner, create(inner, largest=80_000, budget=10**8, folder=folder))
+    source = Kept(inner, create(COUNT, channels=3, largest=80_000, budget=10**8, folder=folder))
     for i in (0, 1, 0, 1):
         source.read(i)
     assert source.store is not None
@@ -280,7 +280,7 @@ def test_what_others_need_is_left_to_them(
 
 def test_a_budget_is_kept_to(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
     inner = opened(photos)
-    held = create(inner, largest=80_000, budget=100_000)
+    held = create(COUNT, channels=3, largest=80_000, budget=100_000)
     source = Kept(inner, held)
     wanted = views(opened(photos))
     assert same(views(source), wanted)
@@ -292,20 +292,22 @@ def test_a_budget_is_kept_to(photos: Path, caplog: pytest.LogCaptureFixture) -> 
 
 def test_nothing_is_left_behind(photos: Path, tmp_path: Path) -> None:
     inner = opened(photos)
-    before = set(os.listdir("/proc/self/fd"))
-    source = Kept(inner, create(inner, largest=80_000, budget=10**8, folder=tmp_path / "cache"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    source = Kept(
+        inner, create(COUNT, channels=3, largest=80_000, budget=10**8, folder=tmp_path / "cache")
+    )
     pixels = source.read(0)
     assert list((tmp_path / "cache").iterdir()) == []  # nor is there a name while it is used
     source.close()
     del source
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert pixels.shape == inner.read(0).shape
 
 
 def test_arrays_outlive_the_store(photos: Path) -> None:
     inner = opened(photos)
-    source = Kept(inner, create(inner, largest=80_000, budget=10**8))
+    source = Kept(inner, create(COUNT, channels=3, largest=80_000, budget=10**8))
     source.read(1)
     pixels = source.read(1)
     source.close()
@@ -323,7 +325,7 @@ def test_where_addresses_are_short_it_is_read_instead(photos: Path, monkeypatch)
         return real(file, size, **options)
 
     monkeypatch.setattr(store.mmap, "mmap", limited)
-    source = Kept(inner, create(inner, largest=80_000, budget=10**8))
+    source = Kept(inner, create(COUNT, channels=3, largest=80_000, budget=10**8))
     for _ in range(2):
         np.testing.assert_array_equal(source.read(1), inner.read(1))
     source.close()
@@ -331,7 +333,7 @@ def test_where_addresses_are_short_it_is_read_instead(photos: Path, monkeypatch)
 
 GB = 10**9
 FREE = {"memory": 20 * GB, "file": 300 * GB}
-JPEGS = Look(room=600_000, largest=600_000, decoding=1e-3, copying=5e-5)
+JPEGS = Look(room=600_000, largest=600_000, channels=3, decoding=1e-3, copying=5e-5)
 
 
 def chosen(seen: Look = JPEGS, *, count: int = 10_000, passes=100.0, seconds=np.inf, **data):

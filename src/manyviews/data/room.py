@@ -51,7 +51,7 @@ def _limits(groups: Path, own: Path) -> Iterator[tuple[int, int]]:
             if second
             else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         )
-        # In a container the path may be the host's, of which only the last part is seen: as the top.
+        # A container may be told the host's path, of which it sees the last part, as the top.
         group = top / path.lstrip("/")
         while True:
             most, now = _number(group / limit), _number(group / used)

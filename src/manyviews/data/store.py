@@ -20,13 +20,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from manyviews.core.sample import WHOLE, Stream, Window
+from manyviews.core.sample import WHOLE, Source, Stream, Window
 from manyviews.data.room import free_disk, free_memory
-from manyviews.data.sources import ImageSource
 from manyviews.data.streams.image import Header, Pixels
+
+if TYPE_CHECKING:
+    from manyviews.data.sources import ImageSource
 
 log = logging.getLogger("manyviews")
 
@@ -130,7 +133,7 @@ class Store:
                 self._end(reason)
                 return
         try:
-            data, start = memoryview(np.ascontiguousarray(pixels)).cast("B"), self._start(index)
+            data, start = np.ascontiguousarray(pixels).data.cast("B"), self._start(index)
             while data:
                 written = os.pwrite(self._files[1], data, start)
                 data, start = data[written:], start + written
@@ -194,11 +197,14 @@ class Store:
             )  # fmt: skip
 
 
-def create(source: ImageSource, *, largest: int, budget: int, folder: Path | None = None) -> Store:
-    """An empty store for a source's images.
+def create(
+    count: int, *, channels: int, largest: int, budget: int, folder: Path | None = None
+) -> Store:
+    """An empty store for a data set's images.
 
     Args:
-        source: the images.
+        count: images in the data set.
+        channels: of each.
         largest: bytes of the largest that is known.
         budget: bytes that it may take.
         folder: where its file lies, of which there is no name; None for memory.
@@ -206,7 +212,6 @@ def create(source: ImageSource, *, largest: int, budget: int, folder: Path | Non
     Raises:
         OSError: there cannot be one.
     """
-    count = len(source)
     stride = min(_LARGEST, _SPREAD // count, -(-_SLACK * largest // _ALIGNED) * _ALIGNED)
     if stride < largest or not hasattr(os, "memfd_create"):
         raise OSError("images cannot be kept on this system")
@@ -219,7 +224,7 @@ def create(source: ImageSource, *, largest: int, budget: int, folder: Path | Non
         data = os.memfd_create("manyviews-images") if folder is None else _nameless(folder)
         os.truncate(data, count * stride)  # where files cannot be sparse this fails
         place = Place(
-            os.getpid(), index, data, token, count, source.channels, stride, budget,
+            os.getpid(), index, data, token, count, channels, stride, budget,
             mapped=folder is None,
         )  # fmt: skip
         return Store(place, index, data)
@@ -240,8 +245,9 @@ def join(place: Place) -> Store | None:
     """The store of another process of this user and machine; None if it cannot be reached."""
     files: list[int] = []
     try:
-        for number in (place.index, place.data):
-            files.append(os.open(f"/proc/{place.process}/fd/{number}", os.O_RDWR | os.O_CLOEXEC))
+        folder = f"/proc/{place.process}/fd"
+        files.append(os.open(f"{folder}/{place.index}", os.O_RDWR | os.O_CLOEXEC))
+        files.append(os.open(f"{folder}/{place.data}", os.O_RDWR | os.O_CLOEXEC))
         return Store(place, files[0], files[1])
     except (OSError, ValueError):
         for file in files:
@@ -260,7 +266,7 @@ class Kept:
     streams: tuple[str, ...] = ("image",)
     stack: Mapping[str, Pixels] = {}
 
-    def __init__(self, inner: ImageSource, store: Store | None) -> None:
+    def __init__(self, inner: Source, store: Store | None) -> None:
         self.inner = inner
         self.store = store
 
@@ -277,7 +283,7 @@ class Kept:
     @property
     def channels(self) -> int:
         """Of every image that is read."""
-        return self.inner.channels
+        return cast("ImageSource", self.inner).channels
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -288,17 +294,16 @@ class Kept:
 
     def read(self, index: int) -> Pixels:
         """[H, W, C] uint8, not to be written to. Raises `Unreadable`."""
-        if self.store is None:
-            return self.inner.read(index)
-        found = self.store.get(index)
+        found = None if self.store is None else self.store.get(index)
         if found is None:
-            found = self.inner.read(index)
-            self.store.put(index, found)
+            found = self.inner.open(index)["image"].read()
+            if self.store is not None:
+                self.store.put(index, found)
         return found
 
     def header(self, index: int) -> Header:
         """As stored in its file. Raises `Unreadable`."""
-        return self.inner.header(index)
+        return cast("ImageSource", self.inner).header(index)
 
     def name(self, index: int) -> str:
         """The inner source's."""
@@ -314,11 +319,11 @@ class Kept:
         if store is not None:
             store.close()
 
-    def __getstate__(self) -> tuple[ImageSource, Place]:
+    def __getstate__(self) -> tuple[Source, Place]:
         """For workers that are not forked: they join."""
         return self.inner, NOWHERE if self.store is None else self.store.place
 
-    def __setstate__(self, state: tuple[ImageSource, Place]) -> None:
+    def __setstate__(self, state: tuple[Source, Place]) -> None:
         self.inner, place = state
         self.store = join(place) if place.process else None
 

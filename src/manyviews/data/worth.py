@@ -6,7 +6,6 @@ import os
 import time
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from manyviews.core import comm
 from manyviews.core.sample import Source, Unreadable
 from manyviews.data.room import free_disk, free_memory
 from manyviews.data.settings import Data
-from manyviews.data.sources import ImageSource
 from manyviews.data.store import NOWHERE, Kept, Place, Store, create, join
 
 log = logging.getLogger("manyviews")
@@ -36,27 +34,30 @@ class Look:
     Attributes:
         room: bytes that one takes where it is kept, a mean.
         largest: bytes of the largest.
+        channels: of each.
         decoding: seconds, a mean.
         copying: seconds to copy one, a mean.
     """
 
     room: float
     largest: int
+    channels: int
     decoding: float
     copying: float
 
 
-def look(source: ImageSource) -> Look | None:
+def look(source: Source) -> Look | None:
     """Decode a few images, spread evenly over the data; None where none of them can be read."""
     count = len(source)
     sizes: list[int] = []
+    channels = 0
     decoding = copying = 0.0
     began = time.perf_counter()
     for index in np.unique(np.linspace(0, count - 1, min(_SAMPLE, count)).round().astype(int)):
         try:
-            pixels = source.read(int(index))
+            pixels = source.open(int(index))["image"].read()
             start = time.perf_counter()  # of the second time: the file is in memory then, as later
-            pixels = source.read(int(index))
+            pixels = source.open(int(index))["image"].read()
             decoded = time.perf_counter()
         except Unreadable:
             continue
@@ -64,13 +65,14 @@ def look(source: ImageSource) -> Look | None:
         copying += time.perf_counter() - decoded
         decoding += decoded - start
         sizes.append(pixels.nbytes)
+        channels = pixels.shape[2]
         if decoded - began > _PATIENCE:
             break
     if not sizes:
         return None
     pages = [-(-size // mmap.PAGESIZE) * mmap.PAGESIZE for size in sizes]
     number = len(sizes)
-    return Look(sum(pages) / number, max(sizes), decoding / number, copying / number)
+    return Look(sum(pages) / number, max(sizes), channels, decoding / number, copying / number)
 
 
 @dataclass(frozen=True)
@@ -137,19 +139,19 @@ def keep(
     Args:
         source: the data.
         data: the settings.
-        passes, seconds: as for `choose`.
+        passes: over the data that are to come; infinite where only seconds are known.
+        seconds: that they are given; infinite where passes are known.
         processes: of this machine that decode.
         folder: where a file would lie.
         device: of this rank, for asking the others.
     """
     if data.store == "off" or source.streams != ("image",) or source.stack:
         return None
-    images = cast(ImageSource, source)
     rank = int(os.environ.get("LOCAL_RANK", "0")) if comm.world_size() > 1 else 0
     store: Store | None = None
     if rank == 0:
         store = _opened(
-            images, data, passes=passes, seconds=seconds, processes=processes, folder=folder
+            source, data, passes=passes, seconds=seconds, processes=processes, folder=folder
         )
     if comm.world_size() > 1:
         place = store.place if store else NOWHERE
@@ -157,11 +159,11 @@ def keep(
         first = comm.gather(row)[comm.rank() - rank].tolist()
         if rank and first[0]:
             store = join(Place(*first[:-1], mapped=bool(first[-1])))
-    return None if store is None else Kept(images, store)
+    return None if store is None else Kept(source, store)
 
 
 def _opened(
-    source: ImageSource,
+    source: Source,
     data: Data,
     *,
     passes: float,
@@ -186,7 +188,10 @@ def _opened(
         store = None
         if choice.where:
             place = folder if choice.where == "file" else None
-            store = create(source, largest=seen.largest, budget=choice.budget, folder=place)
+            store = create(
+                len(source), channels=seen.channels, largest=seen.largest, budget=choice.budget,
+                folder=place,
+            )  # fmt: skip
         if choice.said:
             log.info("%s", choice.said)
         return store
