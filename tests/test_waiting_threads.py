@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = str(Path(__file__).parents[1] / "src")
+import manyviews
+
+SOURCE = str(Path(manyviews.__file__).parents[1])
 NAMES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
