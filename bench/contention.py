@@ -127,18 +127,21 @@ def started(kind: str) -> list[subprocess.Popen]:
     """Busy processes, which end with this one."""
     count = len(os.sched_getaffinity(0)) if kind == "loops" else 1
     plain = {"KMP_BLOCKTIME": "200"}
-    some = [run(kind, "--parent", str(os.getpid()), given=plain) for _ in range(count)]
+    parent = ("--parent", str(os.getpid()))
+    some = [run(kind, *parent, given=plain, out=subprocess.DEVNULL) for _ in range(count)]
     STARTED.extend(process.pid for process in some)
     return some
 
 
-def run(role: str, *arguments: str, given: dict[str, str]) -> subprocess.Popen:
+def run(
+    role: str, *arguments: str, given: dict[str, str], out: int = subprocess.PIPE
+) -> subprocess.Popen:
     """This file in another process, with nothing said of threads but what is given."""
     clean = {name: value for name, value in os.environ.items() if name not in SET}
     paths = [str(Path(__file__).parents[1] / "src"), os.environ.get("PYTHONPATH", "")]
     clean |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), **given}
     command = [sys.executable, __file__, "--role", role, *arguments]
-    return subprocess.Popen(command, env=clean, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=clean, stdout=out, text=True)
 
 
 def used(process: int) -> float:
