@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,14 +87,20 @@ def test_the_views_bench_decodes_nothing_in_later_epochs(tmp_path, monkeypatch):
     assert all(row["views_per_second"] > 0 for row in rows)
 
 
-def test_the_contention_bench_trains_beside_busy_processes(capsys):
+def test_the_contention_bench_trains_the_recipe_for_so_long(capsys, monkeypatch):
     contention = loaded("contention")
-    options = ["--rounds", "1", "--seconds", "1", "--cures", "default", "--others", "loops"]
-    contention.main([*options, "--json"])
-    [row] = json.loads(capsys.readouterr().out)
-    assert (row["cure"], row["beside"]) == ("default", "loops")
-    assert row["images_per_second"] > 0
-    assert row["cpu_ms_per_image"] > 0
+    asked = []
+
+    def train(recipe, **options):
+        asked.append((recipe, options["data"], options["overrides"]))
+        return SimpleNamespace(images_per_second=100.0, seconds=2.0)
+
+    monkeypatch.setattr("manyviews.train", train, raising=False)
+    contention.main(["--role", "train", "--seconds", "6"])
+    assert asked == [("simclr", "builtin:fashion", {"train.minutes": 0.1})]
+    said = json.loads(capsys.readouterr().out)
+    assert said["images_per_second"] == 100.0
+    assert 0 <= said["cpu_ms_per_image"] < 1000
 
 
 def test_its_busy_processes_are_awake_beside_what_is_to_feel_them_and_then_end(monkeypatch):

@@ -24,7 +24,7 @@ from manyviews.data.settings import Data
 from manyviews.data.sources import ImageSource, open_source
 from manyviews.data.store import Kept, create, join
 from manyviews.data.streams import image
-from manyviews.data.worth import Look, choose, keep
+from manyviews.data.worth import Costs, choose, keep
 from manyviews.views.pipeline import Fed, Pipeline, plain
 from manyviews.views.plan import Crops
 
@@ -333,10 +333,10 @@ def test_where_addresses_are_short_it_is_read_instead(photos: Path, monkeypatch)
 
 GB = 10**9
 FREE = {"memory": 20 * GB, "file": 300 * GB}
-JPEGS = Look(room=600_000, largest=600_000, channels=3, decoding=1e-3, copying=5e-5)
+JPEGS = Costs(room=600_000, largest=600_000, channels=3, decoding=1e-3, copying=5e-5)
 
 
-def chosen(seen: Look = JPEGS, *, count: int = 10_000, passes=100.0, seconds=np.inf, **data):
+def chosen(seen: Costs = JPEGS, *, count: int = 10_000, passes=100.0, seconds=np.inf, **data):
     return choose(
         Data(source="", **data), seen, count=count, passes=passes, seconds=seconds, processes=4,
         free=FREE,

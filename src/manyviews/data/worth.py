@@ -28,7 +28,7 @@ _GB = 10**9
 
 
 @dataclass(frozen=True)
-class Look:
+class Costs:
     """What a few images cost.
 
     Attributes:
@@ -46,7 +46,7 @@ class Look:
     copying: float
 
 
-def look(source: Source) -> Look | None:
+def costs(source: Source) -> Costs | None:
     """Decode a few images, spread evenly over the data; None where none of them can be read."""
     count = len(source)
     sizes: list[int] = []
@@ -72,7 +72,7 @@ def look(source: Source) -> Look | None:
         return None
     pages = [-(-size // mmap.PAGESIZE) * mmap.PAGESIZE for size in sizes]
     number = len(sizes)
-    return Look(sum(pages) / number, max(sizes), channels, decoding / number, copying / number)
+    return Costs(sum(pages) / number, max(sizes), channels, decoding / number, copying / number)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Choice:
 
 
 def choose(
-    data: Data, seen: Look, *, count: int, passes: float, seconds: float, processes: int,
+    data: Data, seen: Costs, *, count: int, passes: float, seconds: float, processes: int,
     free: dict[str, int],
 ) -> Choice:  # fmt: skip
     """Decide.
@@ -173,7 +173,7 @@ def _opened(
 ) -> Store | None:
     if data.store == "auto" and passes < 2:
         return None
-    seen = look(source)
+    seen = costs(source)
     if seen is None:
         return None
     try:
