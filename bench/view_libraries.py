@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,10 @@ from torchvision.io import decode_jpeg
 from torchvision.transforms import InterpolationMode, v2
 
 from manyviews.core.inputs import IMAGENET_MEAN, IMAGENET_STD, normalise
+from manyviews.core.sample import Stream
+from manyviews.data.manifest import File, Manifest
+from manyviews.data.sources import Files
+from manyviews.data.store import Kept, create
 from manyviews.data.streams.image import read
 from manyviews.views.image.engine import Engine
 from manyviews.views.plan import Crops
@@ -52,6 +57,8 @@ class Case:
 def own_reader(stored: Stored) -> np.ndarray:
     if isinstance(stored, np.ndarray):
         return stored
+    if isinstance(stored, Position):
+        return stored.source.open(stored.number)["image"].read()
     return read(str(stored), channels=3, max_pixels=200_000_000)
 
 
@@ -77,6 +84,49 @@ def manyviews(case: Case) -> Make:
         batch(images[first : first + case.batch]) and None
         for first in range(0, len(images), case.batch)
     ]
+
+
+class FromStore:
+    """manyviews through its store of decoded images: while it is filled, or when it is full.
+
+    Attributes:
+        decoded: images, so far.
+    """
+
+    def __init__(self, case: Case, *, later: bool) -> None:
+        self._make, self._later = manyviews(case), later
+        self._case, self.decoded = case, 0
+        self._used: list[Kept] = []  # none is let go of while the clock runs
+
+    def __call__(self, images: Sequence[Stored]) -> None:
+        if not self._used or not self._later:
+            inner = Counted([str(image) for image in images], self)
+            largest = 4 * max(own_reader(image).nbytes for image in images[:1])
+            held = create(len(images), channels=3, largest=largest, budget=10**10)
+            self._used.append(Kept(inner, held))
+        kept = self._used[-1]
+        self._make([Position(kept, number) for number in range(len(images))])
+
+
+@dataclass(frozen=True)
+class Position:
+    """An image of a source."""
+
+    source: Kept
+    number: int
+
+
+class Counted(Files):
+    """Image files that say how many of them were decoded."""
+
+    def __init__(self, paths: list[str], told: FromStore) -> None:
+        manifest = Manifest(Path(), tuple(File(path, 0, 0) for path in paths), {})
+        super().__init__("bench", manifest, channels=3, max_pixels=200_000_000)
+        self._told = told
+
+    def open(self, index: int) -> Mapping[str, Stream]:
+        self._told.decoded += 1
+        return super().open(index)
 
 
 def decode(_: Case) -> Make:
@@ -183,9 +233,12 @@ def kornia(case: Case) -> Make:
 
 LIBRARIES: dict[str, Callable[[Case], Make]] = {
     "manyviews": manyviews,
+    "first-epoch": partial(FromStore, later=False),
+    "later-epochs": partial(FromStore, later=True),
     "decode": decode,
     "lightly": lightly,
     "torchvision": torchvision,
     "albumentations": albumentations,
     "kornia": kornia,
 }
+OWN = ("manyviews", "first-epoch", "later-epochs", "decode")

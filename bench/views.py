@@ -1,7 +1,8 @@
 """Views per second on one core: manyviews against other libraries, interleaved in one run.
 
     python bench/views.py [--rounds 7] [--cases simclr32 simclr224 dino] [--libraries NAME ...]
-                          [--jpegs FOLDER] [--workers] [--json views.json]
+                          [--jpegs FOLDER] [--peer-python VENV/bin/python] [--workers]
+                          [--json views.json]
 
 Each round times every library once on the same images, so that a machine that slows down slows
 all of them; reported are medians over rounds, of speeds and of the ratios to lightly within a
@@ -12,9 +13,15 @@ Pillow, albumentations by OpenCV. kornia works on batches of float images, which
 decodes; its loading has to resize photographs to one size first, so they are all of one size here.
 "decode" is the floor: reading and decoding alone, by manyviews' reader, and as many views.
 
+From JPEGs manyviews has three rows: "manyviews" decodes in every epoch (`--data.store off`),
+"first-epoch" decodes and keeps the images, in a new store in every round, and "later-epochs" finds
+them there. The last column is how many images were decoded, of those that were made into views.
+
 Only torchvision is a dependency of manyviews; `pip install lightly albumentations kornia` adds
-the other rows. solo-learn's pipeline is torchvision's with other defaults, and its package does
-not install beside a current torch (it pins 1.9.1), so it has no row.
+the other rows, here or in another environment that has manyviews' dependencies too: `--peer-python`
+is its interpreter, which makes a round whenever it is asked for one. solo-learn's pipeline is
+torchvision's with other defaults, and its package does not install beside a current torch (it pins
+1.9.1), so it has no row.
 
 `--workers` times manyviews alone with one worker process and with two, and beside it a loop of
 additions with one and with two: what the machine grants to a second process at that moment.
@@ -26,10 +33,13 @@ import importlib.util
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 # ruff: noqa: E402 (thread pools read their size from the environment when they are imported)
@@ -41,7 +51,7 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image
-from view_libraries import LIBRARIES, Case, Stored
+from view_libraries import LIBRARIES, OWN, Case, Stored
 
 from manyviews.core.inputs import Pixels
 from manyviews.core.sample import Source
@@ -53,6 +63,7 @@ from manyviews.views.pipeline import Fed, Pipeline
 from manyviews.views.plan import Crops
 
 _BATCHES = 48
+PEERS = [name for name in LIBRARIES if name not in OWN]
 
 
 def cases() -> dict[str, Case]:
@@ -119,37 +130,89 @@ def stored_images(case: Case, folder: Path, jpegs: Path | None) -> list[Stored]:
     return paths
 
 
+class Peer:
+    """Libraries of another environment, in a process of its own that makes a round when asked."""
+
+    def __init__(self, python: str, case: str, images: list[Stored]) -> None:
+        paths = [str(image) for image in images if isinstance(image, Path)]
+        self._process = subprocess.Popen(
+            [python, __file__, "--serve", case, *paths],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def seconds(self, name: str) -> float:
+        """Of one round of a library."""
+        print(name, file=self._process.stdin, flush=True)
+        return float(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def serve(name: str, paths: Sequence[str]) -> None:
+    """Be a `Peer`: for each library's name that is read, write how long a round takes."""
+    case = cases()[name]
+    images = [Path(path) for path in paths] or stored_images(case, Path(), None)
+    made: dict[str, Callable] = {}
+    for line in sys.stdin:
+        library = line.strip()
+        make = made.setdefault(library, LIBRARIES[library](case))
+        began = time.perf_counter()
+        make(images)
+        print(time.perf_counter() - began, flush=True)
+
+
+@dataclass
+class Measured:
+    """Of one library: views per second in each round, images that it decoded, and in all."""
+
+    speeds: list[float] = field(default_factory=list)
+    decoded: int = 0
+    images: int = 0
+
+
 def measure(
-    case: Case, names: Sequence[str], rounds: int, images: list[Stored]
-) -> dict[str, list[float]]:
-    """Library -> views per second in each round."""
-    every = {name: LIBRARIES[name](case) for name in names if name != "decode" or case.jpeg}
-    speeds: dict[str, list[float]] = {name: [] for name in every}
-    count = len(case.views())
+    name: str, case: Case, names: Sequence[str], rounds: int, images: list[Stored], python: str
+) -> dict[str, Measured]:
+    """Every library's rounds, taking turns; the first, which warms up, is not counted."""
+    names = [name for name in names if case.jpeg or name in ("manyviews", *PEERS)]
+    here = {library: LIBRARIES[library](case) for library in names if is_here(library)}
+    peer = Peer(python, name, images) if len(here) < len(names) else None
+    found = {library: Measured() for library in names}
     for number in range(rounds + 1):
-        for name, make in every.items():
-            began = time.perf_counter()
-            make(images)
-            seconds = time.perf_counter() - began
-            if number:  # the first round warms up
-                speeds[name].append(count * len(images) / seconds)
-    return speeds
+        for library, one in found.items():
+            before = getattr(here.get(library), "decoded", 0)
+            if library in here:
+                began = time.perf_counter()
+                here[library](images)
+                seconds = time.perf_counter() - began
+            elif peer is not None:
+                seconds = peer.seconds(library)
+            if number:
+                one.speeds.append(len(case.views()) * len(images) / seconds)
+                one.decoded += getattr(here.get(library), "decoded", len(images)) - before
+                one.images += len(images)
+    if peer is not None:
+        peer.close()
+    return found
 
 
-def rows(name: str, speeds: dict[str, list[float]]) -> list[dict[str, object]]:
-    peer = speeds.get("lightly")
+def rows(name: str, measured: dict[str, Measured], *, jpeg: bool) -> list[dict[str, object]]:
+    peer = measured.get("lightly")
     return [
         {
             "case": name,
             "library": library,
-            "views_per_second": round(statistics.median(values), 1),
+            "views_per_second": round(statistics.median(one.speeds), 1),
             "ratio_to_lightly": round(
-                statistics.median(a / b for a, b in zip(values, peer, strict=True)), 2
+                statistics.median(a / b for a, b in zip(one.speeds, peer.speeds, strict=True)), 2
             )
             if peer
             else None,
+            "decoded": f"{one.decoded} of {one.images}" if jpeg else None,
         }
-        for library, values in speeds.items()
+        for library, one in measured.items()
     ]
 
 
@@ -206,22 +269,40 @@ def workers(name: str, case: Case, rounds: int, images: list[Stored]) -> list[di
     ]
 
 
+def is_here(library: str) -> bool:
+    """Whether this environment has it."""
+    return library in OWN or importlib.util.find_spec(library) is not None
+
+
+def has(python: str, library: str) -> bool:
+    """Whether another interpreter has it."""
+    code = f"import importlib.util as u; raise SystemExit(u.find_spec({library!r}) is None)"
+    return bool(python) and subprocess.run([python, "-c", code], check=False).returncode == 0
+
+
 def main() -> None:
     warnings.filterwarnings("ignore")
     known = cases()
-    installed = [
-        name for name in LIBRARIES if name == "decode" or importlib.util.find_spec(name) is not None
-    ]
+    if sys.argv[1:2] == ["--serve"]:
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+        serve(sys.argv[2], sys.argv[3:])
+        return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--cases", nargs="+", choices=list(known), default=list(known))
-    parser.add_argument("--libraries", nargs="+", choices=installed, default=installed)
+    parser.add_argument("--libraries", nargs="+", choices=list(LIBRARIES))
     parser.add_argument("--jpegs", type=Path, help="use the JPEG files of this folder")
+    parser.add_argument("--peer-python", default="", help="an interpreter that has the others")
     parser.add_argument("--workers", action="store_true", help="time one and two workers instead")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    python = arguments.peer_python
+    names = arguments.libraries or [
+        each for each in LIBRARIES if is_here(each) or has(python, each)
+    ]
     found: list[dict[str, object]] = []
     for name in arguments.cases:
         with tempfile.TemporaryDirectory() as folder:
@@ -229,11 +310,12 @@ def main() -> None:
             if arguments.workers:
                 found += workers(name, known[name], arguments.rounds, images)
                 continue
-            speeds = measure(known[name], arguments.libraries, arguments.rounds, images)
-        for row in rows(name, speeds):
+            measured = measure(name, known[name], names, arguments.rounds, images, python)
+        for row in rows(name, measured, jpeg=known[name].jpeg):
             found.append(row)
             ratio = row["ratio_to_lightly"] or "-"
-            print(f"{name:10} {row['library']:14} {row['views_per_second']:>10} views/s  {ratio}x")
+            said = f"{row['views_per_second']:>10} views/s {ratio:>6}x  {row['decoded'] or ''}"
+            print(f"{name:10} {row['library']:14} {said}")
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
 

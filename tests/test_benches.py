@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -74,3 +75,58 @@ def test_the_shifted_images_have_the_labels_of_the_originals(tmp_path):
     labelled = sorted(p.name for p in (tmp_path / "labelled" / "train").rglob("*.png"))
     assert images == labelled == [f"{i:05}.png" for i in range(6)]
     assert len(list((tmp_path / "labelled" / "test").rglob("*.png"))) == 3
+
+
+def test_the_views_bench_decodes_nothing_in_later_epochs(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    views = loaded("views")
+    file = tmp_path / "rows.json"
+    own = ["manyviews", "first-epoch", "later-epochs"]
+    arguments = ["--cases", "simclr224", "--rounds", "1", "--json", str(file), "--libraries", *own]
+    monkeypatch.setattr(sys, "argv", ["views.py", *arguments])
+    views.main()
+    rows = json.loads(file.read_text())
+    assert [(row["library"], row["decoded"]) for row in rows] == [
+        ("manyviews", "32 of 32"),
+        ("first-epoch", "32 of 32"),
+        ("later-epochs", "0 of 32"),
+    ]
+    assert all(row["views_per_second"] > 0 for row in rows)
+
+
+def test_the_contention_bench_trains_the_recipe_for_so_long(capsys, monkeypatch):
+    contention = loaded("contention")
+    asked = []
+
+    def train(recipe, **options):
+        asked.append((recipe, options["data"], options["overrides"]))
+        return SimpleNamespace(images_per_second=100.0, seconds=2.0)
+
+    monkeypatch.setattr("manyviews.train", train, raising=False)
+    contention.main(["--role", "train", "--seconds", "6"])
+    assert asked == [("simclr", "builtin:fashion", {"train.minutes": 0.1})]
+    said = json.loads(capsys.readouterr().out)
+    assert said["images_per_second"] == 100.0
+    assert 0 <= said["cpu_ms_per_image"] < 1000
+
+
+def test_its_busy_processes_are_awake_beside_what_is_to_feel_them_and_then_end(monkeypatch):
+    contention = loaded("contention")
+    rows = []
+    code = 'import time; time.sleep(1); print(\'{"images_per_second": 3, "cpu_ms_per_image": 1}\')'
+    real = contention.run
+
+    def run(role, *arguments, given, **options):
+        if role == "train":
+            command = [sys.executable, "-c", code]
+            return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        return real(role, *arguments, given=given, **options)
+
+    monkeypatch.setattr(contention, "run", run)
+    monkeypatch.setattr(contention, "show", lambda found, *, as_json: rows.extend(found))
+    contention.main(["--rounds", "2", "--cures", "openmp", "--others", "alone", "loops"])
+    alone, beside = rows
+    assert alone["others_cpu_seconds"] <= 0.02 < beside["others_cpu_seconds"]
+    assert contention.STARTED
+    assert not any(Path(f"/proc/{number}").exists() for number in contention.STARTED)

@@ -4,9 +4,15 @@ The verbs are functions here: `manyviews.train("simclr", data="photos", out="run
 `manyviews.load("run")`. They are imported when they are first used, since torch takes seconds.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Threads that have nothing to do sleep: by default they spin, and where the cores are shared that
+# takes from the very threads they wait for. OpenMP reads it when torch is loaded, so it is here.
+if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 if TYPE_CHECKING:
     from manyviews.runs.subject import load

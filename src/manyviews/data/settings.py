@@ -1,9 +1,9 @@
 """What data a run reads, and how."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
-from manyviews.core.ranges import Count, Range, Share
+from manyviews.core.ranges import Count, NotNegative, Range, Share
 
 MAX_PIXELS = 200_000_000
 """Larger images are refused from their header, before any of them is decoded."""
@@ -21,6 +21,9 @@ class Data:
             this is 0.
         max_pixels: larger images are refused from their header, before decoding.
         workers: decoding processes per rank; -1 chooses.
+        store: where decoded images are kept for later epochs. "auto": in memory, where there are
+            later epochs, decoding costs much and a fifth of the images or more fit.
+        store_gb: 10^9 bytes that this may take on a machine; 0 takes half of what is free.
     """
 
     source: str
@@ -28,3 +31,5 @@ class Data:
     max_bad: Share = 0.01
     max_pixels: Count = MAX_PIXELS
     workers: Annotated[int, Range("a number of processes, 0 for none or -1 to choose", -1)] = -1
+    store: Literal["auto", "off", "memory", "file"] = "auto"
+    store_gb: NotNegative = 0.0

@@ -18,6 +18,7 @@ from manyviews.data.ahead import ahead
 from manyviews.data.order import Order
 from manyviews.data.quarantine import Quarantine
 from manyviews.data.sources import open_data
+from manyviews.data.store import Kept
 from manyviews.methods import catalog
 from manyviews.runs.entropy import spread
 from manyviews.runs.settings import AnyRun
@@ -111,7 +112,8 @@ class Assembly:
     def why_waiting(self) -> str:
         """What to do where training waits for data."""
         number = workers.count(self.run.data.workers, in_memory=bool(self.source.stack))
-        return advice.why(self.source, self.spent, workers=number)
+        source = self.source.inner if isinstance(self.source, Kept) else self.source
+        return advice.why(source, self.spent, workers=number)
 
     def to_batch(self, raw: loader.Raw) -> Batch:
         """Move a raw micro-batch to the device and make of it what encoders take."""

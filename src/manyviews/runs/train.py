@@ -24,6 +24,7 @@ from manyviews.runs.embedder import save_encoder
 from manyviews.runs.folder import read
 from manyviews.runs.folder.lock import RunDirectory
 from manyviews.runs.folder.write import begin, new_directory, refuse_second
+from manyviews.runs.keep import kept
 from manyviews.runs.probe import LabelledProbe, open_probe
 from manyviews.runs.settings import AnyRun
 from manyviews.runs.start import Start, open_start, say_if_changed
@@ -108,6 +109,7 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
         assembly = assemble(run, start=start)
         if resume and assembly.teachers:
             check_same(assembly.teachers, read.read_began(directory).get("teachers"))
+        assembly = stack.enter_context(kept(assembly, directory, resume=resume))
         quarantine = Quarantine(directory / "quarantine.jsonl")
         if not resume:
             _begin(assembly, directory, start)

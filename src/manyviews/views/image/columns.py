@@ -41,7 +41,9 @@ def columns(images: Bytes, room: Bytes | None = None) -> Bytes:
     size = math.prod(shape)
     room = np.empty(size, dtype=np.uint8) if room is None else room
     out = room[:size].reshape(shape)
-    _fill(np.ascontiguousarray(images), out)
+    source = np.ascontiguousarray(images).view()
+    source.flags.writeable = False  # some images are; one kind of array is compiled for
+    _fill(source, out)
     return out
 
 

@@ -1,0 +1,342 @@
+"""Images are decoded once: what a later epoch asks for again is kept, in memory or in a file.
+
+Whoever decodes an image, in whichever process, keeps it: its pixels go to a place that its position
+in the data set alone decides, and then a word of 64 bits, which is its height and width, says that
+they are there. There is no lock, and nothing to repair: of a process that was killed there is
+either a whole image or none, and two that keep the same image write the same bytes. Places are as
+far apart as the largest image may be; memory and file are sparse, so what lies between costs
+nothing. Both are without a name from the beginning, and go with the last process that uses them.
+
+What is read is what was decoded, byte for byte, so all views are the same with and without.
+"""
+
+import fcntl
+import logging
+import mmap
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from manyviews.core.sample import WHOLE, Source, Stream, Window
+from manyviews.data.room import free_disk, free_memory
+from manyviews.data.streams.image import Header, Pixels
+
+if TYPE_CHECKING:
+    from manyviews.data.sources import ImageSource
+
+log = logging.getLogger("manyviews")
+
+_TOKEN, _ENDED, _WORDS = 0, 1, 2
+"""Words before those of images: which store this is, and whether it takes no more."""
+
+_SPREAD = 1 << 43
+"""Bytes over which places are spread at most: files of ext4 have 2^44."""
+_LARGEST = 1 << 28
+"""Bytes of an image that is kept at most."""
+_SLACK = 4
+"""Times the largest image of a sample that a place has room for."""
+_ALIGNED = 64
+_BETWEEN = 32 << 20
+"""Bytes that a process keeps before it looks again at what is free."""
+_GB = 10**9
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store is: enough for another process of this machine to join it.
+
+    Attributes:
+        process: that made it; 0 for no store.
+        index, data: numbers of its open files.
+        token: a random number at the beginning of the index.
+        count: images in the data set.
+        channels: of each.
+        stride: bytes from one image's place to the next one's.
+        budget: bytes that may be used.
+        mapped: in memory, else in a file.
+    """
+
+    process: int
+    index: int
+    data: int
+    token: int
+    count: int
+    channels: int
+    stride: int
+    budget: int
+    mapped: bool
+
+
+NOWHERE = Place(0, 0, 0, 0, 0, 0, 0, 0, mapped=False)
+
+
+class Store:
+    """Decoded images by position, shared by processes.
+
+    Attributes:
+        place: for others to join.
+    """
+
+    def __init__(self, place: Place, index: int, data: int) -> None:
+        """Use open files.
+
+        Raises:
+            OSError: they cannot be mapped.
+            ValueError: they are not those of `place`.
+        """
+        self.place = place
+        self._files = (index, data)
+        size = 8 * (_WORDS + place.count)
+        self._words = np.frombuffer(mmap.mmap(index, size), np.uint64)
+        if int(self._words[_TOKEN]) != place.token:
+            raise ValueError("another store, or none")
+        self._map: mmap.mmap | None = None
+        if place.mapped:
+            with suppress(OSError, ValueError):  # addresses may be limited (ulimit -v)
+                self._map = mmap.mmap(data, place.count * place.stride, access=mmap.ACCESS_READ)
+        self._unseen = _BETWEEN
+
+    def get(self, index: int) -> Pixels | None:
+        """[H, W, C] uint8, read-only; None where it is not kept."""
+        word = int(self._words[_WORDS + index])
+        if not word:
+            return None
+        shape = (word >> 32, word & 0xFFFFFFFF, self.place.channels)
+        size, start = shape[0] * shape[1] * shape[2], self._start(index)
+        if self._map is not None:
+            return np.frombuffer(self._map, np.uint8, size, start).reshape(shape)
+        try:
+            # Not mapped: a failing disk is then an error and not the end of the process.
+            data = os.pread(self._files[1], size, start)
+        except OSError:
+            return None
+        return np.frombuffer(data, np.uint8).reshape(shape) if len(data) == size else None
+
+    def put(self, index: int, pixels: Pixels) -> None:
+        """Keep [H, W, C] uint8 if there is room; where there is not, that is said once."""
+        if self._words[_ENDED] or not self._fits(pixels):
+            return
+        if self.used + pixels.nbytes > self.place.budget:
+            self._end("")
+            return
+        self._unseen += pixels.nbytes
+        if self._unseen >= _BETWEEN:
+            self._unseen = 0
+            if reason := self._short():
+                self._end(reason)
+                return
+        try:
+            data, start = np.ascontiguousarray(pixels).data.cast("B"), self._start(index)
+            while data:
+                written = os.pwrite(self._files[1], data, start)
+                data, start = data[written:], start + written
+        except OSError as error:
+            self._end(error.strerror or str(error))
+            return
+        # One store of an aligned word, after the system call that wrote the pixels.
+        self._words[_WORDS + index] = np.uint64(pixels.shape[0] << 32 | pixels.shape[1])
+
+    @property
+    def used(self) -> int:
+        """Bytes that it takes up."""
+        return os.fstat(self._files[1]).st_blocks * 512
+
+    @property
+    def kept(self) -> int:
+        """How many images it has."""
+        return int(np.count_nonzero(self._words[_WORDS:]))
+
+    def close(self) -> None:
+        """Let go of it in this process; arrays that were read stay."""
+        self._map = None
+        for file in self._files:
+            os.close(file)
+
+    def _start(self, index: int) -> int:
+        return index * self.place.stride
+
+    def _fits(self, pixels: Pixels) -> bool:
+        return (
+            pixels.dtype == np.uint8
+            and pixels.ndim == 3
+            and pixels.shape[2] == self.place.channels
+            and 0 < pixels.nbytes <= self.place.stride
+        )
+
+    def _short(self) -> str:
+        """Why no more should be kept, for the sake of everything else on this machine."""
+        if self.place.mapped:
+            free, total = free_memory()
+            return "memory is getting short" if free < total // 10 else ""
+        free, total = free_disk(self._files[1])
+        return "the disk is getting full" if free < min(total // 20, 10 * _GB) else ""
+
+    def _end(self, reason: str) -> None:
+        """Take no more, in all processes; one of them says why."""
+        try:
+            fcntl.lockf(self._files[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return  # another process is about to say it
+        try:
+            said = bool(self._words[_ENDED])
+            self._words[_ENDED] = 1
+        finally:
+            fcntl.lockf(self._files[0], fcntl.LOCK_UN)
+        if reason and not said:
+            log.warning(
+                "%s of %s decoded images are kept and no more: %s. Training goes on and decodes "
+                "the others again; --data.store off keeps none.",
+                f"{self.kept:,}", f"{self.place.count:,}", reason,
+            )  # fmt: skip
+
+
+def create(
+    count: int, *, channels: int, largest: int, budget: int, folder: Path | None = None
+) -> Store:
+    """An empty store for a data set's images.
+
+    Args:
+        count: images in the data set.
+        channels: of each.
+        largest: bytes of the largest that is known.
+        budget: bytes that it may take.
+        folder: where its file lies, of which there is no name; None for memory.
+
+    Raises:
+        OSError: there cannot be one.
+    """
+    stride = min(_LARGEST, _SPREAD // count, -(-_SLACK * largest // _ALIGNED) * _ALIGNED)
+    if stride < largest or not hasattr(os, "memfd_create"):
+        raise OSError("images cannot be kept on this system")
+    token = secrets.randbits(62) | 1
+    index = os.memfd_create("manyviews-index")
+    data = -1
+    try:
+        os.truncate(index, 8 * (_WORDS + count))
+        os.pwrite(index, np.uint64(token).tobytes(), 8 * _TOKEN)
+        data = os.memfd_create("manyviews-images") if folder is None else _nameless(folder)
+        os.truncate(data, count * stride)  # where files cannot be sparse this fails
+        place = Place(
+            os.getpid(), index, data, token, count, channels, stride, budget,
+            mapped=folder is None,
+        )  # fmt: skip
+        return Store(place, index, data)
+    except BaseException:
+        for file in (index, data):
+            if file >= 0:
+                os.close(file)
+        raise
+
+
+def _nameless(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.dup(file.fileno())
+
+
+def join(place: Place) -> Store | None:
+    """The store of another process of this user and machine; None if it cannot be reached."""
+    files: list[int] = []
+    try:
+        folder = f"/proc/{place.process}/fd"
+        files.append(os.open(f"{folder}/{place.index}", os.O_RDWR | os.O_CLOEXEC))
+        files.append(os.open(f"{folder}/{place.data}", os.O_RDWR | os.O_CLOEXEC))
+        return Store(place, files[0], files[1])
+    except (OSError, ValueError):
+        for file in files:
+            os.close(file)
+        return None
+
+
+class Kept:
+    """A source whose images are decoded once, as long as there is room.
+
+    Attributes:
+        inner: the source, which decodes.
+        store: what is kept; None when it is closed, or cannot be reached.
+    """
+
+    streams: tuple[str, ...] = ("image",)
+    stack: Mapping[str, Pixels] = {}
+
+    def __init__(self, inner: Source, store: Store | None) -> None:
+        self.inner = inner
+        self.store = store
+
+    @property
+    def spec(self) -> str:
+        """The inner source's."""
+        return self.inner.spec
+
+    @property
+    def digest(self) -> str:
+        """The inner source's."""
+        return self.inner.digest
+
+    @property
+    def channels(self) -> int:
+        """Of every image that is read."""
+        return cast("ImageSource", self.inner).channels
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def open(self, index: int) -> Mapping[str, Stream]:
+        """{"image": the image, kept or not}."""
+        return {"image": KeptImage(self, index)}
+
+    def read(self, index: int) -> Pixels:
+        """[H, W, C] uint8, not to be written to. Raises `Unreadable`."""
+        found = None if self.store is None else self.store.get(index)
+        if found is None:
+            found = self.inner.open(index)["image"].read()
+            if self.store is not None:
+                self.store.put(index, found)
+        return found
+
+    def header(self, index: int) -> Header:
+        """As stored in its file. Raises `Unreadable`."""
+        return cast("ImageSource", self.inner).header(index)
+
+    def name(self, index: int) -> str:
+        """The inner source's."""
+        return self.inner.name(index)
+
+    def raw(self, index: int) -> bytes | None:
+        """The file's bytes. Raises OSError."""
+        return self.inner.raw(index)
+
+    def close(self) -> None:
+        """Decode everything again from now on."""
+        store, self.store = self.store, None
+        if store is not None:
+            store.close()
+
+    def __getstate__(self) -> tuple[Source, Place]:
+        """For workers that are not forked: they join."""
+        return self.inner, NOWHERE if self.store is None else self.store.place
+
+    def __setstate__(self, state: tuple[Source, Place]) -> None:
+        self.inner, place = state
+        self.store = join(place) if place.process else None
+
+
+@dataclass(frozen=True)
+class KeptImage:
+    """An image as a stream, decoded or read from the store."""
+
+    source: Kept
+    index: int
+    span: float = 0.0
+
+    def read(self, window: Window = WHOLE) -> Pixels:
+        """[H, W, C] uint8. Raises `Unreadable`."""
+        del window
+        return self.source.read(self.index)

@@ -1,0 +1,44 @@
+"""A training whose images are decoded once, where that pays."""
+
+import math
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from manyviews.data import workers, worth
+from manyviews.runs.assemble import Assembly
+
+
+@contextmanager
+def kept(assembly: Assembly, directory: Path, *, resume: bool) -> Generator[Assembly]:
+    """The same pieces, whose source keeps what it decodes; `--data.store` says where, if at all.
+
+    Args:
+        assembly: the run's pieces.
+        directory: the run's; a file lies in its cache.
+        resume: from its newest checkpoint, so that fewer epochs are to come.
+    """
+    train, data = assembly.run.train, assembly.run.data
+    steps = train.steps or train.epochs * assembly.steps_per_epoch
+    done = 0
+    if resume:
+        names = [path.name.removeprefix("step_") for path in (directory / "checkpoints").glob("*")]
+        done = max((int(name) for name in names if name.isdecimal()), default=0)
+    source = worth.keep(
+        assembly.source,
+        data,
+        passes=(steps - done) / assembly.steps_per_epoch if steps else math.inf,
+        seconds=60 * train.minutes or math.inf,
+        processes=workers.count(data.workers) * int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        folder=directory / "cache",
+        device=assembly.device,
+    )
+    if source is None:
+        yield assembly
+        return
+    try:
+        yield replace(assembly, source=source)
+    finally:
+        source.close()
