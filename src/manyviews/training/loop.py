@@ -7,7 +7,7 @@ ranks on whether everything was finite, and only then the writes: hooks, optimis
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, cast
@@ -73,8 +73,10 @@ class _Training:
         )
         self.state = self.keeper.start(resume=job.resume)
         self.remembering = [m for m in job.monitors if isinstance(m, Remembering)]
-        for monitor, past in zip(self.remembering, self.state.monitors, strict=False):
-            monitor.restore(past)
+        for i, (monitor, past) in enumerate(
+            zip(self.remembering, self.state.monitors, strict=False)
+        ):
+            monitor.restore(past, _below(f"{i}/", self.state.tensors))
         self.journal = Journal(job, self.state)
         self.forward = launch.wrap(job.method)
         self.dtype = launch.autocast_dtype(job.train.precision, job.device)
@@ -260,7 +262,13 @@ class _Training:
 
     def save(self, *, last: bool) -> None:
         """Write a checkpoint of now."""
-        self.state.monitors = [monitor.state() for monitor in self.remembering]
+        kept = [monitor.state() for monitor in self.remembering]
+        self.state.monitors = [numbers for numbers, _ in kept]
+        self.state.tensors = {
+            f"{i}/{name}": tensor
+            for i, (_, tensors) in enumerate(kept)
+            for name, tensor in tensors.items()
+        }
         self.keeper.save(self.state, last=last)
 
     def end(self, status: Literal["interrupted", "collapsed"], message: str) -> Outcome:
@@ -294,6 +302,11 @@ def without_graph(step: Step) -> Step:
     losses = {name: loss.detach() for name, loss in step.losses.items()}
     projection = None if step.projection is None else step.projection.detach()
     return replace(step, losses=losses, projection=projection, clusters=None)
+
+
+def _below(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin so, without that."""
+    return {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
 
 
 @contextmanager
