@@ -127,9 +127,13 @@ def _results(
         if watchman is not None:
             watchman.start()
         yield from results
-    except RuntimeError as error:
-        first = str(error).splitlines()[0] if str(error) else ""
-        if not first.startswith("DataLoader worker"):
+    except (RuntimeError, EOFError, ConnectionError, FileNotFoundError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # "Caught ..." is what `work` raised. All else but a RuntimeError comes of fetching a result
+        # from a worker that is gone.
+        if first.startswith("Caught") or (
+            isinstance(error, RuntimeError) and not first.startswith("DataLoader worker")
+        ):
             raise
         raise _Died(first) from None
     finally:

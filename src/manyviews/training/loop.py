@@ -6,6 +6,7 @@ ranks on whether everything was finite, and only then the writes: hooks, optimis
 """
 
 import logging
+import shlex
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -30,6 +31,14 @@ log = logging.getLogger("manyviews")
 
 _OPEN_END = 10**9
 """Steps asked of the data when a wall-clock budget decides."""
+
+
+class NoData(Exception):
+    """The data cannot be had; `why` is what a user is told."""
+
+    def __init__(self, why: Failure) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -82,9 +91,33 @@ class _Training:
         self.dtype = launch.autocast_dtype(job.train.precision, job.device)
         self.undo = Undo(job.method, everything=job.train.accumulate > 1)
         self.began = time.perf_counter() - self.state.seconds
+        self.phase: Literal["between", "forward", "writing"] = "between"
 
     def run(self) -> Outcome:
-        """All steps from where we are to the end."""
+        """All steps from where we are to the end; what can be saved is, whatever comes."""
+        try:
+            return self.steps()
+        except NoData as failure:
+            raise type(failure.why)(f"{failure.why}{self.rescue()}") from failure.why
+        except RuntimeError as error:
+            if not launch.is_of_a_lost_rank(error):
+                raise
+            raise Failure(f"{launch.LOST}{self.rescue()}") from error
+
+    def rescue(self) -> str:
+        """Save the last step, unless its successor is half written; a sentence on what is saved."""
+        if self.phase == "forward":
+            self.undo.undo()
+        if self.phase != "writing":
+            self.save(last=False)
+        go_on = f"`manyviews resume {shlex.quote(str(self.job.directory.path))}`"
+        if comm.rank() > 0:
+            return f" {go_on} goes on from what the first rank has saved."
+        saved = self.keeper.saved
+        return f" Step {saved} is saved: {go_on} goes on from there." if saved > 0 else ""
+
+    def steps(self) -> Outcome:
+        """The loop itself."""
         job, state = self.job, self.state
         end = _OPEN_END if job.train.minutes > 0 else job.clock(0, seconds=0.0).total
         with _closing(job.batches(state.step, end)) as batches:
@@ -96,6 +129,7 @@ class _Training:
                     return self.end("interrupted", self.stop.asked)
                 rates, verdict, step = self.step(micro_batches, clock)
                 state.step += 1
+                self.phase = "between"
                 state.seconds = verdict.seconds
                 if verdict.fault:
                     self.skipped(micro_batches, verdict)
@@ -119,8 +153,9 @@ class _Training:
         self.call_back(clock, over=False)
         if state.step % job.steps_per_epoch == 0 and state.begun != state.step:
             launch.seed_epoch(job.seed, state.step)
+            self.phase = "writing"
             self.method.before_epoch(clock, job.embed_all)
-            state.begun = state.step
+            state.begun, self.phase = state.step, "between"
         return clock
 
     def step(self, micro_batches: Sequence[Batch], clock: Clock) -> tuple[Rates, Vote, Step]:
@@ -129,12 +164,14 @@ class _Training:
         rates = self.updates.set_rates(clock)
         self.frozen.set_mode(clock)
         self.undo.keep()
+        self.phase = "forward"
         passes: list[_Pass] = []
         for i, batch in enumerate(micro_batches, 1):
             passes.append(self.micro_batch(batch, clock, i=i, of=len(micro_batches)))
             if passes[-1].verdict.fault:
                 break
         last = passes[-1]
+        self.phase = "writing"
         if last.verdict.fault:
             self.undo.undo()
         else:
@@ -220,8 +257,11 @@ class _Training:
         keep the others waiting, so they agree at the end of the step.
         """
         began = time.perf_counter()
-        with self.stop.interruptible() if comm.world_size() == 1 else nullcontext():
-            micro_batches = next(batches, None)
+        try:
+            with self.stop.interruptible() if comm.world_size() == 1 else nullcontext():
+                micro_batches = next(batches, None)
+        except Failure as failure:
+            raise NoData(failure) from failure
         if micro_batches is None:
             raise Failure(f"The data ended at step {self.state.step}, before training did.")
         self.state.waited += time.perf_counter() - began
