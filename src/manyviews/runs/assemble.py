@@ -162,7 +162,7 @@ def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
     kept = {name: encoders.build(config) for name, config in settings.parts(run.encoders).items()}
     fed = {name: Fed(encoder.input, encoder.grid) for name, encoder in kept.items()}
     pipeline = Pipeline(settings.parts(run.views), fed, seed=run.seed)
-    source = _source(run)
+    source = source_of(run)
     order = Order(
         count=len(source),
         batch=run.data.batch_size,
@@ -198,13 +198,12 @@ def _placed(method: Method, device: torch.device) -> Method:
     return cast(Any, method).to(device=device, memory_format=order).train()
 
 
-def digest(run: AnyRun) -> str:
-    """Of the run's data as it is now. Raises UsageError where it is not there."""
-    return _source(run).digest
+def source_of(run: AnyRun) -> Source:
+    """The samples of a run as they are now, read as the encoders are fed.
 
-
-def _source(run: AnyRun) -> Source:
-    """The samples, read as the encoders are fed."""
+    Raises:
+        UsageError: they are not there, or cannot be used.
+    """
     fed = [config.input for config in settings.parts(run.encoders).values()]
     channels = {each.channels for each in fed if isinstance(each, Pixels)}
     if len(channels) > 1:

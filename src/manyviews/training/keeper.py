@@ -134,7 +134,7 @@ class Keeper:
         """Write a checkpoint, unless this step's is there already.
 
         A failing disk is a warning, and the next interval tries again; with `last` there is none,
-        so it is a Failure.
+        so it is a Failure. So it is before the first step, when nothing is lost yet.
         """
         if comm.rank() > 0 or state.step == self.saved:
             return
@@ -184,8 +184,12 @@ class Keeper:
                 f"Cannot save step {step} in {folder}: {reason}; {before}. Make room there, then "
                 f"`manyviews resume {self._directory.path}`."
             ) from error
-        if step == 0 and error.errno not in _FULL:
-            raise Failure(f"Cannot write to {folder}: {reason}. Give a writable --out.") from error
+        if step == 0:
+            full = error.errno in _FULL
+            advice = "Make room there, or give another --out." if full else "Give a writable --out."
+            raise Failure(
+                f"Cannot write the first checkpoint in {folder}: {reason}. {advice}"
+            ) from error
         log.warning(
             "Cannot save step %d in %s: %s; %s. Training goes on.", step, folder, reason, before
         )

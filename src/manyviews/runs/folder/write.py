@@ -28,14 +28,22 @@ log = logging.getLogger("manyviews")
 
 
 def begin(
-    directory: Path, run: AnyRun, *, digest: str, images: int, command: str, start: str = ""
+    directory: Path,
+    run: AnyRun,
+    *,
+    digest: str,
+    contents: str,
+    images: int,
+    command: str,
+    start: str = "",
 ) -> None:
     """Write down what a run is, before anything is trained.
 
     Args:
         directory: the run's.
         run: its settings.
-        digest: of the data.
+        digest: of the data, times of files included.
+        contents: of the data, however they are copied.
         images: samples in the data.
         command: what was typed.
         start: digest of the weights that it begins from.
@@ -43,7 +51,7 @@ def begin(
     Raises:
         Failure: nothing can be written there.
     """
-    noted = {"digest": digest, "images": images, "command": command}
+    noted = {"digest": digest, "contents": contents, "images": images, "command": command}
     noted |= {"start": start} if start else {}
     try:
         (directory / read.CONFIG).write_text(saved.to_yaml(run), encoding="utf-8")
