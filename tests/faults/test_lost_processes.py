@@ -1,7 +1,10 @@
 """A decoding process or a rank that is killed: one sentence, and what was trained is saved."""
 
+import errno
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from safetensors.torch import load_file
 
 from forks import fork, run_ranks, wait
 from manyviews.core import Failure, comm
+from manyviews.core.errors import out_of_memory
 from manyviews.data import workers
 from manyviews.runs.folder.lock import RunDirectory
 from manyviews.training import launch, loop
@@ -144,3 +148,56 @@ def test_only_the_words_of_a_lost_connection_count(monkeypatch, said, lost):
     monkeypatch.setattr(comm, "world_size", lambda: 2)
     assert launch.is_of_a_lost_rank(RuntimeError(said)) == lost
     assert not launch.is_of_a_lost_rank(ValueError(said))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_memory_that_runs_out_is_a_sentence_and_all_is_saved(tmp_path, error):
+    class Greedy(Toy):
+        def forward(self, batch, clock):
+            step = super().forward(batch, clock)
+            if clock.step == 5:
+                raise error
+            return step
+
+    with pytest.raises(Failure, match=r"^Not enough memory\. .* Step 5 is saved: `manyviews res"):
+        train(tmp_path / "cut", Greedy())
+    for name in ("cut", "whole"):
+        train(tmp_path / name, Toy())
+    cut, whole = ending(tmp_path / "cut"), ending(tmp_path / "whole")
+    assert all(torch.equal(cut[name], whole[name]) for name in whole)
+    assert not out_of_memory(RuntimeError("shapes differ"))
+
+
+LIMITED = """
+import resource, sys
+from manyviews.verbs import cli
+import manyviews.runs.train, manyviews.recipes
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (96 << 20),) * 2)
+cli.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_a_limit_of_addresses_is_a_sentence(tmp_path):
+    """`ulimit -v`, set once all is imported."""
+    flags = ["--train.steps", "2", "--data.workers", "0", "--data.batch-size", "8192"]
+    told = [sys.executable, "-c", LIMITED, "train", "simclr", "--data", "builtin:fashion"]
+    result = subprocess.run(  # noqa: S603
+        [*told, "--out", str(tmp_path / "run"), *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode == 1
+    assert "manyviews: Not enough memory. Use a smaller --data.batch-size" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -132,3 +132,8 @@ def test_names_of_data_that_mean_the_same_from_anywhere(tmp_path, monkeypatch):
     assert absolute("fashion-mnist:idx") == f"fashion-mnist:{tmp_path / 'idx'}"
     assert absolute("builtin:fashion") == "builtin:fashion"
     assert absolute("") == ""
+    (tmp_path / "far" / "below").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "below")
+    assert absolute("far/../photos") == str(tmp_path / "photos")
+    assert absolute("far/below/..") == str(tmp_path / "far")
+    assert absolute("link/..") == str(tmp_path / "link" / "..")  # this is far, and not here

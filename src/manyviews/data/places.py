@@ -19,8 +19,16 @@ def absolute(spec: str) -> str:
     """A DATA argument that means the same from any folder."""
     kind, colon, rest = spec.partition(":")
     if colon and kind == "fashion-mnist" and rest:
-        return f"{kind}:{Path(rest).expanduser().absolute()}"
-    return str(Path(spec).expanduser().absolute()) if _is_path(spec) else spec
+        return f"{kind}:{_whole(rest)}"
+    return _whole(spec) if _is_path(spec) else spec
+
+
+def _whole(path: str) -> str:
+    """From the root; without "..", unless that would lead past a link."""
+    whole = Path(path).expanduser().absolute()
+    short = Path(os.path.normpath(whole))
+    same = not whole.exists() or (short.exists() and short.samefile(whole))
+    return str(short if same else whole)
 
 
 def is_gone(spec: str) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from manyviews.core import Batch, Clock, Failure, Step, comm
+from manyviews.core.errors import out_of_memory
 from manyviews.training import launch
 from manyviews.training.freeze import Frozen
 from manyviews.training.guard import MOST_REWINDS, Undo, Vote, mean_vote, vote
@@ -99,10 +100,12 @@ class _Training:
             return self.steps()
         except NoData as failure:
             raise type(failure.why)(f"{failure.why}{self.rescue()}") from failure.why
-        except RuntimeError as error:
-            if not launch.is_of_a_lost_rank(error):
+        except (RuntimeError, MemoryError, OSError) as error:
+            lost = launch.LOST if launch.is_of_a_lost_rank(error) else ""
+            why = lost or out_of_memory(error)
+            if not why:
                 raise
-            raise Failure(f"{launch.LOST}{self.rescue()}") from error
+            raise Failure(f"{why}{self.rescue()}") from error
 
     def rescue(self) -> str:
         """Save the last step, unless its successor is half written; a sentence on what is saved."""
