@@ -191,7 +191,7 @@ def test_a_limit_of_addresses_is_a_sentence(tmp_path):
     """`ulimit -v`, set once all is imported."""
     flags = ["--train.steps", "2", "--data.workers", "0", "--data.batch-size", "8192"]
     told = [sys.executable, "-c", LIMITED, "train", "simclr", "--data", "builtin:fashion"]
-    result = subprocess.run(  # noqa: S603
+    result = subprocess.run(
         [*told, "--out", str(tmp_path / "run"), *flags],
         capture_output=True,
         text=True,

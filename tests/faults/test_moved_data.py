@@ -102,7 +102,9 @@ def test_contents_tell_names_sizes_and_bytes(tmp_path):
     assert of(tmp_path / "b") == same
     (tmp_path / "b" / "05.png").rename(tmp_path / "b" / "06.png")
     assert of(tmp_path / "b") != same
-    listed = "".join(f"{tmp_path / 'a' / name}\n" for name in sorted(os.listdir(tmp_path / "a")))
+    listed = "".join(
+        f"{tmp_path / 'a' / name}\n" for name in sorted(p.name for p in (tmp_path / "a").iterdir())
+    )
     (tmp_path / "one.txt").write_text(listed)
     (tmp_path / "c").mkdir()
     shutil.copytree(tmp_path / "a", tmp_path / "c" / "a")

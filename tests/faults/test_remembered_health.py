@@ -37,9 +37,7 @@ class Watched(Toy):
 
 
 def train(path, *, on_collapse="warn", **changes):
-    settings = Train(
-        steps=STEPS, precision="fp32", log_every=1, health_every=1, checkpoint_every=5
-    )
+    settings = Train(steps=STEPS, precision="fp32", log_every=1, health_every=1, checkpoint_every=5)
     with RunDirectory(path) as directory:
         watch = Watch(directory, on_collapse=on_collapse)
         outcome = fit(

@@ -145,9 +145,7 @@ def test_a_second_sigterm_is_no_reason_to_hurry():
 
 
 @pytest.mark.parametrize("when", [1, 3, 5])
-def test_a_signal_while_saving_lets_the_save_end_and_stops_there(
-    tmp_path, monkeypatch, when
-):
+def test_a_signal_while_saving_lets_the_save_end_and_stops_there(tmp_path, monkeypatch, when):
     """Before the first, the third and the last sync of step 3's checkpoint."""
     sync, calls = checkpoint.sync, []
 

@@ -36,7 +36,7 @@ class Unanswered(TimeoutError):
 
 @contextmanager
 def within() -> Generator[None]:
-    """Raise `Unanswered` inside the block, and raise it again if it is caught there, when it is late.
+    """Raise `Unanswered` inside the block when it is late, and again if it is caught there.
 
     On the main thread alone, which workers run on; and not where someone else uses SIGALRM.
     """

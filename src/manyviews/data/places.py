@@ -58,7 +58,7 @@ def contents(source: Source) -> str:
     if not isinstance(manifest, Manifest):
         return source.digest
     total, files = hashlib.sha256(), manifest.files
-    above = [file.path for file in files if os.path.isabs(file.path)]
+    above = [file.path for file in files if file.path.startswith(os.sep)]
     common = os.path.commonpath([os.path.dirname(path) for path in above]) if above else ""  # noqa: PTH120
     for file in files:
         total.update(os.fsencode(file.path.removeprefix(common)) + f"\0{file.size}\0".encode())

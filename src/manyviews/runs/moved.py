@@ -40,7 +40,9 @@ def hint(run: AnyRun) -> Generator[None]:
     except UsageError as error:
         if not places.is_gone(run.data.source):
             raise
-        raise UsageError(f"{error} If the data were moved, say where they are: --data DIR.") from None
+        raise UsageError(
+            f"{error} If the data were moved, say where they are: --data DIR."
+        ) from None
 
 
 def keep(directory: Path, run: AnyRun) -> None:

@@ -42,5 +42,7 @@ def resume(
                 f"{source.spec} has changed since {directory} began. Put it back, or add "
                 "--accept-data-change to go on with what is there now."
             )
-        log.info("The files of %s have other times than before, and the same contents.", source.spec)
+        log.info(
+            "The files of %s have other times than before, and the same contents.", source.spec
+        )
     return run_in(directory, settings, resume=True)

@@ -6,11 +6,12 @@
     shard-00000.bin  the images, one after another: JPEG files, or rows of uint8 pixels
 
 Every image has a SHA-256 in the index: a byte that flipped or is missing makes that one image
-unreadable, as a broken file would be. JPEG is checked whenever it is read, which costs little beside
-decoding it; pixels when they are first read, by whichever of the worker processes does so. A pack
-may come from anywhere: where the index points to and what an image claims to be is checked before
-memory is taken for it. Index, names and arrays are mapped into memory. Single images are read with `pread`: a failing disk is then an
-error and not the end of the process, and no copy is saved by mapping what is decoded anyway.
+unreadable, as a broken file would be. JPEG is checked whenever it is read, which costs little
+beside decoding it; pixels when they are first read, by whichever of the worker processes does so. A
+pack may come from anywhere: where the index points to and what an image claims to be is checked
+before memory is taken for it. Index, names and arrays are mapped into memory. Single images are
+read with `pread`: a failing disk is then an error and not the end of the process, and no copy is
+saved by mapping what is decoded anyway.
 """
 
 import hashlib
