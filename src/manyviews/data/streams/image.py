@@ -153,12 +153,16 @@ def _header(file: BinaryIO, path: str, max_pixels: int) -> Header:
 
 def _regular(path: str) -> BinaryIO:
     """Open a file to read; what is none, such as a named pipe, is not waited for."""
-    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
-    kind = os.fstat(number).st_mode
-    if not stat.S_ISREG(kind):
-        os.close(number)
-        raise ValueError("Is a directory" if stat.S_ISDIR(kind) else "is no regular file")
-    return os.fdopen(number, "rb")
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    # `open`, so that the file knows its name: tifffile asks for it
+    file = open(path, "rb", opener=opener)  # noqa: PTH123, SIM115 - Path.open takes no opener
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("is no regular file")
+    return file
 
 
 @contextmanager
