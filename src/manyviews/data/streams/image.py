@@ -158,7 +158,7 @@ def _regular(path: str) -> BinaryIO:
         return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
     # `open`, so that the file knows its name: tifffile asks for it
-    file = open(path, "rb", opener=opener)  # noqa: PTH123, SIM115 - Path.open takes no opener
+    file = open(path, "rb", opener=opener)  # noqa: SIM115 - Path.open takes no opener
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise ValueError("is no regular file")
