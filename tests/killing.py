@@ -78,7 +78,7 @@ def train(name, path, *, kill_at=None, workers=0):
 
 
 def ending(path: Path):
-    """Tensors of the last checkpoint, and what was logged of each step, without times."""
+    """Tensors of the last checkpoint, and what was logged of each step and check, without times."""
     last = path / "checkpoints" / (path / "checkpoints" / "latest").read_text().strip()
     tensors = {
         f"{file}:{name}": tensor
@@ -89,7 +89,7 @@ def ending(path: Path):
     steps = [
         {k: v for k, v in line.items() if k not in TIMES}
         for line in lines
-        if line["kind"] == "train"
+        if line["kind"] in ("train", "health", "alarm")
     ]
     return tensors, steps
 
@@ -99,5 +99,7 @@ def differences(path: Path, reference: Path) -> list[str]:
     (a, log_a), (b, log_b) = ending(path), ending(reference)
     found = sorted(a.keys() ^ b.keys())
     found += [name for name in a.keys() & b.keys() if not bool((a[name] == b[name]).all())]
-    found += [f"step {x['step']}" for x, y in zip(log_a, log_b, strict=False) if x != y]
-    return found + (["number of steps"] if len(log_a) != STEPS or len(log_b) != STEPS else [])
+    pairs = zip(log_a, log_b, strict=False)
+    found += [f"{x['kind']} of step {x['step']}" for x, y in pairs if x != y]
+    trained = [sum(x["kind"] == "train" for x in log) for log in (log_a, log_b)]
+    return found + (["number of lines"] if len(log_a) != len(log_b) or trained[0] != STEPS else [])

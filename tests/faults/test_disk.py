@@ -101,6 +101,43 @@ def test_a_full_disk_at_the_very_end_is_a_failure_that_says_what_to_do(tmp_path,
     assert checkpoint.latest(tmp_path / "first" / "checkpoints").name == "step_4"
 
 
+def test_a_disk_that_is_full_from_the_start_is_said_before_the_first_step(tmp_path):
+    """A real limit of the kernel, in a child process."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def action():
+        method = Toy()
+        method.forward = lambda *_: pytest.fail("trained")
+        limit_files(600)
+        with RunDirectory(tmp_path) as directory, pytest.raises(Failure) as error:
+            fit(job(directory, method))
+        assert str(error.value) == (
+            f"Cannot write the first checkpoint in {tmp_path / 'checkpoints'}: File too large. "
+            "Make room there, or give another --out."
+        )
+
+    assert run(action) == 0
+
+
+def test_space_that_comes_back_in_mid_run_is_used_at_the_next_checkpoint(tmp_path):
+    """What could not be logged meanwhile is logged then, each line once."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def callback(method, clock):
+        if clock.step in (3, 6):
+            size = (tmp_path / "metrics.jsonl").stat().st_size
+            limit_files(size if clock.step == 3 else resource.RLIM_INFINITY)
+        if clock.step == 6:
+            assert not (tmp_path / "checkpoints" / "step_4").exists()
+        if clock.step == 9:
+            assert (tmp_path / "checkpoints" / "step_8").is_dir()
+        return {}
+
+    assert run(lambda: train(tmp_path, steps=12, after_epoch=[callback])) == 0
+    steps = [json.loads(x)["step"] for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 13))
+
+
 def test_a_folder_that_cannot_be_written_is_a_failure_before_the_first_step(tmp_path, monkeypatch):
     def denied(*_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))

@@ -4,16 +4,29 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+import manyviews
 from forks import fork, run, wait, wait_for
+from manyviews.data import workers
+from manyviews.runs import report
 from manyviews.runs.folder.lock import RunDirectory
+from manyviews.training import checkpoint
 from manyviews.training.loop import fit
 from manyviews.training.settings import Train
 from manyviews.training.signals import Stop, Waited
-from toy import Toy, job
+from toy import Toy, batches, job
 
+SHORT = {
+    "encoder.width": 8,
+    "method.hidden": 16,
+    "method.out": 8,
+    "data.batch_size": 8,
+    "train.steps": 2,
+    "train.precision": "fp32",
+}
 SETTINGS = Train(steps=500, precision="fp32", checkpoint_every=1000)
 
 
@@ -129,3 +142,79 @@ def test_a_second_sigterm_is_no_reason_to_hurry():
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGTERM)
         assert stop.asked == "SIGTERM"
+
+
+@pytest.mark.parametrize("when", [1, 3, 5])
+def test_a_signal_while_saving_lets_the_save_end_and_stops_there(tmp_path, monkeypatch, when):
+    """Before the first, the third and the last sync of step 3's checkpoint."""
+    sync, calls = checkpoint.sync, []
+
+    def signalled(path):
+        if "step_3" in str(path):
+            calls.append(path)
+            if len(calls) == when:
+                os.kill(os.getpid(), signal.SIGTERM)
+        sync(path)
+
+    monkeypatch.setattr(checkpoint, "sync", signalled)
+    settings = Train(steps=500, precision="fp32", checkpoint_every=3, keep=5)
+    outcome = train(tmp_path, train=settings)
+    assert (outcome.status, outcome.steps, len(calls)) == ("interrupted", 3, 5)
+    for step in (0, 3):
+        checkpoint.verify(tmp_path / "checkpoints" / f"step_{step}")
+    assert not list((tmp_path / "checkpoints").glob("*.tmp-*"))
+
+
+def test_a_signal_in_the_last_evaluation_ends_it_and_resume_does_the_rest(tmp_path, monkeypatch):
+    """Training is over and saved then; the page and the encoder's file are made by `resume`."""
+
+    def action():
+        monkeypatch.setattr(report, "write", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        manyviews.train("simclr", data="builtin:fashion", out=tmp_path / "run", overrides=SHORT)
+
+    assert run(action) == -signal.SIGTERM
+    assert not (tmp_path / "run" / "report.html").exists()
+
+    def again():
+        assert manyviews.resume(tmp_path / "run").steps == 2
+
+    assert run(again) == 0
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert (tmp_path / "run" / "encoder.safetensors").is_file()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+def test_a_second_sigint_leaves_no_worker_behind(tmp_path):
+    """They see within 5 s that their parent is gone."""
+
+    class Stuck(Toy):
+        def forward(self, batch, clock):
+            path = Path(f"/proc/self/task/{os.getpid()}/children")
+            (tmp_path / "children").write_text(path.read_text())
+            (tmp_path / "stuck").touch()
+            time.sleep(60)
+
+    def by_workers(start, stop):
+        return workers.each(
+            lambda step: next(batches()(step, step + 1)), range(start, stop), workers=2
+        )
+
+    child = fork(lambda: train(tmp_path / "run", Stuck(), batches=by_workers))
+    wait_for(tmp_path / "stuck")
+    for _ in range(2):
+        os.kill(child, signal.SIGINT)
+        time.sleep(0.7)
+    assert wait(child, seconds=5) == -signal.SIGINT
+    left = [Path("/proc") / number for number in (tmp_path / "children").read_text().split()]
+    assert len(left) == 2
+    end = time.monotonic() + 20
+    while any(alive(path) for path in left):
+        assert time.monotonic() < end, left
+        time.sleep(0.1)
+
+
+def alive(process):
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

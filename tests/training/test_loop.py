@@ -216,10 +216,11 @@ def test_a_monitor_that_remembers_goes_on_counting(tmp_path):
             return {"count": float(self.count)}
 
         def state(self):
-            return {"count": self.count}
+            return {"count": self.count}, {"double": torch.tensor(2 * self.count)}
 
-        def restore(self, state):
-            self.count = state["count"]
+        def restore(self, numbers, tensors):
+            assert tensors["double"] == 2 * numbers["count"]
+            self.count = numbers["count"]
 
     for steps in (4, 7):
         changes = {"train": settings(steps=steps, health_every=1), "resume": steps == 7}

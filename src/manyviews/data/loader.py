@@ -20,11 +20,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from manyviews.core import Failure
 from manyviews.core.sample import Layout, Source, Unreadable, memory
 from manyviews.data import workers as processes
 from manyviews.data.order import Order
+from manyviews.data.patience import Doing, Unanswered, within
 from manyviews.data.quarantine import Bad, most_bad
 from manyviews.data.slots import Slots, slots
 
@@ -136,7 +138,8 @@ def batches(
         size = packed(pipeline.makes, order.local)[1]
         lent = slots(running * processes.AHEAD + accumulate + 2, size)
     most = most_bad(max_bad, len(source))
-    make = _Make(source, pipeline, order, lent, most_bad=most, senders=running)
+    doing = Doing(running) if running else None
+    make = _Make(source, pipeline, order, lent, most_bad=most, senders=running, doing=doing)
     items = range(start_step * accumulate, stop_step * accumulate)
     return _steps(make, items, max_bad, on_bad, spent or Spent())
 
@@ -148,7 +151,10 @@ def _steps(
     step: list[Raw] = []
     told = False
     tasks = ((item, make.lent.take() if make.lent else None) for item in items)
-    with closing(processes.each(make, tasks, workers=make.senders)) as packets:
+    results = processes.each(
+        make, tasks, workers=make.senders, doing=make.doing, avoid=make.avoid.add
+    )
+    with closing(results) as packets:
         for packet, raw in _received(packets, make.lent, make.pipeline.makes):
             for bad in packet.bad:
                 if bad.path in seen:
@@ -295,9 +301,21 @@ class _Make:
     lent: Slots | None
     most_bad: int
     senders: int
+    doing: Doing | None = None
+    avoid: set[int] = field(default_factory=set[int])
 
     def __call__(self, task: tuple[int, int | None]) -> _Packet:
-        item, slot = task
+        packet = self._packet(*task)
+        self._at(Doing.IDLE)
+        return packet
+
+    def _at(self, sample: int) -> None:
+        """Let the main process know what this worker is at."""
+        worker = get_worker_info()
+        if self.doing is not None and worker is not None:
+            self.doing.begin(worker.id, sample)
+
+    def _packet(self, item: int, slot: int | None) -> _Packet:
         step, part = divmod(item, self.order.accumulate)
         wanted = self.order.indices(step, part)
         bad: dict[str, Bad] = {}
@@ -312,6 +330,7 @@ class _Make:
             if len(bad) > self.most_bad:
                 return _Packet(bad=tuple(bad.values()))
             read = time.perf_counter()
+            self._at(Doing.MAKING)
             room = self.lent.room(slot) if slot is not None and self.lent is not None else None
             views = rooms(self.pipeline.makes, len(index), room)
             cues = self.pipeline.make(items, index, epoch, views)
@@ -332,12 +351,30 @@ class _Make:
         items: list[Any] = []
         for place in range(len(index)):
             while len(items) == place and len(bad) <= self.most_bad:
+                here = int(index[place])
+                self._at(here)
                 try:
-                    items.append(self.pipeline.read(self.source, int(index[place]), epoch))
+                    items.append(self._sample(here, epoch))
                 except Unreadable as error:
                     bad[error.path] = Bad(error.path, error.reason)
-                    index[place] = (index[place] + 1) % len(self.source)
+                    index[place] = (here + 1) % len(self.source)
         return index, items
+
+    def _sample(self, index: int, epoch: int) -> Any:
+        """What the pipeline reads of a sample; one that did not answer is not asked again."""
+        late = str(Unanswered())
+        if index in self.avoid:
+            raise Unreadable(self.source.name(index), late)
+        try:
+            with within():
+                return self.pipeline.read(self.source, index, epoch)
+        except Unanswered:
+            self.avoid.add(index)
+            raise Unreadable(self.source.name(index), late) from None
+        except Unreadable as error:
+            if error.reason == late:
+                self.avoid.add(index)
+            raise
 
     def _pack(self, views: Arrays, cues: Arrays, index: NDArray[np.int64]) -> _Packet:
         size = sum(array.nbytes for group in (views, cues) for array in group.values())
@@ -368,8 +405,10 @@ def seen(
     where: list[int] = []
     items: list[Any] = []
     for i in index:
-        with contextlib.suppress(Unreadable):
-            items.append(pipeline.read(source, i, epoch))
+        with contextlib.suppress(Unreadable, Unanswered):
+            with within():
+                item = pipeline.read(source, i, epoch)
+            items.append(item)
             where.append(i)
     views = rooms(pipeline.makes, len(where))
     cues = pipeline.make(items, np.array(where, dtype=np.int64), epoch, views) if where else {}

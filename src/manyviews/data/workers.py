@@ -4,10 +4,15 @@ They are torch DataLoader workers, each single-threaded. They ignore SIGINT and 
 process decides when training stops, and a terminal sends Ctrl-C to every process of its group.
 """
 
+import contextlib
+import itertools
+import logging
 import os
 import signal
+import threading
 import warnings
-from collections.abc import Callable, Generator, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, TypeVar, cast
 
 import cv2
@@ -15,6 +20,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from manyviews.core import Failure
+from manyviews.data.patience import Doing, Late, Watchman
+
+log = logging.getLogger("manyviews")
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -25,6 +33,9 @@ MOST = 8
 AHEAD = 4
 """Results that each worker has ready or in work. Where making one takes an uneven time of the same
 mean as using it, 4 leave the user waiting half as long as torch's 2, and 8 no less than 4."""
+
+_MOST_REPLACED = 3
+"""Workers that may be replaced before there is a result again."""
 
 
 def cores() -> int:
@@ -45,7 +56,14 @@ def count(workers: int, *, in_memory: bool = False) -> int:
     return 0 if in_memory else max(1, min(cores() // ranks - 1, MOST))
 
 
-def each(work: Callable[[Item], T], items: Iterable[Item], *, workers: int) -> Generator[T]:
+def each(
+    work: Callable[[Item], T],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    doing: Doing | None = None,
+    avoid: Callable[[int], None] | None = None,
+) -> Generator[T]:
     """`work(item)` for every item, in order, computed ahead by worker processes.
 
     They end with the last result, and when the generator is closed. Close it where an exception's
@@ -56,26 +74,107 @@ def each(work: Callable[[Item], T], items: Iterable[Item], *, workers: int) -> G
         items: asked for in this process, AHEAD for each worker before the first result and one
             before each result that is handed over.
         workers: 0 works in this process, when the next result is asked for.
+        doing: where `work` says what it is at. A worker that does not get on is then ended and all
+            are started anew, with what they had not delivered.
+        avoid: told the sample that it was at, before the new ones start.
 
     Raises:
-        Failure: a worker died.
+        Failure: a worker died, or again and again one does not get on.
     """
+    rest, waiting, replaced = iter(items), deque[Item](), 0
+    while True:
+        again, waiting = list(waiting), deque[Item]()
+        watchman = Watchman(doing) if doing is not None and workers else None
+        try:
+            noted = _noted(itertools.chain(again, rest), waiting)
+            for result in _results(work, noted, workers, watchman, doing):
+                waiting.popleft()
+                yield result
+                replaced = 0
+            return
+        except _Died as died:
+            if watchman is None or not watchman.found:
+                raise Failure(
+                    f"A decoding process died ({died}). Often memory ran out: use fewer "
+                    "--data.workers, or lower --data.max-pixels."
+                ) from None
+            replaced += 1
+            _replace(watchman.found, avoid, replaced)
+
+
+class _Died(Exception):
+    """A worker is gone; torch's words."""
+
+
+def _results(
+    work: Callable[[Item], T],
+    items: Iterable[Item],
+    workers: int,
+    watchman: Watchman | None,
+    doing: Doing | None,
+) -> Generator[T]:
+    """One set of workers and what they make."""
     try:
+        if doing is not None:
+            doing.clear()
         with warnings.catch_warnings():
             # Python 3.12 warns of every fork in a process with threads, torch's own included
             warnings.filterwarnings("ignore", "This process .* is multi-threaded")
             # torch warns of more workers than cores; whoever asked for them may have them
             warnings.filterwarnings("ignore", "This DataLoader will create")
-            results = iter(_loader(work, items, workers))
+            with _no_handler_of_torch():
+                results = iter(_loader(work, items, workers))
+        if watchman is not None:
+            watchman.start()
         yield from results
-    except RuntimeError as error:
-        first = str(error).splitlines()[0] if str(error) else ""
-        if not first.startswith("DataLoader worker"):
+    except (RuntimeError, EOFError, ConnectionError, FileNotFoundError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # "Caught ..." is what `work` raised. All else but a RuntimeError comes of fetching a result
+        # from a worker that is gone.
+        if first.startswith("Caught") or (
+            isinstance(error, RuntimeError) and not first.startswith("DataLoader worker")
+        ):
             raise
-        raise Failure(
-            f"A decoding process died ({first}). Often memory ran out: use fewer "
-            "--data.workers, or lower --data.max-pixels."
-        ) from None
+        raise _Died(first) from None
+    finally:
+        if watchman is not None and watchman.ident is not None:
+            watchman.stop()
+
+
+@contextlib.contextmanager
+def _no_handler_of_torch() -> Generator[None]:
+    """Keep torch's SIGCHLD handler out: it raises wherever the main thread is, in mid-step too.
+
+    Without it, a dead worker is noticed within 5 s where its result is waited for.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def _noted(items: Iterable[Item], waiting: deque[Item]) -> Iterator[Item]:
+    for item in items:
+        waiting.append(item)
+        yield item
+
+
+def _replace(found: list[Late], avoid: Callable[[int], None] | None, replaced: int) -> None:
+    """Say that workers are replaced, and why."""
+    for late in found:
+        why = "was stopped" if late.stopped else "did not get on"
+        if replaced > _MOST_REPLACED:
+            raise Failure(
+                f"A decoding process {why}, {replaced} times in a row without a result. Look at "
+                "the disk or network that the data is on, or use other --data.workers."
+            )
+        log.warning("Decoding process %d %s. All are started anew.", late.process, why)
+        if late.sample >= 0 and not late.stopped and avoid is not None:
+            avoid(late.sample)
 
 
 def _loader(work: Callable[[Item], T], items: Iterable[Item], workers: int) -> DataLoader[T]:

@@ -1,6 +1,8 @@
 """The numbers that a health check looks at, computed on one batch without waiting for a device."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +93,10 @@ class RollingRank:
         x = x - x.mean(dim=0)
         gram = x.T @ x
         known = self._newer
-        self._newer = (gram, len(x)) if known is None else (known[0].add_(gram), known[1] + len(x))
+        if known is None:
+            self._newer = gram, len(x)
+        else:  # what was restored lies on the CPU
+            self._newer = known[0].to(gram.device).add_(gram), known[1] + len(x)
         self._added += 1
         if 2 * self._newer[1] >= self._rows or 2 * self._added >= self._batches:
             self._older, self._newer, self._added = self._newer, None, 0
@@ -106,3 +111,22 @@ class RollingRank:
             self.rank = entropy_rank(from_gram(gram, noise=1e-7))
         else:
             self.rank, self._older, self._newer, self._added = math.nan, None, None, 0
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Numbers for JSON, and the matrices, that `restore` goes on from exactly."""
+        kept = {"older": self._older, "newer": self._newer}
+        numbers: dict[str, Any] = {
+            "rank": None if math.isnan(self.rank) else self.rank,
+            "width": self.width,
+            "added": self._added,
+            "rows": {name: part[1] for name, part in kept.items() if part is not None},
+        }
+        return numbers, {name: part[0] for name, part in kept.items() if part is not None}
+
+    def restore(self, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take up what `state` gave."""
+        rank = numbers["rank"]
+        self.rank = math.nan if rank is None else float(rank)
+        self.width, self._added = int(numbers["width"]), int(numbers["added"])
+        parts = {name: (tensors[name], int(rows)) for name, rows in numbers["rows"].items()}
+        self._older, self._newer = parts.get("older"), parts.get("newer")

@@ -3,6 +3,8 @@
 import logging
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -146,8 +148,12 @@ class Health:
         if clock.progress < (rule.onset if rule.name in self._was_right else rule.stuck):
             return
         self._wrong[rule.name] = self._wrong.get(rule.name, 0) + 1
-        if self._wrong[rule.name] >= self._sustain and rule.name not in self.active:
+        if self._wrong[rule.name] < self._sustain:
+            return
+        if rule.name not in self.active:
             self._raise(rule, numbers, clock)
+        elif self._stop is not None and rule.light == "bad":
+            self._stop(self.active[rule.name])  # that stopped a training which was resumed since
 
     def _raise(self, rule: Rule, numbers: Numbers, clock: Clock) -> None:
         alarm = Alarm(
@@ -163,3 +169,34 @@ class Health:
         log.warning("step %d: %s", clock.step, alarm)
         if self._stop is not None and rule.light == "bad":
             self._stop(alarm)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """All that the next check depends on: as JSON, and the tensors of the rolling ranks."""
+        ranks, tensors = dict[str, Any](), dict[str, Tensor]()
+        for space, rank in self._ranks.items():
+            ranks[space], own = rank.state()
+            tensors |= {f"{space}.{name}": tensor for name, tensor in own.items()}
+        numbers = {
+            "alarms": [asdict(alarm) for alarm in self.alarms],
+            "active": {name: self.alarms.index(alarm) for name, alarm in self.active.items()},
+            "checks": self._checks,
+            "wrong": dict(self._wrong),
+            "right": dict(self._right),
+            "was_right": sorted(self._was_right),
+            "peaks": dict(self._peaks),
+            "ranks": ranks,
+        }
+        return numbers, tensors
+
+    def restore(self, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take up what `state` gave; rules that are no more are let go."""
+        known = {rule.name for rule in RULES}
+        self.alarms = [Alarm(**alarm) for alarm in numbers["alarms"]]
+        self.active = {n: self.alarms[i] for n, i in numbers["active"].items() if n in known}
+        self._checks = int(numbers["checks"])
+        self._wrong, self._right = dict(numbers["wrong"]), dict(numbers["right"])
+        self._was_right = set(numbers["was_right"])
+        self._peaks = Numbers(numbers["peaks"])
+        for space, rank in self._ranks.items():
+            own = {k.partition(".")[2]: t for k, t in tensors.items() if k.startswith(f"{space}.")}
+            rank.restore(numbers["ranks"][space], own)

@@ -168,7 +168,7 @@ def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
     teachers = {name: _on(device, teacher) for name, teacher in open_teachers(run).items()}
     fed, taught = _fed(kept), _fed(teachers)
     pipeline = Pipeline(settings.parts(run.views), {**fed, **taught}, seed=run.seed)
-    source = _source(run)
+    source = source_of(run)
     order = Order(
         count=len(source),
         batch=run.data.batch_size,
@@ -215,13 +215,12 @@ def _on(device: torch.device, teacher: Encoder) -> Encoder:
     return cast(Any, teacher).to(device=device, memory_format=order)
 
 
-def digest(run: AnyRun) -> str:
-    """Of the run's data as it is now. Raises UsageError where it is not there."""
-    return _source(run).digest
+def source_of(run: AnyRun) -> Source:
+    """The samples of a run as they are now, read as the encoders are fed.
 
-
-def _source(run: AnyRun) -> Source:
-    """The samples, read as the encoders are fed."""
+    Raises:
+        UsageError: they are not there, or cannot be used.
+    """
     fed = [config.input for config in settings.parts(run.encoders).values()]
     channels = {each.channels for each in fed if isinstance(each, Pixels)}
     if len(channels) > 1:

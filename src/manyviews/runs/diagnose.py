@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from manyviews.core import Failure, UsageError
+from manyviews.data.places import is_gone
 from manyviews.data.sources import ImageSource, open_source
 from manyviews.diagnosis import clid, dimension, grouping, lidar, neighbours, rank, uniformity
 from manyviews.diagnosis import spectrum as spectra
@@ -19,6 +20,7 @@ from manyviews.diagnosis.stability import graph_stability
 from manyviews.diagnosis.verdict import choose
 from manyviews.evaluation.clusters import nmi_purity
 from manyviews.evaluation.labelled import open_labelled
+from manyviews.runs import moved
 from manyviews.runs.assemble import Assembly, assemble
 from manyviews.runs.folder import read
 from manyviews.runs.folder.read import saved_run
@@ -43,9 +45,13 @@ def check_numbers(**given: int) -> None:
             raise UsageError(f"--{name} is {value}; wanted {least[name]} or more.")
 
 
-def assembly_of(directory: Path) -> Assembly:
-    """A run at its newest checkpoint."""
-    assembly = assemble(saved_run(directory))
+def assembly_of(directory: Path, data: str = "") -> Assembly:
+    """A run at its newest checkpoint; where its own data are gone, on others."""
+    settings = saved_run(directory)
+    if is_gone(settings.data.source):
+        settings = moved.at(settings, data)
+    with moved.hint(settings):
+        assembly = assemble(settings)
     newest = checkpoint.latest(directory / "checkpoints")
     if newest is None:
         raise UsageError(f"{directory} has no checkpoint yet. Train it first.")

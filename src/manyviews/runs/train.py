@@ -14,10 +14,11 @@ import torch
 from manyviews.core import Clock, Failure, comm
 from manyviews.core.files import write_json
 from manyviews.core.settings import parts
+from manyviews.data.places import contents
 from manyviews.data.quarantine import Quarantine
 from manyviews.diagnosis import wiring
 from manyviews.methods import catalog
-from manyviews.runs import report
+from manyviews.runs import moved, report
 from manyviews.runs.against import STEM, sentences, with_start
 from manyviews.runs.assemble import Assembly, assemble, embedder
 from manyviews.runs.embedder import save_encoder
@@ -106,6 +107,8 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
         start = open_start(run) if run.start and not resume else None
         if resume:
             say_if_changed(directory, run)
+            if comm.rank() == 0:
+                moved.keep(directory, run)
         assembly = assemble(run, start=start)
         if resume and assembly.teachers:
             check_same(assembly.teachers, read.read_began(directory).get("teachers"))
@@ -202,6 +205,7 @@ def _begin(assembly: Assembly, directory: Path, start: Start | None) -> None:
         directory,
         assembly.run,
         digest=assembly.source.digest,
+        contents=contents(assembly.source),
         images=len(assembly.source),
         command=_command(assembly.run, directory),
         start="" if start is None else start.digest,

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
+
+from torch import Tensor
 
 from manyviews.core import Clock, Method, Step
 from manyviews.diagnosis.alarms import Alarm
@@ -65,6 +67,22 @@ class Watch:
         self._directory.metrics(
             "alarm", {"step": alarm.step, "name": alarm.name, "message": message}
         )
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What the next check and the list of alarms depend on, of every encoder."""
+        numbers, tensors = dict[str, Any](), dict[str, Tensor]()
+        for name, health in self._healths.items():
+            numbers[name], own = health.state()
+            tensors |= {f"{name}/{key}": tensor for key, tensor in own.items()}
+        return numbers, tensors
+
+    def restore(self, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave; its alarms are in metrics.jsonl already."""
+        for name, own in numbers.items():
+            start = f"{name}/"
+            matrices = {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
+            self._of(name).restore(own, matrices)
+        self._written = {id(alarm) for alarm in self._alarms()}
 
     @property
     def said(self) -> list[str]:

@@ -1,7 +1,8 @@
 """Checkpoints that are whole or absent, verified when read, and never unpickled.
 
 A checkpoint is a directory `step_N` with `method.safetensors`, `optimizer.safetensors`,
-`state.json` and `manifest.json` (size and SHA-256 of the others). It is written under a temporary
+`state.json`, where monitors keep tensors `monitors.safetensors`, and `manifest.json` (size and
+SHA-256 of the others). It is written under a temporary
 name, synced and renamed, so a directory with the final name is complete. The file `latest` names
 the newest one.
 """
@@ -27,6 +28,7 @@ from manyviews import __version__
 from manyviews.core import Failure
 
 _METHOD, _OPTIMIZER, _STATE = "method.safetensors", "optimizer.safetensors", "state.json"
+_MONITORS = "monitors.safetensors"
 _MANIFEST, _LATEST = "manifest.json", "latest"
 _NAME = re.compile(r"step_(\d+)")
 
@@ -45,6 +47,7 @@ def save(
     optimizer: torch.optim.Optimizer,
     state: Mapping[str, Any],
     keep: int,
+    monitors: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write `folder/step_N`, make it the latest, then delete old ones.
 
@@ -55,6 +58,7 @@ def save(
         optimizer: its state is written under the names of the method's parameters.
         state: anything else, as JSON.
         keep: checkpoints to leave, this one included.
+        monitors: tensors that are neither the method's nor the optimiser's.
 
     Raises:
         OSError: the disk is full or failing. Earlier checkpoints are untouched.
@@ -66,6 +70,8 @@ def save(
         draft.mkdir()
         _write_tensors(draft / _METHOD, method.state_dict())
         _write_tensors(draft / _OPTIMIZER, _flatten(method, optimizer))
+        if monitors:
+            _write_tensors(draft / _MONITORS, monitors)
         whole = {**state, "step": step, "optimizer": type(optimizer).__name__}
         _write_text(draft / _STATE, json.dumps(whole, indent=1))
         manifest = {
@@ -173,6 +179,11 @@ def load(
             )
         _unflatten(_read_tensors(path / _OPTIMIZER), method, optimizer, path)
     return state
+
+
+def monitors(path: Path) -> dict[str, Tensor]:
+    """Tensors that monitors left in a verified checkpoint; those of 0.1.0 have none."""
+    return _read_tensors(path / _MONITORS) if (path / _MONITORS).is_file() else {}
 
 
 def sweep(folder: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from manyviews.core import Batch, Clock, EmbedAll, Method, Step, UsageError
 from manyviews.training.metrics import Value
@@ -28,13 +29,13 @@ class Collapsed(Exception):
 
 @runtime_checkable
 class Remembering(Protocol):
-    """A monitor with counts that a resumed run should go on from; they are kept as JSON."""
+    """A monitor with counts that a resumed run should go on from."""
 
-    def state(self) -> dict[str, Any]:
-        """What to save."""
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What to save: numbers, kept as JSON, and tensors by name."""
         ...
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take up what was saved."""
         ...
 

@@ -4,10 +4,11 @@ import errno
 import logging
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from manyviews.core import Failure, Method, UsageError, comm
 from manyviews.training import checkpoint
@@ -37,7 +38,8 @@ class State:
         called: step after which callbacks and probe were last considered.
         probed: training time at the last probe.
         guard: counts of skipped steps.
-        monitors: what those that remember want kept.
+        monitors: numbers that those that remember want kept.
+        tensors: theirs, "number of the monitor/name"; in a file of their own.
     """
 
     step: int = 0
@@ -49,6 +51,12 @@ class State:
     probed: float = 0.0
     guard: Guard = field(default_factory=Guard)
     monitors: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    tensors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+    def numbers(self) -> dict[str, Any]:
+        """What is no tensor, by name."""
+        found = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "tensors"}
+        return found | {"guard": asdict(self.guard)}
 
 
 class Keeper:
@@ -103,8 +111,9 @@ class Keeper:
             self.save(state, last=False)
             return state
         log.info("Resuming after step %d.", self.saved)
-        own: dict[str, Any] = {name: saved[name] for name in asdict(State())}
+        own: dict[str, Any] = {name: saved[name] for name in State().numbers()}
         own["guard"] = Guard(**own["guard"])
+        own["tensors"] = checkpoint.monitors(checkpoint.path_of(folder, self.saved))
         state = State(**own)
         self._saved_at = state.seconds
         return state
@@ -125,7 +134,7 @@ class Keeper:
         """Write a checkpoint, unless this step's is there already.
 
         A failing disk is a warning, and the next interval tries again; with `last` there is none,
-        so it is a Failure.
+        so it is a Failure. So it is before the first step, when nothing is lost yet.
         """
         if comm.rank() > 0 or state.step == self.saved:
             return
@@ -136,7 +145,8 @@ class Keeper:
                 step=state.step,
                 method=self._method,
                 optimizer=self._optimizer,
-                state={**asdict(state), "metrics_bytes": self._directory.metrics_size()},
+                state={**state.numbers(), "metrics_bytes": self._directory.metrics_size()},
+                monitors=state.tensors,
                 keep=self._train.keep,
             )
         except OSError as error:
@@ -174,8 +184,12 @@ class Keeper:
                 f"Cannot save step {step} in {folder}: {reason}; {before}. Make room there, then "
                 f"`manyviews resume {self._directory.path}`."
             ) from error
-        if step == 0 and error.errno not in _FULL:
-            raise Failure(f"Cannot write to {folder}: {reason}. Give a writable --out.") from error
+        if step == 0:
+            full = error.errno in _FULL
+            advice = "Make room there, or give another --out." if full else "Give a writable --out."
+            raise Failure(
+                f"Cannot write the first checkpoint in {folder}: {reason}. {advice}"
+            ) from error
         log.warning(
             "Cannot save step %d in %s: %s; %s. Training goes on.", step, folder, reason, before
         )

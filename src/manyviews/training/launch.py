@@ -19,6 +19,17 @@ from torch.nn.parallel import DistributedDataParallel
 from manyviews.core import Failure, Method, UsageError, comm
 
 _MASK = (1 << 64) - 1
+_GONE = (
+    *("Connection closed by peer", "Connection reset by peer", "Broken pipe", "pair closure"),
+    "remote process exit",
+)
+"""What gloo and NCCL say when another rank is gone."""
+
+
+LOST = (
+    "Another rank ended without a word: it was killed, or its machine or network failed. Often "
+    "memory ran out; look at the system's log."
+)
 
 
 class SaidElsewhere(Failure):
@@ -58,9 +69,18 @@ def ranks(where: torch.device) -> Generator[None]:
     except Exception as error:
         if not _first(store):
             raise SaidElsewhere("Another rank has said what went wrong.") from error
+        if is_of_a_lost_rank(error):
+            raise Failure(LOST) from error
         raise
     finally:
         dist.destroy_process_group()
+
+
+def is_of_a_lost_rank(error: BaseException) -> bool:
+    """Whether a collective failed because another rank is gone; only the words tell."""
+    if comm.world_size() == 1 or not isinstance(error, RuntimeError):
+        return False
+    return any(word in str(error) for word in _GONE)
 
 
 def _meet(store: Store, world: int, *, seconds: float = 600.0) -> None:

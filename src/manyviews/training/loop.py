@@ -6,8 +6,9 @@ ranks on whether everything was finite, and only then the writes: hooks, optimis
 """
 
 import logging
+import shlex
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, cast
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from manyviews.core import Batch, Clock, Failure, Step, comm
+from manyviews.core.errors import out_of_memory
 from manyviews.training import launch
 from manyviews.training.freeze import Frozen
 from manyviews.training.guard import MOST_REWINDS, Undo, Vote, mean_vote, vote
@@ -30,6 +32,14 @@ log = logging.getLogger("manyviews")
 
 _OPEN_END = 10**9
 """Steps asked of the data when a wall-clock budget decides."""
+
+
+class NoData(Exception):
+    """The data cannot be had; `why` is what a user is told."""
+
+    def __init__(self, why: Failure) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -73,16 +83,44 @@ class _Training:
         )
         self.state = self.keeper.start(resume=job.resume)
         self.remembering = [m for m in job.monitors if isinstance(m, Remembering)]
-        for monitor, past in zip(self.remembering, self.state.monitors, strict=False):
-            monitor.restore(past)
+        for i, (monitor, past) in enumerate(
+            zip(self.remembering, self.state.monitors, strict=False)
+        ):
+            monitor.restore(past, _below(f"{i}/", self.state.tensors))
         self.journal = Journal(job, self.state)
         self.forward = launch.wrap(job.method)
         self.dtype = launch.autocast_dtype(job.train.precision, job.device)
         self.undo = Undo(job.method, everything=job.train.accumulate > 1)
         self.began = time.perf_counter() - self.state.seconds
+        self.phase: Literal["between", "forward", "writing"] = "between"
 
     def run(self) -> Outcome:
-        """All steps from where we are to the end."""
+        """All steps from where we are to the end; what can be saved is, whatever comes."""
+        try:
+            return self.steps()
+        except NoData as failure:
+            raise type(failure.why)(f"{failure.why}{self.rescue()}") from failure.why
+        except (RuntimeError, MemoryError, OSError) as error:
+            lost = launch.LOST if launch.is_of_a_lost_rank(error) else ""
+            why = lost or out_of_memory(error)
+            if not why:
+                raise
+            raise Failure(f"{why}{self.rescue()}") from error
+
+    def rescue(self) -> str:
+        """Save the last step, unless its successor is half written; a sentence on what is saved."""
+        if self.phase == "forward":
+            self.undo.undo()
+        if self.phase != "writing":
+            self.save(last=False)
+        go_on = f"`manyviews resume {shlex.quote(str(self.job.directory.path))}`"
+        if comm.rank() > 0:
+            return f" {go_on} goes on from what the first rank has saved."
+        saved = self.keeper.saved
+        return f" Step {saved} is saved: {go_on} goes on from there." if saved > 0 else ""
+
+    def steps(self) -> Outcome:
+        """The loop itself."""
         job, state = self.job, self.state
         end = _OPEN_END if job.train.minutes > 0 else job.clock(0, seconds=0.0).total
         with _closing(job.batches(state.step, end)) as batches:
@@ -94,6 +132,7 @@ class _Training:
                     return self.end("interrupted", self.stop.asked)
                 rates, verdict, step = self.step(micro_batches, clock)
                 state.step += 1
+                self.phase = "between"
                 state.seconds = verdict.seconds
                 if verdict.fault:
                     self.skipped(micro_batches, verdict)
@@ -117,8 +156,9 @@ class _Training:
         self.call_back(clock, over=False)
         if state.step % job.steps_per_epoch == 0 and state.begun != state.step:
             launch.seed_epoch(job.seed, state.step)
+            self.phase = "writing"
             self.method.before_epoch(clock, job.embed_all)
-            state.begun = state.step
+            state.begun, self.phase = state.step, "between"
         return clock
 
     def step(self, micro_batches: Sequence[Batch], clock: Clock) -> tuple[Rates, Vote, Step]:
@@ -127,12 +167,14 @@ class _Training:
         rates = self.updates.set_rates(clock)
         self.frozen.set_mode(clock)
         self.undo.keep()
+        self.phase = "forward"
         passes: list[_Pass] = []
         for i, batch in enumerate(micro_batches, 1):
             passes.append(self.micro_batch(batch, clock, i=i, of=len(micro_batches)))
             if passes[-1].verdict.fault:
                 break
         last = passes[-1]
+        self.phase = "writing"
         if last.verdict.fault:
             self.undo.undo()
         else:
@@ -218,8 +260,11 @@ class _Training:
         keep the others waiting, so they agree at the end of the step.
         """
         began = time.perf_counter()
-        with self.stop.interruptible() if comm.world_size() == 1 else nullcontext():
-            micro_batches = next(batches, None)
+        try:
+            with self.stop.interruptible() if comm.world_size() == 1 else nullcontext():
+                micro_batches = next(batches, None)
+        except Failure as failure:
+            raise NoData(failure) from failure
         if micro_batches is None:
             raise Failure(f"The data ended at step {self.state.step}, before training did.")
         self.state.waited += time.perf_counter() - began
@@ -260,7 +305,13 @@ class _Training:
 
     def save(self, *, last: bool) -> None:
         """Write a checkpoint of now."""
-        self.state.monitors = [monitor.state() for monitor in self.remembering]
+        kept = [monitor.state() for monitor in self.remembering]
+        self.state.monitors = [numbers for numbers, _ in kept]
+        self.state.tensors = {
+            f"{i}/{name}": tensor
+            for i, (_, tensors) in enumerate(kept)
+            for name, tensor in tensors.items()
+        }
         self.keeper.save(self.state, last=last)
 
     def end(self, status: Literal["interrupted", "collapsed"], message: str) -> Outcome:
@@ -294,6 +345,11 @@ def without_graph(step: Step) -> Step:
     losses = {name: loss.detach() for name, loss in step.losses.items()}
     projection = None if step.projection is None else step.projection.detach()
     return replace(step, losses=losses, projection=projection, clusters=None)
+
+
+def _below(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin so, without that."""
+    return {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
 
 
 @contextmanager

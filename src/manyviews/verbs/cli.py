@@ -106,6 +106,10 @@ def _run(verb: str, args: list[str]) -> int:
 
 def _unexpected(error: Exception) -> str:
     """One line on an error that no verb foresaw; its traceback goes to a file."""
+    from manyviews.core.errors import out_of_memory
+
+    if said := out_of_memory(error):
+        return said
     if isinstance(error, OSError) and error.errno in _UNWRITABLE:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}. Make room, or choose another place."

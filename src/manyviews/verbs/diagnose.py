@@ -39,7 +39,7 @@ def diagnose(
     Args:
         run: a run directory, an encoder.safetensors, timm:NAME, or with --encoder the checkpoint
             of another project.
-        data: unlabelled images; a run's own if not given.
+        data: unlabelled images; a run's own if not given. Also where these were moved to.
         labels: labelled data to hold the clusters against (NMI, purity); its training part is then
             looked at. Nothing else looks at a label.
         encoder: timm's name of the architecture of a checkpoint.
@@ -77,7 +77,7 @@ def diagnose(
 
     check_numbers(sample=sample, views=views, clusters=clusters)
     directory = Path(run)
-    assembly = assembly_of(directory) if is_run(directory) else None
+    assembly = assembly_of(directory, data) if is_run(directory) else None
     if assembly is None:
         look = look_at_encoder(
             open_subject(run, encoder=encoder, image_size=image_size, mean=mean, std=std)

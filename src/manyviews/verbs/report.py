@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 def report(
     run: Positional[str | Path],
     *,
+    data: str = "",
     map: Literal["pca", "umap", "pacmap"] = "pca",  # noqa: A002, RUF100 - the flag
 ) -> "Written":
     """Write RUN/report.html, one page that works offline, from the run's newest checkpoint.
 
     Args:
         run: the run directory.
+        data: where its data are now, if they were moved.
         map: how features become points; umap and pacmap come with manyviews[maps].
     """
     one_of("map", map, ["pca", "umap", "pacmap"])
+    from manyviews.runs import moved
     from manyviews.runs import report as pages
     from manyviews.runs.assemble import assemble
     from manyviews.runs.folder.read import read_began, saved_run
@@ -29,9 +32,10 @@ def report(
     from manyviews.verbs.written import Written
 
     directory = Path(run)
-    settings = saved_run(directory)
+    settings = moved.at(saved_run(directory), data)
     read_began(directory)
-    assembly = assemble(settings)
+    with moved.hint(settings):
+        assembly = assemble(settings)
     newest = checkpoint.latest(directory / "checkpoints")
     if newest is None:
         raise UsageError(f"{directory} has no checkpoint yet. Train it first.")

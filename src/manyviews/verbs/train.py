@@ -50,10 +50,11 @@ def train(
 def execute(run: "AnyRun", *, out: Path | None = None) -> "Trained":
     """Train a complete `Run` in a new run directory; runs/RECIPE-DATE-TIME if not given."""
     from manyviews.core.settings import check
+    from manyviews.runs.moved import settled
     from manyviews.runs.train import run_in
 
     check(run)
-    return run_in(out, run, resume=False)
+    return run_in(out, settled(run), resume=False)
 
 
 def recipe_of(name: str) -> Any:

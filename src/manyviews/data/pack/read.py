@@ -5,15 +5,19 @@
     names.bin        the original paths, one after another, in UTF-8
     shard-00000.bin  the images, one after another: JPEG files, or rows of uint8 pixels
 
-Every image has a SHA-256 in the index, and it is checked whenever the image is read: a byte that
-flipped or is missing makes that one image unreadable, as a broken file would be. Index, names and
-arrays are mapped into memory. Single images are read with `pread`: a failing disk is then an
-error and not the end of the process, and no copy is saved by mapping what is decoded anyway.
+Every image has a SHA-256 in the index: a byte that flipped or is missing makes that one image
+unreadable, as a broken file would be. JPEG is checked whenever it is read, which costs little
+beside decoding it; pixels when they are first read, by whichever of the worker processes does so. A
+pack may come from anywhere: where the index points to and what an image claims to be is checked
+before memory is taken for it. Index, names and arrays are mapped into memory. Single images are
+read with `pread`: a failing disk is then an error and not the end of the process, and no copy is
+saved by mapping what is decoded anyway.
 """
 
 import hashlib
 import io
 import json
+import mmap
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -60,6 +64,12 @@ _WHOLE = 2 << 30
 """Bytes up to which an array is checked at once, in a second or two, and then used unchecked."""
 _OPEN = 64
 """Shards that are kept open."""
+_SPARE = 64 << 20
+"""Bytes that a JPEG may have beyond those of its pixels: profiles, previews, texts."""
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Markers of a JPEG's frame header, which says its size."""
+_ALONE = frozenset((0x01, *range(0xD0, 0xD9)))
+"""Markers without a segment behind them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +175,8 @@ class Packed:
         if only is not None:
             place = {path: index for index, path in enumerate(self.paths())}
             self._entries = self._entries[[place[path] for path in only]]
+        # Shared with the processes that are forked later; one byte an image, not 0 once it is good.
+        self._good = mmap.mmap(-1, max(1, len(self._entries)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open it again where it is unpickled: neither maps nor open files travel."""
@@ -208,11 +220,19 @@ class Packed:
             or max(height, width) > _SMALL
             or height * width > self._max_pixels
             or bool((sides != sides[0]).any())
+            or not self._in_a_row(height * width * self.channels)
             or any(self._reason(index) for index in range(len(self)))
         ):
             return None
         shape = (about.count, height, width, about.plan.channels)
         return np.memmap(self.folder / shard_name(0), np.uint8, "r", shape=shape)
+
+    def _in_a_row(self, size: int) -> bool:
+        """Whether images of so many bytes lie one after another, as an array does."""
+        wanted = np.arange(len(self), dtype=np.uint64) * np.uint64(size)
+        return bool(
+            (self._entries["offset"] == wanted).all() and (self._entries["length"] == size).all()
+        )
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -254,7 +274,7 @@ class Packed:
 
     def raw(self, index: int) -> bytes | None:
         """The JPEG file, or None for pixels. Raises OSError."""
-        return self._bytes(index) if self.about.plan.format == "jpeg" else None
+        return bytes(self._bytes(index)) if self.about.plan.format == "jpeg" else None
 
     def _reason(self, index: int) -> str:
         """Why the bytes of an image cannot be had; "" if they can."""
@@ -264,20 +284,30 @@ class Packed:
             return _one_line(error)
         return ""
 
-    def _checked(self, index: int) -> bytes:
-        data, entry = self._bytes(index), self._entries[index]
+    def _checked(self, index: int) -> bytearray:
+        """The bytes of an image, which are those that were packed. Raises OSError, ValueError."""
+        entry = self._entries[index]
+        pixels = int(entry["height"]) * int(entry["width"]) * self.about.plan.channels
+        raw, length = self.about.plan.format == "uint8", int(entry["length"])
+        if length > pixels + _SPARE or (raw and length != pixels):
+            raise ValueError(f"has {length:,} bytes for {pixels:,} values")
+        data = self._bytes(index)
+        if raw and len(data) == length and self._good[index]:
+            return data
         if hashlib.sha256(data).digest() != entry["sha256"].tobytes():
-            short = len(data) < int(entry["length"])
+            short = len(data) < length
             raise ValueError(
                 f"{'cut short' if short else 'changed'} in {shard_name(int(entry['shard']))} at "
                 f"byte {int(entry['offset']):,}"
             )
+        self._good[index] = 1
         return data
 
-    def _bytes(self, index: int) -> bytes:
+    def _bytes(self, index: int) -> bytearray:
         entry = self._entries[index]
-        file = self._file(int(entry["shard"]))
-        return os.pread(file, int(entry["length"]), int(entry["offset"]))
+        data = bytearray(int(entry["length"]))
+        got = os.preadv(self._file(int(entry["shard"])), [data], int(entry["offset"]))
+        return data if got == len(data) else data[:got]
 
     def _file(self, shard: int) -> int:
         if shard not in self._files:
@@ -319,7 +349,8 @@ def read_about(folder: Path) -> PackHeader:
         said: dict[str, Any] = json.loads((folder / HEADER).read_text(encoding="utf-8"))
         kind, version = said.pop("manyviews"), said.pop("version")
         plan = Plan(**said.pop("plan"))
-        about = PackHeader(plan=plan, shards=tuple(said.pop("shards")), **said)
+        sizes = tuple(int(size) for size in said.pop("shards"))
+        about = PackHeader(plan=plan, shards=sizes, **said)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise _damaged(folder, HEADER) from None
     if kind != "pack" or version != _VERSION or plan.format not in ("jpeg", "uint8"):
@@ -327,7 +358,7 @@ def read_about(folder: Path) -> PackHeader:
             f"{folder} is a pack of another version ({version}) than this manyviews reads "
             f"({_VERSION}). Pack the data again."
         )
-    if min(about.count, plan.channels, len(about.shards)) < 1:
+    if min(about.count, plan.channels, len(about.shards)) < 1 or min(about.shards) < 0:
         raise _damaged(folder, HEADER)
     return about
 
@@ -341,23 +372,48 @@ def content_digest(entries: Entries, names: bytes, *, channels: int, format: For
     return total.hexdigest()
 
 
-def decode(data: bytes, format: Format, shape: tuple[int, int, int]) -> Pixels:
-    """[H, W, C] uint8 of an image's bytes in a shard.
+def decode(data: bytes | bytearray, format: Format, shape: tuple[int, int, int]) -> Pixels:
+    """[H, W, C] uint8 of an image's bytes in a shard. Pixels take over the memory of a bytearray.
 
     Raises:
         ValueError, RuntimeError: they are not of an image of that shape.
     """
-    if format == "jpeg":
-        # bytearray: torch warns of memory that it must not write to
-        stored = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torchvision says at every call that it will move
-            pixels = cast("torch.Tensor", decode_jpeg(stored)).permute(1, 2, 0).numpy()
-    else:
-        pixels = np.frombuffer(bytearray(data), np.uint8).reshape(shape)
+    # torch and numpy warn of memory that they must not write to
+    kept = data if isinstance(data, bytearray) else bytearray(data)
+    if format == "uint8":
+        return np.frombuffer(kept, np.uint8).reshape(shape)
+    said = jpeg_size(kept)
+    if said != shape[:2]:
+        raise ValueError(f"says that it is {said}, not {shape[:2]} as the index has it")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision says at every call that it will move
+        stored = torch.frombuffer(kept, dtype=torch.uint8)
+        pixels = cast("torch.Tensor", decode_jpeg(stored)).permute(1, 2, 0).numpy()
     if pixels.shape != shape:
         raise ValueError(f"is {pixels.shape}, not {shape} as the index has it")
     return np.ascontiguousarray(pixels)
+
+
+def jpeg_size(data: bytes | bytearray) -> tuple[int, int]:
+    """Height and width that a JPEG claims to have, from its first frame header; nothing is decoded.
+
+    Markers are looked for as libjpeg does: what stands between segments is passed over.
+
+    Raises:
+        ValueError: there is no frame header.
+    """
+    at = 2
+    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 8:
+        marker = data[at + 1]
+        if marker in (0x00, 0xFF):  # no marker, and one byte to fill up
+            at += 2 if marker == 0x00 else 1
+        elif marker in _ALONE:
+            at += 2
+        elif marker in _FRAMES:
+            return int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9])
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    raise ValueError("is no JPEG: it has no frame header")
 
 
 def encode(pixels: Pixels, format: Format, quality: int) -> bytes:
@@ -403,12 +459,18 @@ def _index(folder: Path, about: PackHeader) -> tuple[Entries, NDArray[np.uint8]]
     sizes = np.array(about.shards, np.uint64)
     if (
         int(entries["shard"].max()) >= len(sizes)
-        or bool((entries["offset"] + entries["length"] > sizes[entries["shard"]]).any())
-        or bool((entries["name_offset"] + entries["name_length"] > found[NAMES].size).any())
+        or _outside(entries["offset"], entries["length"], sizes[entries["shard"]])
+        or _outside(entries["name_offset"], entries["name_length"], found[NAMES].size)
         or int(min(entries["height"].min(), entries["width"].min())) < 1
     ):
         raise _damaged(folder, INDEX)
     return entries, found[NAMES]
+
+
+def _outside(start: NDArray[Any], length: NDArray[Any], size: NDArray[Any] | int) -> bool:
+    """Whether anything ends behind `size`; a sum of 64 bits would begin anew at 0."""
+    sizes = np.broadcast_to(np.asarray(size, np.uint64), start.shape)
+    return bool((length > sizes).any() or (start > sizes - np.minimum(length, sizes)).any())
 
 
 def _damaged(folder: Path, file: str) -> UsageError:

@@ -10,7 +10,9 @@ thread per process.
 """
 
 import functools
+import os
 import re
+import stat
 import struct
 import warnings
 from collections.abc import Generator
@@ -89,7 +91,7 @@ def read(path: str, *, channels: int, max_pixels: int) -> Pixels:
     Raises:
         Unreadable: for whatever reason, the pixel limit included.
     """
-    with _reasons(path), Path(path).open("rb") as file:
+    with _reasons(path), _regular(path) as file:
         if path.lower().endswith(".npy"):
             return _fit(_eight_bit(np.array(_open_npy(path, max_pixels))), channels)
         try:
@@ -123,7 +125,7 @@ def read_header(path: str, *, max_pixels: int) -> Header:
     Raises:
         Unreadable: no image, or more pixels than allowed.
     """
-    with _reasons(path), Path(path).open("rb") as file:
+    with _reasons(path), _regular(path) as file:
         if path.lower().endswith(".npy"):
             array = _open_npy(path, max_pixels)
             height, width, bands = array.shape
@@ -147,6 +149,20 @@ def _header(file: BinaryIO, path: str, max_pixels: int) -> Header:
         if image.format not in ("TIFF", "JPEG", "MPO"):
             pages = int(getattr(image, "n_frames", 1))
         return Header(image.width, image.height, image.mode, image.format or "", pages)
+
+
+def _regular(path: str) -> BinaryIO:
+    """Open a file to read; what is none, such as a named pipe, is not waited for."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    # `open`, so that the file knows its name: tifffile asks for it
+    file = open(path, "rb", opener=opener)  # noqa: SIM115 - Path.open takes no opener
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("is no regular file")
+    return file
 
 
 @contextmanager

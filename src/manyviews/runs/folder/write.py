@@ -33,6 +33,7 @@ def begin(
     run: AnyRun,
     *,
     digest: str,
+    contents: str,
     images: int,
     command: str,
     start: str = "",
@@ -43,7 +44,8 @@ def begin(
     Args:
         directory: the run's.
         run: its settings.
-        digest: of the data.
+        digest: of the data, times of files included.
+        contents: of the data, however they are copied.
         images: samples in the data.
         command: what was typed.
         start: digest of the weights that it begins from.
@@ -52,7 +54,7 @@ def begin(
     Raises:
         Failure: nothing can be written there.
     """
-    noted = {"digest": digest, "images": images, "command": command}
+    noted = {"digest": digest, "contents": contents, "images": images, "command": command}
     noted |= {"start": start} if start else {}
     noted |= {"teachers": dict(teachers)} if teachers else {}
     try:
