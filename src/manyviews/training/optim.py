@@ -192,6 +192,8 @@ def _make(params: list[dict[str, list[nn.Parameter]]], config: Optim) -> torch.o
             return torch.optim.SGD(params, lr=0.0, momentum=config.momentum, fused=True)
         case "adamw":
             return torch.optim.AdamW(params, lr=0.0, betas=config.betas, fused=True)
+        case "adam":
+            return torch.optim.Adam(params, lr=0.0, betas=config.betas, fused=True)
         case "lars":
             return LARS(params, lr=0.0, momentum=config.momentum)
         case "larc":
