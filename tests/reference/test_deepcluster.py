@@ -101,7 +101,9 @@ def views_of(epoch, number):
     """What the authors' network was fed, view by view."""
     sides = {"global": [(0, 48), (1, 48)], "local": [(2, 24), (3, 24)]}
     return {
-        name: torch.stack([2 * hashed(f"crops.{epoch}.{number}.{v}", 3, 3, s, s) for v, s in two], 1)
+        name: torch.stack(
+            [2 * hashed(f"crops.{epoch}.{number}.{v}", 3, 3, s, s) for v, s in two], 1
+        )
         for name, two in sides.items()
     }
 

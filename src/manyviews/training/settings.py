@@ -11,8 +11,8 @@ class Optim:
     """The optimiser and its schedules; shares are of the whole training.
 
     Attributes:
-        name: "lars" takes the norm of gradient plus decay and spares 1-D tensors (SimCLR, BYOL,
-            Barlow Twins, VICReg); "larc" takes the sum of norms for every tensor (SwAV). "adam"
+        name: "lars" takes the norm of gradient plus decay and spares 1-D tensors (BYOL, Barlow
+            Twins, VICReg); "lars-classic" has the learning rate inside the momentum (SimCLR); "larc" takes the sum of norms for every tensor (SwAV). "adam"
             adds the decay to the gradient, "adamw" takes it off the weights.
         lr: base learning rate, at the batch size `lr_per`.
         lr_per: the learning rate is lr * batch_size / lr_per; 0 takes lr as it is.
@@ -32,7 +32,7 @@ class Optim:
             layer and the heads, which keep the whole rate; 1 is off.
     """
 
-    name: Literal["sgd", "lars", "larc", "adam", "adamw"] = "sgd"
+    name: Literal["sgd", "lars", "lars-classic", "larc", "adam", "adamw"] = "sgd"
     lr: NotNegative = 0.03
     lr_per: Natural = 256
     lr_end: Share = 0.0
