@@ -2,8 +2,8 @@
 
     python tests/golden/write.py [RECIPE ...]
 
-trains three steps of every recipe, or of those named, and writes `steps.json` (their losses and settings), and writes
-the run directories below `runs/`. Those were written by version 0.1.0, before settings had inputs
+trains three steps of every recipe, or of those named, and writes `steps.json` (their losses and
+settings), and writes the run directories below `runs/`. Those were written by version 0.1.0, before settings had inputs
 and families: they are never written again, so that what users have stays readable.
 """
 
@@ -29,6 +29,7 @@ SMALL = {"encoder.name": "resnet18", "views.global.size": 32}
 """Instead of ImageNet's networks and sizes."""
 VIT = {"encoder.name": "vit", "views.global.size": 32, "encoder.patch": 8, "encoder.width": 48}
 VIT |= {"encoder.depth": 2, "encoder.heads": 3}
+TILES = {"encoder.stem": "small", "views.tiles.cell": 12, "views.tiles.size": 8}
 WIDE = {"method.hidden": 32, "method.out": 32}
 RECIPES = {
     "simclr": {},
@@ -48,7 +49,7 @@ RECIPES = {
     "dino-imagenet": VIT | {"views.local.size": 16, "method.hidden": 32, "method.prototypes": 64},
     "barlow-imagenet": SMALL | WIDE,
     "vicreg-imagenet": SMALL | WIDE,
-    "pirl-imagenet": SMALL | {"encoder.stem": "small", "views.tiles.cell": 12, "views.tiles.size": 8, "method.negatives": 64},
+    "pirl-imagenet": SMALL | TILES | {"method.negatives": 64},
     "mae-imagenet": VIT | {"method.width": 32, "method.depth": 1, "method.heads": 2},
 }  # fmt: skip
 """Recipe -> what is set so that three steps take a second."""

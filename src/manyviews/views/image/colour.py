@@ -46,14 +46,7 @@ def jitter(x: Pixels, order: NDArray[np.int8], factors: Pixels, style: int = 0) 
     """
     if style:
         for part in order:
-            if part == CONTRAST:
-                _contrast(x, factors[CONTRAST])
-            elif part == SATURATION and len(x) == 3:
-                _saturate_hsv(x[0], x[1], x[2], factors[SATURATION])
-            elif part == BRIGHTNESS and style == 2:
-                _add(x, _FULL * (factors[BRIGHTNESS] - _ONE))
-            else:
-                _adjust(x, 0, x.shape[1], part, factors)
+            _adjust_otherwise(x, part, factors, style)
         return
     at = 0
     while at < 4 and order[at] != CONTRAST:
@@ -83,6 +76,18 @@ def _adjust(x: Pixels, low: int, high: int, part: int, factors: Pixels) -> None:
         _saturate(x[0], x[1], x[2], low, high, factors[SATURATION])
     elif part == HUE and len(x) == 3:
         _turn(x[0], x[1], x[2], low, high, factors[HUE])
+
+
+@compiled
+def _adjust_otherwise(x: Pixels, part: int, factors: Pixels, style: int) -> None:
+    if part == CONTRAST:
+        _contrast(x, factors[CONTRAST])
+    elif part == SATURATION and len(x) == 3:
+        _saturate_hsv(x[0], x[1], x[2], factors[SATURATION])
+    elif part == BRIGHTNESS and style == 2:
+        _add(x, _FULL * (factors[BRIGHTNESS] - _ONE))
+    else:
+        _adjust(x, 0, x.shape[1], part, factors)
 
 
 @compiled
