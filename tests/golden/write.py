@@ -3,8 +3,8 @@
     python tests/golden/write.py [RECIPE ...]
 
 trains three steps of every recipe, or of those named, and writes `steps.json` (their losses and
-settings), and writes the run directories below `runs/`. Those were written by version 0.1.0, before settings had inputs
-and families: they are never written again, so that what users have stays readable.
+settings). The run directories below `runs/` were written by version 0.1.0, before settings had
+inputs and families: they are never written again, so that what users have stays readable.
 """
 
 import json

@@ -12,8 +12,9 @@ class Optim:
 
     Attributes:
         name: "lars" takes the norm of gradient plus decay and spares 1-D tensors (BYOL, Barlow
-            Twins, VICReg); "lars-classic" has the learning rate inside the momentum (SimCLR); "larc" takes the sum of norms for every tensor (SwAV). "adam"
-            adds the decay to the gradient, "adamw" takes it off the weights.
+            Twins, VICReg); "lars-classic" has the learning rate inside the momentum
+            (SimCLR); "larc" takes the sum of norms for every tensor (SwAV). "adam" adds the decay
+            to the gradient, "adamw" takes it off the weights.
         lr: base learning rate, at the batch size `lr_per`.
         lr_per: the learning rate is lr * batch_size / lr_per; 0 takes lr as it is.
         lr_end: final learning rate as a share of the peak.
