@@ -25,6 +25,7 @@ IMAGENET_IMAGES = 1_281_167
 
 OFF = {"optim.lr_1d": -1.0, "optim.weight_decay_end": -1.0, "optim.clip": 0.0}
 OFF |= {"optim.clip_each": False, "optim.by_epoch": False, "optim.lr_start": 0.0}
+OFF |= {"optim.layer_decay": 1.0}
 
 
 def at(family: str, **settings: object) -> dict[str, object]:

@@ -62,6 +62,7 @@ def indifferent(path, run):
         or (path == "method.queue_from" and not run["method.queue"])
         or (path.startswith("method.teacher_temperature.") and last in ("fraction", "by_epoch"))
         or (path == "encoders.image.interpolation" and "views.local.count" not in run)
+        or (last == "variant" and run[path] == "timm")
         or (last == "drop_path" and run[path] == 0)
     )
 

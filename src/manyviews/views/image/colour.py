@@ -1,8 +1,8 @@
 """Colour jitter, grey and levels of one view: planes x [C, P] float32 in [0, 255], in place.
 
 Semantics of torchvision's ColorJitter on float images: results stay float32 and are clamped to
-[0, 255] after each operation, as there; or those of SimCLR's or BYOL's code (`STYLES`). Any number of planes
-will do: three are red, green and blue; saturation and hue leave any other number as it is.
+[0, 255] after each operation, as there; or those of SimCLR's or BYOL's code (`STYLES`). Any number
+of planes will do: three are red, green and blue; saturation and hue leave any other as it is.
 """
 
 import numpy as np
