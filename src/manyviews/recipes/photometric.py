@@ -14,7 +14,7 @@ MOCO_V2 = Crops(scale=(0.2, 1.0), brightness=0.4, contrast=0.4, saturation=0.4, 
 SIMCLR = Crops(
     scale=(0.08, 1.0),
     interpolation="sharp-bicubic",
-    colour="simclr",
+    colour="tensorflow",
     brightness=0.8,
     contrast=0.8,
     saturation=0.8,
@@ -35,7 +35,7 @@ BARLOW = Crops(
 )
 
 # deepmind-research byol/utils/augmentations.py and dataset.py.
-BYOL = replace(BARLOW, interpolation="sharp-bicubic", colour="byol")
+BYOL = replace(BARLOW, interpolation="sharp-bicubic", colour="tensorflow-add")
 
 # facebookresearch/swav src/multicropdataset.py: 2 x 224 + 6 x 96.
 SWAV = Crops(scale=(0.14, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2)

@@ -42,8 +42,8 @@ class Crops:
         ratio: width over height of the crop, drawn log-uniformly.
         interpolation: "bilinear" and "bicubic" with antialiasing as Pillow's, "sharp-bicubic"
             without it as TensorFlow's.
-        colour: whose contrast, saturation and brightness: "torchvision", or those of the code of
-            "simclr" or "byol" (`views.image.colour.STYLES`).
+        colour: whose contrast, saturation and brightness: "torchvision", or TensorFlow's,
+            where "tensorflow-add" adds its brightness (`views.image.colour.STYLES`).
         flip: probability of a horizontal flip.
         jitter: probability of colour jitter.
         brightness: factor in [1-b, 1+b], as torchvision's ColorJitter; contrast, saturation too.
@@ -62,7 +62,7 @@ class Crops:
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: Literal["bilinear", "bicubic", "sharp-bicubic"] = "bilinear"
-    colour: Literal["torchvision", "simclr", "byol"] = "torchvision"
+    colour: Literal["torchvision", "tensorflow", "tensorflow-add"] = "torchvision"
     flip: Probability = 0.5
     jitter: Probability = 0.8
     brightness: NotNegative = 0.4

@@ -16,7 +16,7 @@ Pixels = NDArray[np.float32]
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601, as Pillow and torchvision)."""
 
-STYLES = ("torchvision", "simclr", "byol")
+STYLES = ("torchvision", "tensorflow", "tensorflow-add")
 """Whose colour jitter it is.
 
 In the last two contrast is around each plane's own mean, and saturation scales that of HSV, cut at
