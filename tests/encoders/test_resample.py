@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 
 from manyviews import encoders
 from manyviews.core.inputs import Pixels
 from manyviews.encoders import ViTConfig
+from manyviews.encoders.official import OFFICIAL
 from manyviews.encoders.resample import resample
 from manyviews.encoders.vit import ViT
 
@@ -46,6 +48,39 @@ def test_timms_rule_is_timms(grid, prefix):
     table = torch.randn(1, prefix + 16, 6, generator=torch.Generator().manual_seed(0))
     wanted = resample_abs_pos_embed(table, list(grid), [4, 4], num_prefix_tokens=prefix)
     assert torch.equal(resample(table, grid, old=(4, 4), prefix=prefix, rule="timm"), wanted)
+
+
+@pytest.mark.parametrize(
+    ("project", "rule"),
+    [
+        ("dino", "dino"),
+        ("ibot", "dino"),
+        ("dinov2", "dinov2"),
+        ("huggingface_dinov2", "dinov2"),
+        ("mae", "mae"),
+        ("msn", "mae"),
+        ("ijepa", "mae"),
+        ("beit", "timm"),
+        ("huggingface", "timm"),
+    ],
+)
+def test_every_projects_weights_come_with_its_rule(project, rule):
+    assert OFFICIAL[project].interpolation == rule
+
+
+@pytest.mark.parametrize("registers", [0, 4])
+def test_dinov2s_rule_looks_at_the_registers_of_the_network(registers):
+    model = timm.create_model(
+        "vit_tiny_patch16_224", num_classes=0, img_size=32, patch_size=8, embed_dim=24, depth=1,
+        num_heads=2, dynamic_img_size=True, reg_tokens=registers, no_embed_class=True,
+    )  # fmt: skip
+    with torch.no_grad():
+        model.pos_embed.copy_(TABLE[:, 1:, :1] * torch.linspace(1, 2, 24))
+    vit, x = ViT(model, interpolation="dinov2").eval(), torch.zeros(1, 3, 24, 24)
+    rule = "timm" if registers else "dino"
+    wanted = resample(model.pos_embed, (3, 3), old=(4, 4), prefix=0, rule=rule)
+    bare = model.patch_embed(x).flatten(1, 2)
+    assert torch.allclose(vit.embed(x)[:, 1 + registers :], bare + wanted, atol=1e-6)
 
 
 def test_a_vit_uses_its_rule_for_other_sizes_alone():

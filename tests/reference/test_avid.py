@@ -2,12 +2,18 @@
 
 import pytest
 import torch
-from raw import Raw, gaussian, load
+from raw import Raw, assert_alike, gaussian, hashed, load, summary, weigh
 
 from manyviews.core import Batch, Clock, Given, UsageError
+from manyviews.core.inputs import Frames, LogMel
+from manyviews.encoders.audio import AudioConv, AudioConvConfig
+from manyviews.encoders.video import R2Plus1D, R2Plus1DConfig
 from manyviews.methods.audiovisual.avid import AVID, AVIDConfig
+from manyviews.training.optim import build
+from manyviews.training.settings import Optim
 
 SAVED = load("avid")
+NETWORKS = load("avid_networks")
 MODALITIES = ("video", "audio")
 
 
@@ -62,6 +68,70 @@ def test_three_steps_are_those_of_the_authors_class(terms, monkeypatch):
             torch.testing.assert_close(method.banks[name].items, expected, **close)
     end = ours_of(f"{terms}.end.")
     torch.testing.assert_close({k: method.state_dict()[k] for k in end}, end, **close)
+
+
+SPACE_TIME = ("spt_conv1", "spt_bn1", "", "tmp_conv1", "tmp_bn1", "")
+SPACE_TIME += ("spt_conv2", "spt_bn2", "", "tmp_conv2")
+
+
+def theirs(name):
+    """Our name of a tensor of both networks and heads -> theirs."""
+    _, modality, part, *rest = name.split(".")
+    last = rest[-1]
+    if part == "head":
+        return f"{modality}_proj.projection.{rest[0]}.{last}"
+    layer = int(rest[1]) if modality == "audio" or rest[0] == "stem" else 0
+    if modality == "audio":
+        block, inner = divmod(layer - 3, 6)
+        unit = f"block{block + 1}.{('conv', 'bn')[inner % 3]}{inner // 3 + 1}"
+        return f"audio_model.{f'conv1.{layer}' if layer < 3 else unit}.{last}"
+    if rest[0] == "stem":
+        return f"video_model.conv1.{layer}.{last}"
+    stage, block, kind = int(rest[1]), rest[2], rest[3]
+    inside = {"shortcut": "res_conv", "finish": "out_bn"}
+    inner = inside[kind] if kind in inside else SPACE_TIME[int(rest[4])]
+    return f"video_model.conv{stage + 2}x.{block}.{inner}.{last}"
+
+
+def test_three_steps_of_both_networks_are_those_of_the_authors_classes(monkeypatch):
+    """R(2+1)D-18 and the network for sound at full width, with heads, banks and Adam."""
+    fed = Frames(frames=8, rate=16.0, side=32), LogMel()
+    encoders = {
+        "video": R2Plus1D(R2Plus1DConfig(input=fed[0])),
+        "audio": AudioConv(AudioConvConfig(input=fed[1])),
+    }
+    method = AVID(Given(encoders, 11), AVIDConfig(negatives=6, hidden=16, out=8)).double()
+    weigh(method, theirs)
+    for name in MODALITIES:
+        start = torch.nn.functional.normalize(hashed(f"bank.{name}", 11, 8), dim=1)
+        method.banks[name].items.copy_(start)
+    adam = Optim(name="adam", lr=2e-4, lr_per=0, lr_end=1.0, weight_decay=1e-5, decay_all=True)
+    updates = build(method, adam, 3)
+    close = {"rtol": 1e-5, "atol": 1e-6}
+    for s in range(3):
+        drawn = NETWORKS[f"drawn_{s}"]
+        for name in MODALITIES:
+            monkeypatch.setattr(method.banks[name], "negatives", lambda _, d=drawn, **__: d)
+        clip, sound = hashed(f"video.{s}", 3, 3, 8, 32, 32), hashed(f"audio.{s}", 3, 1, 48, 32)
+        clock = Clock(s, 3)
+        step = method(batch_of(2 * clip, 2 * sound, NETWORKS[f"index_{s}"]), clock)
+        torch.testing.assert_close(step.total.detach(), NETWORKS[f"loss_{s}"], **close)
+        updates.clear()
+        step.total.backward()
+        gradients = {theirs(k): p.grad for k, p in method.named_parameters()}
+        assert_alike(summary(gradients), NETWORKS[f"gradient_{s}"])
+        method.after_backward(step, clock)
+        updates.set_rates(clock)
+        updates.apply(updates.grad_norm())
+        method.after_step(clock)
+        torch.testing.assert_close(method.partition.value, NETWORKS[f"partition_{s}"], **close)
+        for name in MODALITIES:
+            expected = NETWORKS[f"{name}_bank_{s}"]
+            torch.testing.assert_close(method.banks[name].items, expected, **close)
+        found = {theirs(k): p for k, p in method.named_parameters()}
+        assert_alike(summary(found), NETWORKS[f"end_{s}"])
+    running = {theirs(k): v for k, v in method.named_buffers() if "running" in k}
+    assert_alike(summary(running), NETWORKS["running"])
 
 
 def by_loops(z, banks, index, drawn, pairs):

@@ -3,17 +3,23 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from raw import Raw, assert_same, gaussian, load
+from raw import Raw, assert_alike, assert_same, gaussian, hashed, load, summary, weigh
 from torch import nn
 
+from manyviews import encoders
 from manyviews.core import Batch, Clock, Given
+from manyviews.core.inputs import Pixels
+from manyviews.encoders.settings import TimmConfig
 from manyviews.losses.assignment import assigned_cross_entropy
 from manyviews.losses.contrastive import unit
 from manyviews.methods.clustering.deepcluster import DeepCluster, DeepClusterConfig
 from manyviews.parts.cluster import UNASSIGNED
+from manyviews.training.optim import build
+from manyviews.training.settings import Optim
 
 SAVED = load("deepcluster")
-SAMPLES, HEADS = 13, (4, 3, 4)
+RESNET = load("deepcluster_resnet50")
+SAMPLES, HEADS = 13, (4, 3, 5)
 
 
 def make(*, samples=SAMPLES, prototypes=HEADS):
@@ -80,6 +86,66 @@ def test_two_epochs_are_those_of_the_authors_code(monkeypatch):
         )
         seen = SAVED[f"bank_index_{epoch}"]
         for bank, rows in zip((method.one, method.two), SAVED[f"bank_{epoch}"], strict=True):
+            torch.testing.assert_close(bank.items[seen], rows, **close)
+
+
+def theirs(name):
+    """Our name of a parameter -> theirs."""
+    return name.removeprefix("online.").replace("encoder.model.", "").replace("head", HEAD)
+
+
+HEAD = "projection_head"
+
+
+def views_of(epoch, number):
+    """What the authors' network was fed, view by view."""
+    sides = {"global": [(0, 48), (1, 48)], "local": [(2, 24), (3, 24)]}
+    return {
+        name: torch.stack(
+            [2 * hashed(f"crops.{epoch}.{number}.{v}", 3, 3, s, s) for v, s in two], 1
+        )
+        for name, two in sides.items()
+    }
+
+
+def test_two_epochs_of_a_resnet_50_are_those_of_the_authors_code(monkeypatch):
+    """Theirs is cut into heads, network and optimiser: LARC at 4.8 moves every tensor."""
+    config = DeepClusterConfig(hidden=16, out=8, prototypes=(4, 3, 5))
+    encoder = encoders.build(TimmConfig(name="resnet50", input=Pixels(side=48)))
+    method = DeepCluster(Given({"image": encoder}, 7), config).double()
+    weigh(method, theirs)
+    for bank, rows in zip((method.one, method.two), RESNET["bank_start"], strict=True):
+        bank.items.fill_(torch.nan)
+        bank.items[:6] = rows
+    method.assignment[0, 0] = 0
+    larc = Optim(name="larc", lr=4.8, lr_per=0, lr_end=1.0, weight_decay=1e-6, decay_all=True)
+    updates = build(method, larc, 3)
+    draw, close = torch.randperm, {"rtol": 1e-6, "atol": 1e-6}
+    monkeypatch.setattr(
+        torch, "randperm", lambda n: torch.cat([draw(n - 1), torch.tensor([n - 1])])
+    )
+    for epoch in range(2):
+        torch.manual_seed(100 + epoch)
+        method.before_epoch(Clock(2 * epoch, 4, epoch, 2), never)
+        assert torch.equal(method.assignment, RESNET[f"assignment_{epoch}"])
+        losses = []
+        for i, index in enumerate(RESNET["orders"][epoch].split(3)):
+            clock = Clock(2 * epoch + i, 4, epoch, 2)
+            step = method(Batch(views_of(epoch, i), index), clock)
+            updates.clear()
+            step.total.backward()
+            grads = {theirs(k): p.grad for k, p in method.named_parameters()}
+            assert_alike(summary(grads), RESNET[f"gradient_{clock.step}"])
+            method.after_backward(step, clock)
+            updates.set_rates(clock)
+            updates.apply(updates.grad_norm())
+            method.after_step(clock)
+            losses.append(step.total.detach())
+        torch.testing.assert_close(torch.stack(losses).mean(), RESNET[f"loss_{epoch}"], **close)
+        found = summary({theirs(k): p for k, p in method.named_parameters()})
+        assert_alike(found, RESNET[f"end_{epoch}"])
+        seen = RESNET[f"bank_index_{epoch}"]
+        for bank, rows in zip((method.one, method.two), RESNET[f"bank_{epoch}"], strict=True):
             torch.testing.assert_close(bank.items[seen], rows, **close)
 
 

@@ -6,20 +6,27 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from raw import hashed, load, weigh
 from torch import nn
 
+from manyviews import encoders
 from manyviews.core import Batch, Clock, Encoder, Features
+from manyviews.core.inputs import Pixels
 from manyviews.core.schedules import Cosine, Ramp
+from manyviews.encoders.settings import ViTConfig
 from manyviews.losses.clustering import swapped_cross_entropy
 from manyviews.methods.distillation.dino import DINO, DINOConfig
 from manyviews.parts.assign import Center
 from manyviews.parts.crops import encode_crops
 from manyviews.parts.prototypes import DINOHead, UnitLinear
+from manyviews.training.optim import build
+from manyviews.training.settings import Optim
 from tiny import TinyViT, given, make_batch
 
 SAVED = {
     k: torch.from_numpy(v) for k, v in np.load(Path(__file__).parent / "data" / "dino.npz").items()
 }
+VIT = load("dino_vit")
 CLOSE = {"rtol": 1e-8, "atol": 1e-12}
 
 
@@ -91,6 +98,15 @@ def test_loss_gradient_and_centre_over_three_epochs_are_those_of_the_authors_cod
         torch.testing.assert_close(center.mean, SAVED[f"loss.center{i}"], **CLOSE)
 
 
+@pytest.mark.parametrize("warm", [0, 1, 2, 5])
+def test_the_teachers_temperature_warms_up_as_the_authors_linspace(warm):
+    """main_dino.py:374; a warm-up of one epoch is one number, the first."""
+    theirs = np.concatenate([np.linspace(0.04, 0.07, warm), np.full(10 - warm, 0.07)])
+    temperature = Ramp(0.04, 0.07, fraction=warm / 10, by_epoch=True)
+    ours = [temperature.at(Clock(epoch, 10, epoch=epoch, epochs=10)) for epoch in range(10)]
+    assert ours == pytest.approx(theirs.tolist(), rel=1e-12)
+
+
 def test_the_head_and_its_gradients_are_those_of_the_authors_code():
     head = DINOHead(6, hidden=8, bottleneck=4, prototypes=10, fixed=False, norm=False).double()
     head.load_state_dict(saved("head.p."))
@@ -136,6 +152,65 @@ def test_six_steps_of_the_whole_method_are_those_of_the_authors_code():
         for key, value in module.state_dict().items():
             expected = SAVED[f"run.{name}." + key.replace("encoder", "backbone")]
             torch.testing.assert_close(value, expected, **CLOSE)
+
+
+def test_eight_steps_of_a_vit_with_local_crops_are_those_of_the_authors_code():
+    """Global crops of 8 x 8 patches, local ones of 3 x 3: the positions go by DINO's rule.
+
+    AdamW, its groups, its schedules and the clipping of each tensor are part of it.
+    """
+    config = DINOConfig(
+        hidden=16,
+        bottleneck=6,
+        prototypes=10,
+        teacher_temperature=Ramp(0.04, 0.07, fraction=2 / 4, by_epoch=True),
+        momentum=Cosine(0.9, 1.0),
+        frozen_until=1 / 4,
+    )
+    vit = ViTConfig(
+        input=Pixels(side=32), patch=4, width=12, depth=2, heads=3, interpolation="dino"
+    )
+    method = DINO(given(encoders.build(vit)), config).double().train()
+
+    def theirs(name):
+        return name.replace("encoder.model.", "backbone.").removeprefix("online.")
+
+    weigh(method.online, theirs)
+    with torch.no_grad():
+        method.online.head.last_layer.weight_g.fill_(1)
+    method.target.copy.load_state_dict(method.online.state_dict())
+    optim = Optim(
+        name="adamw",
+        lr=0.01,
+        lr_per=0,
+        lr_end=1e-3,
+        weight_decay=0.04,
+        weight_decay_end=0.4,
+        clip=0.3,
+        clip_each=True,
+    )
+    updates, losses = build(method, optim, 3), []
+    for i in range(8):
+        crops = [
+            2 * hashed(f"crop.{i}.{v}", 3, 3, side, side)
+            for v, side in enumerate([32, 32] + [12] * 4)
+        ]
+        views = {"global": torch.stack(crops[:2], dim=1), "local": torch.stack(crops[2:], dim=1)}
+        clock = Clock(i, 8, epoch=i // 2, epochs=4)
+        updates.set_rates(clock)
+        step = method(Batch(views, torch.arange(3)), clock)
+        updates.clear()
+        step.total.backward()
+        method.after_backward(step, clock)
+        updates.freeze(clock)
+        updates.apply(updates.grad_norm())
+        method.after_step(clock)
+        losses.append(step.total.detach())
+    torch.testing.assert_close(torch.stack(losses), VIT["losses"], **CLOSE)
+    torch.testing.assert_close(method.center.mean, VIT["center"], **CLOSE)
+    for name, module in (("student", method.online), ("teacher", method.target.copy)):
+        for key, value in module.state_dict().items():
+            torch.testing.assert_close(value, VIT[f"{name}.{theirs(key)}"], **CLOSE)
 
 
 def test_only_the_first_layers_get_dinos_initial_weights():

@@ -4,15 +4,21 @@ import math
 
 import pytest
 import torch
-from raw import Raw, assert_same, gaussian, load
+from raw import Raw, assert_alike, assert_same, gaussian, hashed, load, summary, weigh
 from torch import nn
 
+from manyviews import encoders
 from manyviews.core import Batch, Clock, Given, UsageError
+from manyviews.core.inputs import Pixels
+from manyviews.encoders.settings import TimmConfig
 from manyviews.losses.contrastive import unit
 from manyviews.losses.nce import nce, own_info_nce
 from manyviews.methods.contrastive.pirl import PIRL, PIRLConfig
+from manyviews.training.optim import build
+from manyviews.training.settings import Optim
 
 SAVED = load("pirl")
+RESNET = load("pirl_resnet50")
 EPSILON = torch.finfo(torch.float32).eps  # vissl adds it to both denominators, we do not
 NAMES = {"tile.clf": "part_head", "join.clf.0": "join", "image.clf": "head"}
 
@@ -88,6 +94,55 @@ def test_three_steps_are_those_of_the_authors_classes(kind, monkeypatch):
             torch.testing.assert_close(z, SAVED[f"nce.z_{s}"], **close)
     heads = {k: v for k, v in method.state_dict().items() if k in of(kind, "end")}
     torch.testing.assert_close(heads, of(kind, "end"), **close)
+
+
+def theirs(name):
+    """Our name of a tensor of the whole network -> theirs."""
+    for ours, other in {"backbone.model": "trunk._feature_blocks", "part_head": "tile.clf"}.items():
+        name = name.replace(ours, other)
+    for ours, other in {"join": "join.clf.0", "head": "image.clf"}.items():
+        name = other + name.removeprefix(ours) if name.startswith(ours) else name
+    return name
+
+
+def test_three_steps_of_a_resnet_50_are_those_of_the_authors_classes(monkeypatch):
+    """Trunk, heads, loss and SGD; also the running statistics, which see the tiles first.
+
+    With so many negatives the epsilon of theirs is a share of 6e-9 of the noise.
+    """
+    bank = torch.nn.functional.normalize(hashed("bank", 11, 8), dim=1)
+    temperature = float(RESNET["temperature"])
+    config = PIRLConfig(temperature=temperature, negatives=220, out=8)
+    encoder = encoders.build(TimmConfig(name="resnet50", input=Pixels(side=48)))
+    method = PIRL(Given({"image": encoder}, 11), config).double()
+    weigh(method, theirs)
+    method.bank.items.copy_(bank)
+    updates = build(method, Optim(name="sgd", lr_per=0, lr_end=1.0), 3)
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    for s in range(3):
+        drawn = RESNET[f"drawn_{s}"]
+        monkeypatch.setattr(
+            method.bank, "negatives", lambda index, *, branch, d=drawn, **_: d[branch, :, 1:]
+        )
+        images = 2 * hashed(f"images.{s}", 3, 3, 48, 48)
+        tiles = 2 * hashed(f"tiles.{s}", 27, 3, 16, 16).unflatten(0, (3, 9))
+        clock = Clock(s, 3)
+        step = method(batch_of(images, tiles, RESNET[f"index_{s}"]), clock)
+        torch.testing.assert_close(step.total.detach(), RESNET[f"loss_{s}"], **close)
+        updates.clear()
+        step.total.backward()
+        gradients = {theirs(k): p.grad for k, p in method.named_parameters()}
+        assert_alike(summary(gradients), RESNET[f"gradient_{s}"])
+        method.after_backward(step, clock)
+        updates.set_rates(clock)
+        updates.apply(updates.grad_norm())
+        method.after_step(clock)
+        torch.testing.assert_close(method.bank.items, RESNET[f"bank_{s}"], **close)
+        torch.testing.assert_close(method.partition.value * 11, RESNET[f"z_{s}"], **close)
+        found = {theirs(k): p for k, p in method.named_parameters()}
+        assert_alike(summary(found), RESNET[f"end_{s}"])
+    running = {theirs(k): v for k, v in method.named_buffers() if "running" in k}
+    assert_alike(summary(running), RESNET["running"])
 
 
 def test_epsilon_is_all_that_sets_our_loss_apart_from_the_authors():

@@ -61,6 +61,21 @@ def test_several_steps_equal_the_formula(kind, by_hand, decay):
         torch.testing.assert_close(p.detach(), wanted, rtol=1e-12, atol=1e-12)
 
 
+def test_with_the_rate_inside_old_directions_keep_the_rate_of_their_step():
+    """google-research/simclr lars_optimizer.py: v = 0.9 v + lr d, w = w - v."""
+    weights, steps = problem()
+    p = torch.nn.Parameter(weights[0].clone())
+    optimizer = LARS([p], lr=0.0, weight_decay=0.3, trust=0.02, rate_inside=True)
+    w, v = weights[0], torch.zeros_like(weights[0])
+    for lr, grads in zip((0.1, 0.7, 0.2, 0.0), steps, strict=True):
+        d = grads[0] + 0.3 * w
+        v = 0.9 * v + lr * 0.02 * w.norm() / d.norm() * d
+        w = w - v
+        p.grad, optimizer.param_groups[0]["lr"] = grads[0].clone(), lr
+        optimizer.step()
+        torch.testing.assert_close(p.detach(), w, rtol=1e-12, atol=1e-12)
+
+
 def test_the_two_conventions_differ_when_gradient_and_weight_are_not_parallel():
     weights, steps = problem()
     ends = []

@@ -7,15 +7,17 @@ import pytest
 import torch
 
 from manyviews.core import UsageError
-from manyviews.core.inputs import Frames, Pixels
+from manyviews.core.inputs import Frames, LogMel, Pixels
 from manyviews.data.loader import rooms, seen
 from manyviews.data.sources import Stored
+from manyviews.views.audio.sounds import Sounds
 from manyviews.views.image.engine import Engine
 from manyviews.views.image.plain import Plain
 from manyviews.views.image.tiles import Tiles
 from manyviews.views.image.turned import Turned
 from manyviews.views.pipeline import Fed, Pipeline, plain
 from manyviews.views.plan import Crops, Mask
+from manyviews.views.video.clips import Clips
 
 PLAN = {
     "global": Crops(blur=(1.0, 0.1), solarize=(0.0, 0.2), mask=Mask(ratio=0.75)),
@@ -121,6 +123,43 @@ def test_crops_of_samples_that_are_read_are_those_of_images_in_memory():
     engine = Engine(crops, channels=3, seed=0)
     for name, view in engine(source.array[[4, 1]], np.array([4, 1]), 2).items():
         assert np.array_equal(views[name], view)
+
+
+class Long:
+    """A stream of 100 seconds of nothing, which remembers what it was asked for."""
+
+    span = 100.0
+
+    def __init__(self, *shape, dtype):
+        self.asked, self.shape, self.dtype = [], shape, dtype
+
+    def read(self, window):
+        self.asked.append(window)
+        return np.zeros((window.count, *self.shape), dtype=self.dtype)
+
+
+class Film:
+    """Samples of two long streams."""
+
+    def open(self, index):
+        self.streams = {"video": Long(16, 16, 3, dtype=np.uint8), "audio": Long(dtype=np.float32)}
+        return self.streams
+
+
+def test_sound_is_read_around_the_clips_that_are_read_and_says_how_far_off():
+    fed = {"video": Fed(Frames(side=16, frames=2)), "audio": Fed(LogMel(seconds=1.0))}
+    plan = {"audio": Sounds(count=2, offset=0.5), "video": Clips(count=2)}
+    both, film = Pipeline(plan, fed, seed=3), Film()
+    offsets = []
+    for index in range(8):
+        item = both.read(film, index, epoch=1)
+        clips, sounds = (film.streams[name].asked for name in ("video", "audio"))
+        views = rooms(both.makes, 1)
+        cues = both.make([item], np.array([index]), 1, views)
+        found = [sound.start - clip.start for sound, clip in zip(sounds, clips, strict=True)]
+        assert cues["audio.offset"][0].tolist() == pytest.approx(found, abs=1e-5)
+        offsets += found
+    assert 0.3 < max(abs(offset) for offset in offsets) <= 0.5
 
 
 def test_every_family_is_finished_as_its_encoder_is_fed():

@@ -36,7 +36,7 @@ class Ramp:
         """The value for the step that begins at `clock`."""
         if self.by_epoch:
             length = round(self.fraction * clock.epochs)
-            done = clock.epoch / (length - 1) if length > 1 else 1.0
+            done = 1.0 if clock.epoch >= length else clock.epoch / max(1, length - 1)
         else:
             done = clock.progress / self.fraction if self.fraction > 0 else 1.0
         return self.start + (self.end - self.start) * min(1.0, done)

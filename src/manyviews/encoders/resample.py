@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from manyviews.core import wide
+
 Interpolation = Literal["timm", "dino", "dinov2", "mae"]
 """All are bicubic. "timm": with antialiasing. "mae": without. "dino": without, at the scale of a
 grid larger by `OFFSET`. "dinov2": as "dino", but as "timm" for models with registers."""
@@ -34,7 +36,7 @@ def resample(
         registers: the model has register tokens, which DINOv2's rule looks at.
 
     Returns:
-        [1, prefix + grid[0] * grid[1], D], of the table's dtype, computed in float32.
+        [1, prefix + grid[0] * grid[1], D], of the table's dtype, computed in float32 or wider.
 
     Source: facebookresearch/dino vision_transformer.py, facebookresearch/dinov2
     dinov2/models/vision_transformer.py and hub/backbones.py, `interpolate_pos_encoding`;
@@ -43,7 +45,7 @@ def resample(
     if grid == old:
         return table
     shifted = rule == "dino" or (rule == "dinov2" and not registers)
-    places = table[:, prefix:].float().unflatten(1, old).permute(0, 3, 1, 2)
+    places = wide(table[:, prefix:]).unflatten(1, old).permute(0, 3, 1, 2)
     if shifted:
         scale = [(new + OFFSET) / was for new, was in zip(grid, old, strict=True)]
         places = F.interpolate(places, scale_factor=scale, mode="bicubic")

@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 
 class _Layerwise(torch.optim.Optimizer):
-    """SGD with momentum on directions that a subclass scales; learning rate outside the buffer.
+    """SGD with momentum on directions that a subclass scales.
+
+    The learning rate is outside the buffer, or inside, where earlier directions keep the rate of
+    their own step.
 
     The gradients are used up: they are turned into the directions in place, to save memory.
     """
@@ -27,7 +30,9 @@ class _Layerwise(torch.optim.Optimizer):
         momentum: float,
         weight_decay: float,
         trust: float,
+        rate_inside: bool = False,
     ) -> None:
+        self._rate_inside = rate_inside
         super().__init__(
             params,
             {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust},
@@ -60,13 +65,17 @@ class _Layerwise(torch.optim.Optimizer):
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             buffers: list[Tensor] = [self.state[p]["momentum_buffer"] for p in params]
             torch._foreach_mul_(buffers, group["momentum"])
-            torch._foreach_add_(buffers, grads)
-            torch._foreach_add_(params, buffers, alpha=-group["lr"])
+            inside = self._rate_inside
+            torch._foreach_add_(buffers, grads, alpha=group["lr"] if inside else 1.0)
+            torch._foreach_add_(params, buffers, alpha=-1.0 if inside else -group["lr"])
         return loss
 
 
 class LARS(_Layerwise):
     """LARS with the norm of the sum, as SimCLR, BYOL, Barlow Twins and VICReg use it.
+
+    With `rate_inside`, as SimCLR alone has it (google-research/simclr lars_optimizer.py,
+    `classic_momentum`): buffer <- momentum * buffer + lr * d;  w <- w - buffer.
 
     For a tensor w of two or more dimensions with gradient g:
     d = g + decay * w;  d <- trust * |w| / |d| * d (unscaled where a norm is 0);
@@ -85,8 +94,16 @@ class LARS(_Layerwise):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         trust: float = 0.001,
+        rate_inside: bool = False,
     ) -> None:
-        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, trust=trust)
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            trust=trust,
+            rate_inside=rate_inside,
+        )
 
     def _scale(self, weights: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         torch._foreach_add_(grads, weights, alpha=group["weight_decay"])

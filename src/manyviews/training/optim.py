@@ -144,7 +144,7 @@ def build(method: Method, config: Optim, batch_size: int) -> Updates:
         UsageError: `lr_1d` is set for an optimiser other than lars.
         Failure: a trainable parameter is in no group, or in two, or has gaps in memory.
     """
-    if config.lr_1d >= 0 and config.name != "lars":
+    if config.lr_1d >= 0 and config.name not in ("lars", "lars-classic"):
         raise UsageError(
             f"optim.lr_1d {config.lr_1d} is only for lars, but optim.name is {config.name}. "
             "Set --optim.lr-1d -1."
@@ -192,8 +192,12 @@ def _make(params: list[dict[str, list[nn.Parameter]]], config: Optim) -> torch.o
             return torch.optim.SGD(params, lr=0.0, momentum=config.momentum, fused=True)
         case "adamw":
             return torch.optim.AdamW(params, lr=0.0, betas=config.betas, fused=True)
+        case "adam":
+            return torch.optim.Adam(params, lr=0.0, betas=config.betas, fused=True)
         case "lars":
             return LARS(params, lr=0.0, momentum=config.momentum)
+        case "lars-classic":
+            return LARS(params, lr=0.0, momentum=config.momentum, rate_inside=True)
         case "larc":
             return LARC(params, lr=0.0, momentum=config.momentum)
 

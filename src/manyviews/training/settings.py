@@ -11,8 +11,10 @@ class Optim:
     """The optimiser and its schedules; shares are of the whole training.
 
     Attributes:
-        name: "lars" takes the norm of gradient plus decay and spares 1-D tensors (SimCLR, BYOL,
-            Barlow Twins, VICReg); "larc" takes the sum of norms for every tensor (SwAV).
+        name: "lars" takes the norm of gradient plus decay and spares 1-D tensors (BYOL, Barlow
+            Twins, VICReg); "lars-classic" has the learning rate inside the momentum
+            (SimCLR); "larc" takes the sum of norms for every tensor (SwAV). "adam" adds the decay
+            to the gradient, "adamw" takes it off the weights.
         lr: base learning rate, at the batch size `lr_per`.
         lr_per: the learning rate is lr * batch_size / lr_per; 0 takes lr as it is.
         lr_end: final learning rate as a share of the peak.
@@ -24,14 +26,14 @@ class Optim:
         decay_all: decay 1-D tensors too (the original MoCo, SimSiam, SwAV).
         lr_1d: lars only: base learning rate of 1-D tensors; -1 takes lr (Barlow Twins has its own).
         momentum: for sgd, lars, larc.
-        betas: for adamw.
+        betas: for adam and adamw.
         clip: largest gradient norm; 0 for none.
         clip_each: clip each tensor by itself (DINO) rather than all together.
         layer_decay: factor on an encoder's learning rate for each block that stands between a
             layer and the heads, which keep the whole rate; 1 is off.
     """
 
-    name: Literal["sgd", "lars", "larc", "adamw"] = "sgd"
+    name: Literal["sgd", "lars", "lars-classic", "larc", "adam", "adamw"] = "sgd"
     lr: NotNegative = 0.03
     lr_per: Natural = 256
     lr_end: Share = 0.0

@@ -30,7 +30,8 @@ class Crops:
 
     Images may have any number of channels. Saturation, hue and greyscale mean something for red,
     green and blue alone: with other than 3 channels they are skipped. Contrast is around the mean
-    over pixels of the grey image, which with other than 3 channels is their plain mean.
+    over pixels of the grey image, which with other than 3 channels is their plain mean, but for
+    other kinds of `colour`.
 
     Attributes:
         to: the encoder that they are made for.
@@ -39,7 +40,10 @@ class Crops:
         size: side of the square view, in pixels; 0 for the encoder's own.
         scale: area of the crop as a share of the image, drawn uniformly.
         ratio: width over height of the crop, drawn log-uniformly.
-        interpolation: both with antialiasing.
+        interpolation: "bilinear" and "bicubic" with antialiasing as Pillow's, "sharp-bicubic"
+            without it as TensorFlow's.
+        colour: whose contrast, saturation and brightness: "torchvision", or TensorFlow's,
+            where "tensorflow-add" adds its brightness (`views.image.colour.STYLES`).
         flip: probability of a horizontal flip.
         jitter: probability of colour jitter.
         brightness: factor in [1-b, 1+b], as torchvision's ColorJitter; contrast, saturation too.
@@ -57,7 +61,8 @@ class Crops:
     size: Annotated[int, Range("2 or more pixels, or 0 for the encoder's", 2, off=0)] = 0
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    interpolation: Literal["bilinear", "bicubic", "sharp-bicubic"] = "bilinear"
+    colour: Literal["torchvision", "tensorflow", "tensorflow-add"] = "torchvision"
     flip: Probability = 0.5
     jitter: Probability = 0.8
     brightness: NotNegative = 0.4

@@ -3,6 +3,7 @@
 import colorsys
 
 import numpy as np
+import pytest
 
 from manyviews.views.draw import BRIGHTNESS, CONTRAST, HUE, SATURATION
 from manyviews.views.image import colour
@@ -10,14 +11,14 @@ from manyviews.views.image import colour
 NOTHING = -1
 
 
-def jittered(x, *parts, **factors):
+def jittered(x, *parts, style="torchvision", **factors):
     names = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION, "hue": HUE}
     values = np.ones(4, dtype=np.float32)
     for name, value in factors.items():
         values[names[name]] = value
     out = x.copy()
     order = np.array([*parts, *[NOTHING] * (4 - len(parts))], dtype=np.int8)
-    colour.jitter(out, order, values)
+    colour.jitter(out, order, values, colour.STYLES.index(style))
     return out
 
 
@@ -56,3 +57,39 @@ def test_parts_run_in_the_order_given():
         assert np.array_equal(jittered(x, *order, **factors), stepwise)
         other = jittered(x, *order[::-1], **factors)
         assert np.abs(other - stepwise).max() > 5
+
+
+@pytest.mark.parametrize("style", ["tensorflow", "tensorflow-add"])
+@pytest.mark.parametrize("factor", [0.2, 1.0, 1.8])
+def test_saturation_of_simclr_and_byol_is_that_of_hsv(style, factor):
+    x = np.random.default_rng(0).integers(0, 256, (3, 300)).astype(np.float32)
+    x[:, :20] = x[:1, :20]  # grey has none
+    wanted = []
+    for pixel in x.T / 255:
+        h, s, v = colorsys.rgb_to_hsv(*pixel.tolist())
+        wanted.append(colorsys.hsv_to_rgb(h, min(1.0, s * factor), v))
+    made = jittered(x, SATURATION, style=style, saturation=factor)
+    assert np.abs(made.T - np.array(wanted) * 255).max() < 0.01
+
+
+@pytest.mark.parametrize("style", ["tensorflow", "tensorflow-add"])
+def test_contrast_of_simclr_and_byol_is_around_each_channels_mean(style):
+    x = (np.random.default_rng(0).random((3, 5000)) * [[100], [200], [250]]).astype(np.float32)
+    mean = x.mean(axis=1, keepdims=True)
+    for factor in (0.0, 0.5, 1.8):
+        wanted = np.clip((x - mean) * factor + mean, 0, 255)
+        made = jittered(x, CONTRAST, style=style, contrast=factor)
+        assert np.abs(made - wanted).max() < 0.01
+
+
+def test_brightness_is_added_by_byol_alone():
+    x = np.array([[0.0, 100.0, 250.0]] * 3, dtype=np.float32)
+    assert np.allclose(
+        jittered(x, BRIGHTNESS, style="tensorflow", brightness=1.2)[0], [0, 120, 255]
+    )
+    assert np.allclose(
+        jittered(x, BRIGHTNESS, style="tensorflow-add", brightness=1.2)[0], [51, 151, 255]
+    )
+    assert np.allclose(
+        jittered(x, BRIGHTNESS, style="tensorflow-add", brightness=0.8)[0], [0, 49, 199]
+    )

@@ -9,10 +9,31 @@ from manyviews.views.image.resample import blend, most_taps, taps
 HOW = {False: Image.Resampling.BILINEAR, True: Image.Resampling.BICUBIC}
 
 
-def filled(length, size, *, cubic):
+def keys(t):
+    """Keys' cubic with a = -0.5."""
+    t = abs(t)
+    if t < 1:
+        return 1.5 * t**3 - 2.5 * t**2 + 1
+    return -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2 if t < 2 else 0.0
+
+
+@pytest.mark.parametrize(("length", "size"), [(1, 5), (7, 32), (32, 7), (100, 3), (300, 224)])
+def test_the_sharp_cubic_reads_four_pixels_however_much_it_shrinks(length, size):
+    """As TensorFlow's resize with half-pixel centres and no antialiasing."""
+    most, first, weights = filled(length, size, cubic=True, sharp=True)
+    assert most <= 4
+    for o in range(size):
+        centre = (o + 0.5) * length / size - 0.5
+        wanted = np.array([keys(i - centre) for i in range(length)])
+        found = np.zeros(length + weights.shape[1])
+        found[first[o] : first[o] + weights.shape[1]] = weights[o] / 2**22
+        assert np.abs(found[:length] - wanted / wanted.sum()).max() < 1e-6
+
+
+def filled(length, size, *, cubic, sharp=False):
     first = np.full(size, -1, dtype=np.int64)
     weights = np.full((size, most_taps(length, size, cubic=cubic)), 7, dtype=np.int32)
-    return taps(length, size, cubic, first, weights), first, weights
+    return taps(length, size, cubic, first, weights, sharp), first, weights
 
 
 @pytest.mark.parametrize("cubic", [False, True])

@@ -49,7 +49,7 @@ def kinetics(facts: Facts) -> Run[AVIDConfig, Any, Any]:
     Command: `torchrun --nproc-per-node 8 -m manyviews train avid-kinetics --data DIR`. Source:
     facebookresearch/AVID-CMA configs/main/avid/kinetics/Cross-N1024.yaml (batch 256, lr 2e-4
     throughout, 30 epochs of 10 clips a video). Sound becomes log-mel bands here, 257 linear bands
-    there; weight decay is AdamW's here, Adam's there.
+    there.
     """
     return Run(
         recipe="avid-kinetics",
@@ -63,6 +63,6 @@ def kinetics(facts: Facts) -> Run[AVIDConfig, Any, Any]:
         ),
         views=struct("Views", {"video": Clips(), "audio": Sounds()}),
         data=Data(source=facts.source, batch_size=256),
-        optim=Optim(name="adamw", lr=2e-4, lr_per=0, lr_end=1.0, weight_decay=1e-5, decay_all=True),
+        optim=Optim(name="adam", lr=2e-4, lr_per=0, lr_end=1.0, weight_decay=1e-5, decay_all=True),
         train=Train(epochs=300),
     )

@@ -49,7 +49,8 @@ def imagenet(facts: Facts) -> Run[PIRLConfig, Any, Any]:
     Command: `torchrun --nproc-per-node 8 -m manyviews train pirl-imagenet --data DIR`.
     Source: facebookresearch/vissl configs/config/pretrain/pirl/pirl_jigsaw_4node_resnet50.yaml
     (batch 1024, lr 0.12 by a cosine that is stepped once an epoch, no weight decay on norms and
-    biases). Posterise, sharpen and autocontrast of its tiles are left out.
+    biases). Posterise, sharpen, solarise and autocontrast, which two thirds of its images and tiles
+    get, are left out.
     """
     image = Crops(
         count=1, jitter=1.0, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, blur=(0.0,)

@@ -27,7 +27,9 @@ def imagenet(facts: Facts) -> Run[SimCLRConfig, Any, Any]:
 
     Command: `torchrun --nproc-per-node 8 -m manyviews train simclr-imagenet --data DIR`.
     Batch 4096 wants about 32 GPUs of 16 GB, or --train.accumulate (which shrinks the set of
-    negatives). Source: google-research/simclr run.py and README.
+    negatives). Sources: google-research/simclr run.py, data_util.py and lars_optimizer.py; the
+    weight decay of 1e-6 and the projector of two layers are those of the paper (section 2.2 and
+    figure 4; the repository's README has 1e-4 and its run.py three layers, for the second version).
     """
     return Run(
         recipe="simclr-imagenet",
@@ -35,6 +37,6 @@ def imagenet(facts: Facts) -> Run[SimCLRConfig, Any, Any]:
         encoders=authors.resnet50(),
         views=struct("Views", {"global": photometric.SIMCLR}),
         data=authors.data(facts, batch_size=4096),
-        optim=Optim(name="lars", lr=0.3, weight_decay=1e-6, warmup=10 / 1000),
+        optim=Optim(name="lars-classic", lr=0.3, weight_decay=1e-6, warmup=10 / 1000),
         train=Train(epochs=1000),
     )

@@ -27,8 +27,7 @@ def imagenet(facts: Facts) -> Run[BYOLConfig, Any, Any]:
     """The authors' ResNet-50 on ImageNet: 74.4 % linear top-1 after 1000 epochs (published).
 
     Command: `torchrun --nproc-per-node 8 -m manyviews train byol-imagenet --data DIR`.
-    Source: deepmind/deepmind-research byol/configs/byol.py. Brightness is multiplicative here,
-    additive there.
+    Source: deepmind/deepmind-research byol/configs/byol.py.
     """
     return Run(
         recipe="byol-imagenet",

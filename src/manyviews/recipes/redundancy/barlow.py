@@ -28,20 +28,21 @@ def imagenet(facts: Facts) -> Run[BarlowTwinsConfig, Any, Any]:
     Command: `torchrun --nproc-per-node 8 -m manyviews train barlow-imagenet --data DIR`; about 7
     days on 16 V100 (published). Source: facebookresearch/barlowtwins main.py. Their gradient is
     1/16 of the loss's (a plain all-reduce on 16 ranks), so their learning rate of 1-D tensors,
-    0.0048, is given here as 0.0048 / 16; LARS makes the weights' own update free of that factor.
+    0.0048, is given here as 0.0048 / 16, and their weight decay, 1e-6 beside that gradient, as
+    16e-6; LARS makes the length of the weights' update free of that factor.
     """
     return Run(
         recipe="barlow-imagenet",
         method=BarlowTwinsConfig(),
         encoders=authors.resnet50(),
-        views=struct("Views", {"global": photometric.BYOL}),
+        views=struct("Views", {"global": photometric.BARLOW}),
         data=authors.data(facts, batch_size=2048),
         optim=Optim(
             name="lars",
             lr=0.2,
             lr_1d=0.0048 / 16,
             lr_end=0.001,
-            weight_decay=1e-6,
+            weight_decay=16e-6,
             warmup=10 / 1000,
         ),
         train=Train(epochs=1000),

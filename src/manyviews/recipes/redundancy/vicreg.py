@@ -32,7 +32,7 @@ def imagenet(facts: Facts) -> Run[VICRegConfig, Any, Any]:
         recipe="vicreg-imagenet",
         method=VICRegConfig(),
         encoders=authors.resnet50(),
-        views=struct("Views", {"global": photometric.BYOL}),
+        views=struct("Views", {"global": photometric.BARLOW}),
         data=authors.data(facts, batch_size=2048),
         optim=Optim(name="lars", lr=0.2, lr_end=0.001, weight_decay=1e-6, warmup=10 / 1000),
         train=Train(epochs=1000),

@@ -1,8 +1,8 @@
 """Colour jitter, grey and levels of one view: planes x [C, P] float32 in [0, 255], in place.
 
 Semantics of torchvision's ColorJitter on float images: results stay float32 and are clamped to
-[0, 255] after each operation, as there. Any number of planes will do: three are red, green and
-blue; saturation and hue leave any other number as it is.
+[0, 255] after each operation, as there; or those of SimCLR's or BYOL's code (`STYLES`). Any number
+of planes will do: three are red, green and blue; saturation and hue leave any other as it is.
 """
 
 import numpy as np
@@ -16,6 +16,15 @@ Pixels = NDArray[np.float32]
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601, as Pillow and torchvision)."""
 
+STYLES = ("torchvision", "tensorflow", "tensorflow-add")
+"""Whose colour jitter it is.
+
+In the last two contrast is around each plane's own mean, and saturation scales that of HSV, cut at
+1, which keeps the largest of red, green and blue (TensorFlow's `adjust_contrast` and
+`adjust_saturation`; google-research/simclr data_util.py, deepmind-research
+byol/utils/augmentations.py). In the last brightness is added, 255 (factor - 1), not multiplied.
+"""
+
 WRAP_FREE_HUE = 1 / 3
 """Up to this shift, in turns, a hue formula needs no wrapping at the far side of the circle."""
 
@@ -26,14 +35,19 @@ _CHUNK = 2048
 
 
 @compiled
-def jitter(x: Pixels, order: NDArray[np.int8], factors: Pixels) -> None:
+def jitter(x: Pixels, order: NDArray[np.int8], factors: Pixels, style: int = 0) -> None:
     """Apply the parts of colour jitter that `order` names (`draw.BRIGHTNESS` ..., -1 for none).
 
     Args:
         x: planes.
         order: [4].
         factors: [4], by part; hue in turns, within [-0.5, 0.5].
+        style: a place in `STYLES`.
     """
+    if style:
+        for part in order:
+            _adjust_otherwise(x, part, factors, style)
+        return
     at = 0
     while at < 4 and order[at] != CONTRAST:
         at += 1
@@ -62,6 +76,49 @@ def _adjust(x: Pixels, low: int, high: int, part: int, factors: Pixels) -> None:
         _saturate(x[0], x[1], x[2], low, high, factors[SATURATION])
     elif part == HUE and len(x) == 3:
         _turn(x[0], x[1], x[2], low, high, factors[HUE])
+
+
+@compiled
+def _adjust_otherwise(x: Pixels, part: int, factors: Pixels, style: int) -> None:
+    if part == CONTRAST:
+        _contrast(x, factors[CONTRAST])
+    elif part == SATURATION and len(x) == 3:
+        _saturate_hsv(x[0], x[1], x[2], factors[SATURATION])
+    elif part == BRIGHTNESS and style == 2:
+        _add(x, _FULL * (factors[BRIGHTNESS] - _ONE))
+    else:
+        _adjust(x, 0, x.shape[1], part, factors)
+
+
+@compiled
+def _contrast(x: Pixels, factor: np.float32) -> None:
+    for c in range(len(x)):
+        total = 0.0
+        for i in range(x.shape[1]):
+            total += x[c, i]
+        rest = (_ONE - factor) * np.float32(total / x.shape[1])
+        for i in range(x.shape[1]):
+            x[c, i] = min(max(x[c, i] * factor + rest, _NONE), _FULL)
+
+
+@compiled
+def _add(x: Pixels, level: np.float32) -> None:
+    for c in range(len(x)):
+        for i in range(x.shape[1]):
+            x[c, i] = min(max(x[c, i] + level, _NONE), _FULL)
+
+
+@compiled
+def _saturate_hsv(red: Pixels, green: Pixels, blue: Pixels, factor: np.float32) -> None:
+    """Distances from the largest channel, V, times the factor; S = C / V is at most 1."""
+    for i in range(len(red)):
+        r, g, b = red[i], green[i], blue[i]
+        most = max(max(r, g), b)
+        chroma = most - min(min(r, g), b)
+        by = factor if factor * chroma <= most else most / chroma
+        red[i] = most - (most - r) * by
+        green[i] = most - (most - g) * by
+        blue[i] = most - (most - b) * by
 
 
 @compiled

@@ -17,6 +17,9 @@ from manyviews.views.image.resample import Weights, blend, most_taps, taps
 from manyviews.views.plan import Crops
 
 _FLIP, _GREY, _BLUR, _SOLARIZE = range(4)
+_FILTERS = {"bilinear": (False, False), "bicubic": (True, False), "sharp-bicubic": (True, True)}
+"""Interpolation -> whether it is cubic, and whether it goes without antialiasing."""
+
 _KNOWN = 96
 """Weights of resizing from every length up to this are looked up, for images that are no larger."""
 
@@ -70,6 +73,8 @@ class Cutter:
             SATURATION: crops.saturation if channels == 3 else 0,
             HUE: crops.hue if channels == 3 else 0,
         }
+        self._filter = _FILTERS[crops.interpolation]
+        self._style = colour.STYLES.index(crops.colour)
         idle = [part for part, strength in strengths.items() if not strength]
         self._orders = np.where(np.isin(ORDERS, idle), -1, ORDERS).astype(np.int8)
 
@@ -85,15 +90,15 @@ class Cutter:
             ).astype(np.float32),
             every.sigma,
         )
-        cubic = self.crops.interpolation == "bicubic"
-        _make(planes, parameters, scratch, out, cubic)
+        cubic, sharp = self._filter
+        _make(planes, parameters, scratch, out, cubic, sharp, self._style)
 
     def scratch(self, height: int, width: int) -> Scratch:
         """Memory for views of images of up to so many pixels; fresh memory costs a page fault."""
         size, channels = self.crops.size, self.channels
         wide, tall = padded(size), column_size(height)
         reach = min(int(np.ceil(3 * self.crops.sigma[1])), size - 1)
-        cubic = self.crops.interpolation == "bicubic"
+        cubic, sharp = self._filter
         most = most_taps(max(height, width), size, cubic=cubic)
         known = max(height, width) if max(height, width) <= _KNOWN else 0
         table = np.empty(known + 1, dtype=np.int64)
@@ -101,7 +106,7 @@ class Cutter:
         table_weights = np.empty((known + 1, size, most), dtype=np.int32)
         for length in range(1, known + 1):
             first, weights = table_first[length], table_weights[length]
-            table[length] = taps(length, size, cubic, first, weights)
+            table[length] = taps(length, size, cubic, first, weights, sharp)
         return Scratch(
             tall=np.empty((wide, channels, tall), dtype=np.uint8),
             wide=np.empty((tall, channels, wide), dtype=np.uint8),
@@ -120,7 +125,15 @@ class Cutter:
 
 
 @compiled
-def _make(planes: Bytes, every: Parameters, scratch: Scratch, out: Bytes, cubic: bool) -> None:  # noqa: FBT001 (compiled functions take no keywords)
+def _make(  # compiled functions take no keywords
+    planes: Bytes,
+    every: Parameters,
+    scratch: Scratch,
+    out: Bytes,
+    cubic: bool,  # noqa: FBT001
+    sharp: bool,  # noqa: FBT001
+    style: int,
+) -> None:
     # Arrays are handed on one by one: a tuple of them costs a count of references each time.
     tall, wide, rows, x = scratch.tall, scratch.wide, scratch.rows, scratch.x
     before, after, gauss, sums = scratch.before, scratch.after, scratch.gauss, scratch.sums
@@ -138,7 +151,7 @@ def _make(planes: Bytes, every: Parameters, scratch: Scratch, out: Bytes, cubic:
             if width < len(known):
                 used, first, weights = int(known[width]), firsts[width], tables[width]
             else:
-                used = taps(width, size, cubic, first, weights)
+                used = taps(width, size, cubic, first, weights, sharp)
             blend(source, first, weights, used, tall, sums, every.flags[n, _FLIP])
             for c in range(channels):
                 transpose(words[: _up(size, 8), c, : _up(top - low + height, 8) // 8], turned[:, c])
@@ -146,13 +159,13 @@ def _make(planes: Bytes, every: Parameters, scratch: Scratch, out: Bytes, cubic:
             if height < len(known):
                 used, first, weights = int(known[height]), firsts[height], tables[height]
             else:
-                used = taps(height, size, cubic, first, weights)
+                used = taps(height, size, cubic, first, weights, sharp)
             blend(crop, first, weights, used, rows, sums, False)  # noqa: FBT003 (as there)
             grey = channels == 3 and every.flags[n, _GREY]
             blurred = every.flags[n, _BLUR]
             if every.orders[n].max() >= 0 or grey or blurred:
                 _load(rows, x, size)
-                colour.jitter(x, every.orders[n], every.factors[n])
+                colour.jitter(x, every.orders[n], every.factors[n], style)
                 if grey:
                     colour.to_grey(x)
                 if blurred:

@@ -25,14 +25,23 @@ def most_taps(longest: int, size: int, *, cubic: bool) -> int:
 
 
 @compiled
-def taps(length: int, size: int, cubic: bool, first: NDArray[np.int64], weights: Weights) -> int:  # noqa: FBT001 (compiled functions take no keywords)
+def taps(  # compiled functions take no keywords
+    length: int,
+    size: int,
+    cubic: bool,  # noqa: FBT001
+    first: NDArray[np.int64],
+    weights: Weights,
+    sharp: bool = False,  # noqa: FBT001, FBT002
+) -> int:
     """Fill in what output pixel o reads: weights[o, k] of input pixel first[o] + k.
+
+    Where `sharp` the filter is not widened by the scale when shrinking: TensorFlow's `resize`.
 
     Returns:
         How many pixels the busiest output pixel reads; weights beyond are 0.
     """
     scale = length / size
-    wide = max(scale, 1.0)
+    wide = 1.0 if sharp else max(scale, 1.0)
     support = wide * (2.0 if cubic else 1.0)
     inverse = 1.0 / wide
     shares = np.empty(weights.shape[1])

@@ -28,8 +28,8 @@ class Tiles:
     tile v shows is the cue "order" [V] int64, row by row.
 
     The defaults are PIRL's (facebookresearch/vissl,
-    configs/config/pretrain/pirl/pirl_jigsaw_4node_resnet50.yaml); its posterise, sharpen and
-    autocontrast are left out.
+    configs/config/pretrain/pirl/pirl_jigsaw_4node_resnet50.yaml); its posterise, sharpen,
+    solarise and autocontrast are left out.
 
     Attributes:
         to: the encoder that they are made for.
@@ -38,7 +38,7 @@ class Tiles:
         cell: side of a cell, in pixels.
         size: side of a tile, in pixels.
         scale: area of the crop as a share of the image, drawn uniformly.
-        flip: probability that the image is flipped horizontally before it is cut.
+        flip: probability that a tile is flipped horizontally, each by itself.
         jitter: probability of a tile's colour jitter.
         brightness: factor in [1-b, 1+b], as torchvision's ColorJitter; contrast, saturation too.
         hue: shift in [-h, h] of a full turn.
@@ -97,7 +97,7 @@ class TileMaker:
             count=1,
             size=tiles.grid * tiles.cell,
             scale=tiles.scale,
-            flip=tiles.flip,
+            flip=0.0,
             jitter=0.0,
             grey=0.0,
             blur=(0.0,),
@@ -107,7 +107,7 @@ class TileMaker:
             size=size,
             scale=(1.0, 1.0),
             ratio=(1.0, 1.0),
-            flip=0.0,
+            flip=tiles.flip,
             jitter=tiles.jitter,
             brightness=tiles.brightness,
             contrast=tiles.contrast,

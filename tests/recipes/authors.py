@@ -1,0 +1,417 @@
+"""What the authors' public code says, number by number, beside the recipes and not made from them.
+
+A row is where it stands and what it says there, in the words of our settings: `("main.py:36",
+{"optim.lr": 0.2})`. Where a number of theirs means something else here, the row has the sum that
+brings it over. What no code states has the paper as its source, and "ours" what is our own choice.
+"""
+
+Row = tuple[str, dict[str, object]]
+
+COMMITS = {
+    "facebookresearch/moco": "5df3287ecca83af5efc65515627009bb026dcce5",
+    "facebookresearch/swav": "06b1b7cbaf6ba2a792300d79c7299db98b93b7f9",
+    "facebookresearch/dino": "7c446df5b9f45747937fb0d72314eb9f7b66930a",
+    "facebookresearch/mae": "efb2a8062c206524e35e47d04501ed4f544c0ae8",
+    "facebookresearch/barlowtwins": "8e8d284ca0bc02f88b92328e53f9b901e86b4a3c",
+    "facebookresearch/vicreg": "4e12602fd495af83efd1631fbe82523e6db092e0",
+    "facebookresearch/vissl": "09270ed25a6c2cf71263d955b64cbe076d34ac45",
+    "facebookresearch/AVID-CMA": "4538e404c79eb1b7459122a31508d918038705fd",
+    "google-research/simclr": "383d4143fd8cf7879ae10f1046a9baeb753ff438",
+    "google-deepmind/deepmind-research": "f5de0ede8430809180254ee957abf36ed62579ef",
+}
+"""Repository -> the commit whose lines are meant."""
+
+IMAGENET_IMAGES = 1_281_167
+
+OFF = {"optim.lr_1d": -1.0, "optim.weight_decay_end": -1.0, "optim.clip": 0.0}
+OFF |= {"optim.clip_each": False, "optim.by_epoch": False, "optim.lr_start": 0.0}
+OFF |= {"optim.layer_decay": 1.0}
+
+
+def at(family: str, **settings: object) -> dict[str, object]:
+    """Settings of one family of views."""
+    return {f"views.{family}.{name}": value for name, value in settings.items()}
+
+
+def jitter(family: str, *strengths: float, p: float) -> dict[str, object]:
+    """Brightness, contrast, saturation and hue of one family."""
+    names = ("brightness", "contrast", "saturation", "hue")
+    return at(family, jitter=p, **dict(zip(names, strengths, strict=True)))
+
+
+PILLOW = "torchvision RandomResizedCrop, ColorJitter"
+"""The library that their crops and colours are made with; its ratio is 3/4 to 4/3."""
+
+
+def torchvision(family: str, *, interpolation: str = "bilinear") -> Row:
+    """What a family has that is torchvision's default: filter, ratio, colours."""
+    ratio = [3 / 4, 4 / 3]
+    return PILLOW, at(family, interpolation=interpolation, colour="torchvision", ratio=ratio)
+
+
+def _moco() -> list[Row]:
+    return [
+        ("main_moco.py:35", {"encoders.image.name": "resnet50", "encoders.image.zero_init": False}),
+        ("main_moco.py:42", {"train.epochs": 200}),
+        ("main_moco.py:46", {"data.batch_size": 256}),
+        ("main_moco.py:51", {"optim.lr": 0.03, "optim.lr_per": 256}),
+        ("main_moco.py:55", {"optim.momentum": 0.9}),
+        ("main_moco.py:57", {"optim.weight_decay": 1e-4}),
+        ("main_moco.py:83", {"method.out": 128}),
+        ("main_moco.py:85", {"method.queue": 65536}),
+        ("main_moco.py:87", {"method.momentum.start": 0.999, "method.momentum.end": 0.999}),
+        ("README.md:51", {"method.temperature": 0.2, "method.layers": 2}),
+        ("moco/builder.py:31", {"method.hidden": 0}),
+        ("README.md:41, 8 GPUs with norms of their own", {"method.norm_groups": 8}),
+        ("moco/builder.py:120", {"method.symmetric": False}),
+        ("main_moco.py:195, all parameters in one group", {"optim.decay_all": True}),
+        ("main_moco.py:195", {"optim.name": "sgd"}),
+        ("main_moco.py:375, by epoch to 0", OFF | {"optim.by_epoch": True, "optim.lr_end": 0.0}),
+        ("main_moco.py:375", {"optim.warmup": 0.0}),
+        ("main_moco.py:226", at("global", scale=[0.2, 1.0], count=2)),
+        ("main_moco.py:227", jitter("global", 0.4, 0.4, 0.4, 0.1, p=0.8)),
+        ("main_moco.py:230", at("global", grey=0.2)),
+        ("main_moco.py:231", at("global", blur=[0.5], sigma=[0.1, 2.0])),
+        ("main_moco.py:232", at("global", flip=0.5, solarize=[0.0])),
+        torchvision("global"),
+    ]
+
+
+def _simclr() -> list[Row]:
+    return [
+        ("run.py:224", {"encoders.image.name": "resnet50"}),
+        ("resnet.py:480", {"encoders.image.zero_init": True}),
+        ("README.md:102", {"data.batch_size": 4096}),
+        ("README.md:53, the 69.1 %; arXiv:2002.05709 figure 9", {"train.epochs": 1000}),
+        ("README.md:102", {"method.temperature": 0.1}),
+        ("run.py:43", {"optim.lr": 0.3, "optim.lr_per": 256}),
+        ("run.py:51", {"optim.warmup": 10 / 1000, "optim.lr_start": 0.0}),
+        ("model_util.py:79, to 0", OFF | {"optim.lr_end": 0.0}),
+        ("arXiv:2002.05709 section 2.2", {"optim.weight_decay": 1e-6}),
+        ("lars_optimizer.py:113, classic momentum", {"optim.name": "lars-classic"}),
+        ("run.py:175", {"optim.momentum": 0.9}),
+        ("model_util.py:99, neither norms nor biases", {"optim.decay_all": False}),
+        ("arXiv:2002.05709 section 2.1, one hidden layer", {"method.layers": 2}),
+        ("run.py:203", {"method.out": 128}),
+        ("model_util.py:144", {"method.hidden": 0}),
+        ("objective.py:89, loss_a + loss_b", {"method.sum_of_views": True}),
+        ("data_util.py:321", at("global", ratio=[3 / 4, 4 / 3])),
+        ("data_util.py:322", at("global", scale=[0.08, 1.0], count=2)),
+        ("tf2/data_util.py:319, antialias is off", at("global", interpolation="sharp-bicubic")),
+        ("data_util.py:472", at("global", flip=0.5)),
+        ("data_util.py:74", jitter("global", 0.8, 0.8, 0.8, 0.2, p=0.8)),
+        ("data_util.py:160, TensorFlow's operations", at("global", colour="tensorflow")),
+        ("data_util.py:393", at("global", grey=0.2)),
+        ("data_util.py:417", at("global", blur=[0.5], solarize=[0.0])),
+        ("data_util.py:411", at("global", sigma=[0.1, 2.0])),
+    ]
+
+
+def _byol() -> list[Row]:
+    return [
+        ("byol/configs/byol.py:43", {"encoders.image.name": "resnet50"}),
+        ("haiku nets/resnet.py, scale_init=jnp.zeros", {"encoders.image.zero_init": True}),
+        ("byol/README.md, 1000 epochs", {"train.epochs": 1000}),
+        ("byol/main_loop.py, pretrain", {"data.batch_size": 4096}),
+        ("byol/configs/byol.py:21", {"optim.lr": 0.2, "optim.lr_per": 256}),
+        ("byol/configs/byol.py:22", {"optim.weight_decay": 1.5e-6}),
+        ("byol/configs/byol.py:23", {"method.momentum.start": 0.996}),
+        ("byol/utils/schedules.py:24", {"method.momentum.end": 1.0}),
+        ("byol/configs/byol.py:40", {"method.hidden": 4096}),
+        ("byol/configs/byol.py:41", {"method.out": 256}),
+        ("byol/configs/byol.py:60", {"optim.momentum": 0.9}),
+        ("byol/configs/byol.py:64", {"optim.warmup": 10 / 1000}),
+        ("byol/utils/schedules.py:42, to 0", OFF | {"optim.lr_end": 0.0}),
+        ("byol/utils/optimizers.py:101, rate outside", {"optim.name": "lars"}),
+        ("byol/utils/optimizers.py:33", {"optim.decay_all": False}),
+        ("byol/utils/dataset.py:210", at("global", scale=[0.08, 1.0], count=2)),
+        ("byol/utils/dataset.py:212", at("global", ratio=[3 / 4, 4 / 3])),
+        ("byol/utils/dataset.py:201", at("global", interpolation="sharp-bicubic")),
+        ("byol/utils/augmentations.py:29", at("global", flip=0.5)),
+        ("byol/utils/augmentations.py:33", jitter("global", 0.4, 0.4, 0.2, 0.1, p=0.8)),
+        ("byol/utils/augmentations.py:239", at("global", colour="tensorflow-add")),
+        ("byol/utils/augmentations.py:40", at("global", grey=0.2)),
+        ("byol/utils/augmentations.py:44, 64", at("global", blur=[1.0, 0.1])),
+        ("byol/utils/augmentations.py:48", at("global", sigma=[0.1, 2.0])),
+        ("byol/utils/augmentations.py:50, 65", at("global", solarize=[0.0, 0.2])),
+    ]
+
+
+def _swav(script: str) -> list[Row]:
+    """What SwAV and DeepCluster-v2 share; the lines are those of SwAV's script."""
+    views: list[Row] = []
+    for family, count, size, scale in (
+        ("global", 2, 0, [0.14, 1.0]),
+        ("local", 6, 96, [0.05, 0.14]),
+    ):
+        views += [
+            (f"{script}:28", at(family, count=count, size=size, scale=scale)),
+            ("src/multicropdataset.py:48", at(family, flip=0.5, solarize=[0.0])),
+            ("src/multicropdataset.py:71", at(family, blur=[0.5], sigma=[0.1, 2.0])),
+            ("src/multicropdataset.py:90", jitter(family, 0.8, 0.8, 0.8, 0.2, p=0.8)),
+            ("src/multicropdataset.py:92", at(family, grey=0.2)),
+            torchvision(family),
+        ]
+    return [
+        (f"{script}, --arch", {"encoders.image.name": "resnet50"}),
+        ("src/resnet50.py:139", {"encoders.image.zero_init": False}),
+        (f"{script}, --temperature", {"method.temperature": 0.1}),
+        (f"{script}, --feat_dim", {"method.out": 128}),
+        ("main_swav.py:107", {"method.hidden": 2048}),
+        (f"{script}, --epochs", {"train.epochs": 800}),
+        (f"{script}, 64 on 64 GPUs", {"data.batch_size": 64 * 64}),
+        (f"{script}, --base_lr 4.8", {"optim.lr": 4.8 / (64 * 64 / 256), "optim.lr_per": 256}),
+        (f"{script}, --wd", {"optim.weight_decay": 1e-6}),
+        ("main_swav.py:171, all parameters in one group", {"optim.decay_all": True}),
+        ("main_swav.py:174", {"optim.momentum": 0.9}),
+        ("main_swav.py:177", OFF | {"optim.name": "larc"}),
+        (f"{script}, --final_lr", {"optim.lr_end": 0.0048 / 4.8}),
+        (f"{script}, --warmup_epochs", {"optim.warmup": 10 / 800}),
+        (f"{script}, --start_warmup", {"optim.lr_start": 0.3 / 4.8}),
+        *views,
+    ]
+
+
+def _dino() -> list[Row]:
+    both: list[Row] = [
+        row
+        for family in ("global", "local")
+        for row in (
+            ("main_dino.py:422", at(family, flip=0.5)),
+            ("main_dino.py:424", jitter(family, 0.4, 0.4, 0.2, 0.1, p=0.8)),
+            ("main_dino.py:427", at(family, grey=0.2)),
+            ("utils.py:40", at(family, sigma=[0.1, 2.0])),
+            torchvision(family, interpolation="bicubic"),
+        )
+    ]
+    return [
+        ("README.md:165, 8 GPUs; main_dino.py:90", {"data.batch_size": 8 * 64}),
+        ("main_dino.py:45, 50", {"encoders.image.name": "vit_small_patch16_224"}),
+        ("main_dino.py:105", {"encoders.image.drop_path": 0.1}),
+        ("vision_transformer.py:171", {"encoders.image.interpolation": "dino"}),
+        ("vision_transformer.py:158", {"encoders.image.class_token": 0.02}),
+        ("vision_transformer.py:211", {"encoders.image.pool": "cls"}),
+        ("vision_transformer.py:157", {"encoders.image.positions": "learned"}),
+        ("main_dino.py:55", {"method.prototypes": 65536}),
+        ("main_dino.py:57", {"method.fixed_lengths": True}),
+        ("main_dino.py:61", {"method.momentum.start": 0.996}),
+        ("main_dino.py:250", {"method.momentum.end": 1.0}),
+        ("main_dino.py:64", {"method.batch_norm": False}),
+        ("main_dino.py:68", {"method.teacher_temperature.start": 0.04}),
+        ("main_dino.py:71", {"method.teacher_temperature.end": 0.04}),
+        ("main_dino.py:365", {"method.temperature": 0.1}),
+        ("main_dino.py:366", {"method.center_momentum": 0.9}),
+        ("vision_transformer.py:258", {"method.hidden": 2048, "method.bottleneck": 256}),
+        ("main_dino.py:93", {"method.frozen_until": 1 / 100}),
+        ("main_dino.py:92", {"train.epochs": 100}),
+        ("main_dino.py:82", OFF | {"optim.weight_decay": 0.04}),
+        ("main_dino.py:84", {"optim.weight_decay_end": 0.4}),
+        ("utils.py:639", {"optim.decay_all": False}),
+        ("main_dino.py:87; utils.py:133, each by itself", {"optim.clip": 3.0}),
+        ("utils.py:133", {"optim.clip_each": True}),
+        ("main_dino.py:96", {"optim.lr": 5e-4, "optim.lr_per": 256}),
+        ("main_dino.py:99", {"optim.warmup": 10 / 100}),
+        ("main_dino.py:101, of 5e-4 * 512 / 256", {"optim.lr_end": 1e-6 / 1e-3}),
+        ("main_dino.py:103", {"optim.name": "adamw"}),
+        ("main_dino.py:227, torch's default", {"optim.betas": [0.9, 0.999]}),
+        ("main_dino.py:108", at("global", scale=[0.4, 1.0], count=2)),
+        ("main_dino.py:111", at("local", count=8)),
+        ("main_dino.py:115", at("local", scale=[0.05, 0.4])),
+        ("main_dino.py:452", at("local", size=96)),
+        ("main_dino.py:438, 445", at("global", blur=[1.0, 0.1])),
+        ("main_dino.py:446", at("global", solarize=[0.0, 0.2])),
+        ("main_dino.py:454", at("local", blur=[0.5], solarize=[0.0])),
+        *both,
+    ]
+
+
+def _siblings(file: str, first: int) -> list[Row]:
+    """The views of Barlow Twins and VICReg, which are the same but for the lines."""
+    return [
+        (f"{file}:{first}", at("global", scale=[0.08, 1.0], count=2)),
+        (f"{file}:{first + 1}", at("global", flip=0.5)),
+        (f"{file}:{first + 3}", jitter("global", 0.4, 0.4, 0.2, 0.1, p=0.8)),
+        (f"{file}:{first + 7}", at("global", grey=0.2)),
+        (f"{file}, GaussianBlur", at("global", blur=[1.0, 0.1], sigma=[0.1, 2.0])),
+        (f"{file}, Solarization", at("global", solarize=[0.0, 0.2])),
+        torchvision("global", interpolation="bicubic"),
+    ]
+
+
+def _barlow() -> list[Row]:
+    return [
+        ("main.py:191", {"encoders.image.name": "resnet50", "encoders.image.zero_init": True}),
+        ("main.py:29", {"train.epochs": 1000}),
+        ("main.py:31", {"data.batch_size": 2048}),
+        ("main.py:33", {"optim.lr": 0.2, "optim.lr_per": 256}),
+        # Their gradient is the loss's by the number of GPUs (main.py:216), 16 (section 2.2).
+        ("main.py:35", OFF | {"optim.lr_1d": 0.0048 / 16}),
+        ("main.py:37", {"optim.weight_decay": 16 * 1e-6}),
+        ("main.py:39", {"method.off_diagonal": 0.0051}),
+        ("main.py:41", {"method.hidden": 8192, "method.out": 8192}),
+        ("main.py:157", {"optim.warmup": 10 / 1000}),
+        ("main.py:165", {"optim.lr_end": 0.001}),
+        ("main.py:225", {"optim.momentum": 0.9}),
+        ("main.py:234", {"optim.decay_all": False}),
+        ("main.py:263, rate outside", {"optim.name": "lars"}),
+        *_siblings("main.py", 293),
+    ]
+
+
+def _vicreg() -> list[Row]:
+    return [
+        ("main_vicreg.py:42", {"encoders.image.name": "resnet50"}),
+        ("main_vicreg.py:190", {"encoders.image.zero_init": True}),
+        ("README.md:80", {"train.epochs": 1000, "data.batch_size": 2048, "optim.lr": 0.2}),
+        ("main_vicreg.py:53", {"optim.lr_per": 256}),
+        ("main_vicreg.py:54", OFF | {"optim.weight_decay": 1e-6}),
+        ("main_vicreg.py:58", {"method.invariance": 25.0}),
+        ("main_vicreg.py:60", {"method.variance": 25.0}),
+        ("main_vicreg.py:62", {"method.covariance": 1.0}),
+        ("main_vicreg.py:44", {"method.hidden": 8192, "method.out": 8192}),
+        ("main_vicreg.py:169", {"optim.warmup": 10 / 1000}),
+        ("main_vicreg.py:177", {"optim.lr_end": 0.001}),
+        ("main_vicreg.py:250", {"optim.momentum": 0.9}),
+        ("main_vicreg.py:236", {"optim.decay_all": False}),
+        ("main_vicreg.py:299, rate outside", {"optim.name": "lars"}),
+        *_siblings("augmentations.py", 41),
+    ]
+
+
+def _mae() -> list[Row]:
+    return [
+        ("PRETRAIN.md:11", {"encoders.image.name": "vit_base_patch16_224"}),
+        ("models_mae.py:66", {"encoders.image.positions": "sincos"}),
+        ("models_mae.py:80", {"encoders.image.class_token": 0.02}),
+        ("models_mae.py:223", {"encoders.image.pool": "cls", "encoders.image.drop_path": 0.0}),
+        ("models_mae.py:226", {"method.width": 512, "method.depth": 8, "method.heads": 16}),
+        ("PRETRAIN.md:12", {"method.normalise_patches": True}),
+        ("PRETRAIN.md:13", at("global", **{"mask.ratio": 0.75})),
+        ("arXiv:2111.06377 section 4.3; README.md", {"train.epochs": 1600}),
+        ("PRETRAIN.md:15", {"optim.warmup": 40 / 1600}),
+        ("PRETRAIN.md:16", {"optim.lr": 1.5e-4, "optim.lr_per": 256}),
+        ("PRETRAIN.md:16", OFF | {"optim.weight_decay": 0.05}),
+        ("PRETRAIN.md:19", {"data.batch_size": 4096}),
+        ("main_pretrain.py:68", {"optim.lr_end": 0.0}),
+        ("main_pretrain.py:179", {"optim.decay_all": False}),
+        ("main_pretrain.py:180", {"optim.name": "adamw", "optim.betas": [0.9, 0.95]}),
+        ("main_pretrain.py:124", at("global", scale=[0.2, 1.0], count=1)),
+        ("main_pretrain.py:125", at("global", flip=0.5)),
+        ("main_pretrain.py:126, nothing else", at("global", jitter=0.0, grey=0.0)),
+        ("main_pretrain.py:126, nothing else", at("global", blur=[0.0], solarize=[0.0])),
+        torchvision("global", interpolation="bicubic"),
+    ]
+
+
+def _pirl() -> list[Row]:
+    yaml = "configs/config/pretrain/pirl/pirl_jigsaw_4node_resnet50.yaml"
+    both: list[Row] = [
+        row
+        for family in ("global", "tiles")
+        for row in (
+            (f"{yaml}:23", jitter(family, 0.4, 0.4, 0.4, 0.2, p=1.0)),
+            (f"{yaml}:29", at(family, grey=0.2)),
+            (f"{yaml}:31", at(family, flip=0.5)),
+        )
+    ]
+    return [
+        (f"{yaml}:14, 32 on 32 GPUs", {"data.batch_size": 32 * 32}),
+        (f"{yaml}:18", at("global", scale=[0.08, 1.0], count=1)),
+        (f"{yaml}:19", at("global", size=0)),
+        (f"{yaml}:20", at("tiles", scale=[0.6, 1.0])),
+        (f"{yaml}:21", at("tiles", grid=3, cell=255 // 3)),
+        ("vissl/data/ssl_transforms/img_patches_tensor.py:25", at("tiles", size=85 - 21)),
+        (f"{yaml}:45", {"encoders.image.name": "resnet50"}),
+        ("vissl/config/defaults.yaml:666", {"encoders.image.zero_init": False}),
+        (f"{yaml}:58", {"method.hidden": 0, "method.out": 128, "method.transform": "jigsaw"}),
+        ("vissl/config/defaults.yaml:1018", {"method.loss": "nce"}),
+        (f"{yaml}:72", {"method.temperature": 0.07}),
+        (f"{yaml}:73", {"method.transformed": 0.5}),
+        (f"{yaml}:76", {"method.negatives": 32000}),
+        (f"{yaml}:81", {"method.momentum": 0.5}),
+        (f"{yaml}:87", {"optim.name": "sgd"}),
+        (f"{yaml}:88", OFF | {"optim.weight_decay": 1e-4}),
+        (f"{yaml}:89", {"optim.momentum": 0.9}),
+        (f"{yaml}:91", {"train.epochs": 800}),
+        (f"{yaml}:93", {"optim.decay_all": False}),
+        (f"{yaml}:99", {"optim.lr": 0.03, "optim.lr_per": 256, "optim.warmup": 0.0}),
+        (f"{yaml}:103", {"optim.lr_end": 0.00012 / 0.12}),
+        (f"{yaml}:104", {"optim.by_epoch": True}),
+        ("no blur is named; solarising: docs/methods/pirl.md", at("global", blur=[0.0])),
+        ("no blur is named; solarising: docs/methods/pirl.md", at("global", solarize=[0.0])),
+        torchvision("global"),
+        *both,
+    ]
+
+
+def _avid() -> list[Row]:
+    yaml = "configs/main/avid/kinetics/Cross-N1024.yaml"
+    return [
+        (f"{yaml}:18", {"data.batch_size": 256}),
+        (f"{yaml}:19, half a second", {"encoders.video.input.frames": 8}),
+        (f"{yaml}:20", {"encoders.video.input.rate": 16.0}),
+        (f"{yaml}:21", {"encoders.video.input.side": 224}),
+        (f"{yaml}:22", {"encoders.audio.input.seconds": 2.0}),
+        (f"{yaml}:23", {"encoders.audio.input.rate": 24000}),
+        (f"{yaml}:24", {"encoders.audio.input.hop": 1 / 100}),
+        (f"{yaml}:33, 40, ten clips of each an epoch", {"train.epochs": 30 * 10}),
+        (f"{yaml}:38", {"optim.name": "adam"}),
+        (f"{yaml}:39", OFF | {"optim.weight_decay": 1e-5}),
+        ("main-avid.py:106, all parameters in one group", {"optim.decay_all": True}),
+        ("utils/main_utils.py:255", {"optim.betas": [0.9, 0.999]}),
+        (f"{yaml}:43", {"optim.lr": 2e-4, "optim.lr_per": 0, "optim.warmup": 0.0}),
+        (f"{yaml}:44, nothing falls", {"optim.lr_end": 1.0}),
+        (f"{yaml}:52", {"method.hidden": 512, "method.out": 128}),
+        (f"{yaml}:55", {"encoders.video.width": 64, "encoders.video.depth": 2}),
+        ("models/audio.py:24", {"encoders.audio.width": 64, "encoders.audio.depth": 2}),
+        (f"{yaml}:64", {"method.negatives": 1024}),
+        (f"{yaml}:65", {"method.momentum": 0.5}),
+        (f"{yaml}:66", {"method.terms": "cross"}),
+        ("criterions/avid.py:32", {"method.temperature": 0.07}),
+        ("datasets/preprocessing.py:18", jitter("video", 0.4, 0.4, 0.4, 0.2, p=1.0)),
+        ("datasets/preprocessing.py:35", at("video", scale=[0.08, 1.0], count=1)),
+        ("utils/videotransforms/video_transforms.py:318", at("video", ratio=[3 / 4, 4 / 3])),
+        ("datasets/preprocessing.py:36", at("video", flip=0.5)),
+        ("datasets/preprocessing.py:37, nothing else", at("video", grey=0.0, blur=0.0)),
+        ("utils/videotransforms/video_transforms.py:318", at("video", interpolation="bilinear")),
+        ("datasets/preprocessing.py:117", at("audio", gain=0.1, count=1)),
+        ("utils/main_utils.py:207", at("audio", offset=0.5)),
+        ("ours: log-mel bands (docs/methods/avid.md)", {"encoders.audio.input.bins": 128}),
+    ]
+
+
+_SCRIPT = "scripts/swav_800ep_pretrain.sh"
+_DEEP = "scripts/deepclusterv2_800ep_pretrain.sh"
+
+AUTHORS: dict[str, tuple[str, list[Row]]] = {
+    "simclr-imagenet": ("google-research/simclr", _simclr()),
+    "moco-imagenet": ("facebookresearch/moco", _moco()),
+    "byol-imagenet": ("google-deepmind/deepmind-research", _byol()),
+    "swav-imagenet": (
+        "facebookresearch/swav",
+        [
+            *_swav(_SCRIPT),
+            (f"{_SCRIPT}, --epsilon", {"method.sharpness": 0.05}),
+            (f"{_SCRIPT}, --sinkhorn_iterations", {"method.rounds": 3}),
+            (f"{_SCRIPT}, --nmb_prototypes", {"method.prototypes": 3000}),
+            (f"{_SCRIPT}, --queue_length", {"method.queue": 0}),
+            # 313 steps are one epoch.
+            (f"{_SCRIPT}, --freeze_prototypes_niters", {"method.frozen_until": 1 / 800}),
+        ],
+    ),
+    "dino-imagenet": ("facebookresearch/dino", _dino()),
+    "barlow-imagenet": ("facebookresearch/barlowtwins", _barlow()),
+    "vicreg-imagenet": ("facebookresearch/vicreg", _vicreg()),
+    "mae-imagenet": ("facebookresearch/mae", _mae()),
+    "pirl-imagenet": ("facebookresearch/vissl", _pirl()),
+    "deepcluster-imagenet": (
+        "facebookresearch/swav",
+        [
+            *_swav(_DEEP),
+            (f"{_DEEP}, --nmb_prototypes", {"method.prototypes": [3000] * 3}),
+            ("main_deepclusterv2.py:345", {"method.rounds": 10}),
+        ],
+    ),
+    "avid-kinetics": ("facebookresearch/AVID-CMA", _avid()),
+}
+"""Recipe -> the repository, and what it says."""
