@@ -24,7 +24,6 @@ from manyviews.runs.settings import AnyRun
 from manyviews.runs.start import Start
 from manyviews.training import launch
 from manyviews.views import pipeline as views
-from manyviews.views.image.plain import Plain
 from manyviews.views.pipeline import Fed, Pipeline
 
 log = logging.getLogger("manyviews")
@@ -53,21 +52,6 @@ class Assembly:
     steps_per_epoch: int
     device: torch.device
     spent: loader.Spent = field(default_factory=loader.Spent)
-
-    @property
-    def plain(self) -> Plain:
-        """The evaluation view of the one encoder, which is fed images.
-
-        Raises:
-            UsageError: there are several, or it is fed something else.
-        """
-        fed = self.method.encoder.input
-        if isinstance(fed, Pixels):
-            return Plain(fed)
-        raise UsageError(
-            f"This is for encoders of images, and that of {self.run.recipe} is fed "
-            f"{type(fed).__name__}."
-        )
 
     def batches(
         self, quarantine: Quarantine | None = None, *, processes: int | None = None

@@ -24,6 +24,7 @@ def report(
     one_of("map", map, ["pca", "umap", "pacmap"])
     from manyviews.runs import report as pages
     from manyviews.runs.assemble import assemble
+    from manyviews.runs.folder.paths import Paths
     from manyviews.runs.folder.read import read_began, saved_run
     from manyviews.training import checkpoint
     from manyviews.verbs.written import Written
@@ -32,7 +33,7 @@ def report(
     settings = saved_run(directory)
     read_began(directory)
     assembly = assemble(settings)
-    newest = checkpoint.latest(directory / "checkpoints")
+    newest = checkpoint.latest(Paths(directory).checkpoints)
     if newest is None:
         raise UsageError(f"{directory} has no checkpoint yet. Train it first.")
     checkpoint.load(newest, method=assembly.method)

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyviews.core.inputs import Input
-from manyviews.core.sample import WHOLE, Layout, Window
+from manyviews.core.sample import Layout, Window
 from manyviews.views.draw import family, streams, unit
 from manyviews.views.image.crops import CropMaker
+from manyviews.views.image.whole import OfWhole
 from manyviews.views.plan import Crops
 
 _TURN = 64
@@ -48,7 +49,7 @@ class Turned:
         return TurnMaker(CropMaker(self.crops, name, input, grid, seed=seed), name, seed=seed)
 
 
-class TurnMaker:
+class TurnMaker(OfWhole):
     """Makes the turned views of one family: [V, S, S, C] uint8."""
 
     def __init__(self, crops: CropMaker, name: str, *, seed: int) -> None:
@@ -57,12 +58,6 @@ class TurnMaker:
         self.layout = crops.layout
         count = crops.layout.count
         self.cues: Mapping[str, Layout] = {"turns": Layout(count, (), np.dtype(np.int64))}
-
-    def windows(
-        self, index: int, epoch: int, span: float, around: Sequence[Window] = ()
-    ) -> list[Window]:
-        """The whole image."""
-        return [WHOLE]
 
     def __call__(
         self,
