@@ -90,7 +90,7 @@ def test_the_projectors_numbers_are_those_of_the_methods_own_projection(runs, ph
     """Against one forward pass of the method by hand."""
     assembly = diagnosing.assembly_of(runs("simclr"))
     look = sight.look_at_method(assembly)
-    x = torch.randn(4, 3, 3, assembly.plain.size, assembly.plain.size)
+    x = torch.randn(4, 3, *assembly.method.encoder.input.shape)
     found = look.encode(x)
     method = assembly.method.eval()
     with torch.no_grad():

@@ -331,10 +331,11 @@ def _timm(name: str, image_size: int) -> Embedder:
     return Embedder(built, replace(about, info={"method": name}))
 
 
-def load(run: str | Path) -> Embedder:
+def load(run: str | Path, which: str = "") -> Embedder:
     """The encoder of a run, frozen, with its `transform`: images in, embeddings [B, D] out.
 
     Args:
         run: a run directory, or an encoder.safetensors.
+        which: of a run with several encoders, the one that is meant.
     """
-    return load_encoder(encoder_file(run))
+    return load_encoder(encoder_file(run, which))
