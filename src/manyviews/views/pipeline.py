@@ -252,7 +252,7 @@ def random_of(
     """
     kind = RANDOM.get(type(input))
     own = {name: plan for name, plan in families.items() if plan.to == encoder}
-    fitting = {name: plan for name, plan in own.items() if kind and isinstance(plan, kind)}
+    fitting = {name: plan for name, plan in own.items() if type(plan) is kind}
     chosen = fitting or ({"global": kind(to=encoder)} if kind else own)
     if not chosen:
         raise UsageError(
