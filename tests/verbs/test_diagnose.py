@@ -174,7 +174,7 @@ def test_the_command_prints_words_or_json(runs, capsys):
     [
         ({"sample": 5}, "--sample is 5; wanted 20 or more"),
         ({"views": 1}, "--views is 1; wanted 2 or more"),
-        ({"data": "x", "labels": "y"}, "--labels brings its own images"),
+        ({"data": "x", "labels": "y"}, "--labels brings its own data"),
         ({"encoder": "resnet18"}, "are for checkpoints"),
         ({"mean": (0.5,), "std": (0.5,)}, "are for checkpoints"),
         ({"data": "no such folder"}, "no such folder"),
