@@ -69,6 +69,13 @@ def test_features_of_a_folder_are_those_of_the_plain_views(run, clips, tmp_path,
     assert all(picture["bytes"] for picture in read["image"].to_pylist())
 
 
+def test_features_in_a_file_are_measured_as_those_of_the_encoder(run, clips, tmp_path):
+    manyviews.embed(run, which="video", data=clips, out=tmp_path / "x.npy")
+    [stored] = manyviews.evaluate(tmp_path / "x.npy", data=clips).found
+    [own] = manyviews.evaluate(run, which="video", data=clips, baselines=False).found
+    assert (stored.result.n, stored.result.value) == (own.result.n, own.result.value)
+
+
 def test_every_place_of_a_clip_has_its_features(run, clips, tmp_path):
     manyviews.embed(run, which="video", data=clips, out=tmp_path / "x.npy", level="patch")
     network = manyviews.load(run / "encoder-video.safetensors")
