@@ -66,9 +66,9 @@ def test_images_that_are_no_files_have_none():
 
 
 def test_patches_have_no_place(tmp_path):
-    assert set(handover.columns(extracted(3, 2, 4), source_of(tmp_path))) == {"file"}
+    assert set(handover.columns(extracted(3, 2, 4), source_of(tmp_path), PLAIN)) == {"file"}
 
 
 def test_a_map_of_few_images_is_refused(tmp_path):
     with pytest.raises(UsageError, match="wants 20 images or more; got 3"):
-        handover.columns(extracted(3, 4), source_of(tmp_path), how="umap")
+        handover.columns(extracted(3, 4), source_of(tmp_path), PLAIN, how="umap")
