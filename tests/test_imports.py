@@ -233,7 +233,7 @@ def test_the_law_finds_what_goes_around_the_pipeline(module, source, bad):
 
 
 IN_A_RUN = re.compile(
-    r"(encoder(-?\*|-\w+)?\.safetensors|report\.html|evaluation|diagnosis(-\w+)?\.json|outcome\.json"
+    r"((encoder|start)(-?\*|-\w+)?\.safetensors|start\.json|report\.html|evaluation|diagnosis(-\w+)?\.json|outcome\.json"
     r"|checkpoints|metrics\.jsonl|quarantine\.jsonl|log\.txt|config\.yaml|began\.json|cache|lock"
     r"|step_\*|\*\.json)"
 )

@@ -26,6 +26,7 @@ from manyviews.diagnosis.stability import graph_stability
 from manyviews.diagnosis.verdict import choose, trend, verdict
 from manyviews.evaluation.clusters import nmi_purity
 from manyviews.evaluation.labelled import open_labelled
+from manyviews.runs.against import sentences
 from manyviews.runs.assemble import Assembly, assemble
 from manyviews.runs.embedder import Embedder
 from manyviews.runs.folder import read
@@ -103,6 +104,7 @@ def _diagnosed(
         spaces=spaces,
         invariance=bars_of(sight),
         prototypes=usage,
+        against=sentences(directory),
         groups=groups_of(sight.plain[first], given, sight.rows, clusters=clusters),
     )
 

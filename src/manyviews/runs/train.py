@@ -4,6 +4,7 @@ import logging
 import resource
 import shlex
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from manyviews.data.quarantine import Quarantine
 from manyviews.diagnosis import wiring
 from manyviews.methods import catalog
 from manyviews.runs import report
-from manyviews.runs.against import STEM, sentences, with_start
+from manyviews.runs.against import sentences, with_start
 from manyviews.runs.assemble import Assembly, assemble, embedder
 from manyviews.runs.embedder import save_encoder
 from manyviews.runs.folder.lock import RunDirectory
@@ -155,7 +156,7 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
 def _leave_behind(assembly: Assembly, probes: Probes | None, directory: Path) -> dict[str, float]:
     """Write encoder, evaluation and report of a training that is over and saved."""
     try:
-        keep_encoder(assembly, directory)
+        keep_encoders(assembly, Paths(directory).encoder)
         evaluation = _final_evaluation(assembly, probes, directory)
         with_start(assembly, directory, probes)
         report.write(assembly, directory)
@@ -190,7 +191,7 @@ def _begin(assembly: Assembly, directory: Path, start: Start | None) -> None:
     if comm.rank() > 0:
         return
     if start is not None:  # first, so that whatever can be resumed has it
-        keep_encoder(assembly, directory, stem=STEM)
+        keep_encoders(assembly, Paths(directory).start)
     begin(
         directory,
         assembly.run,
@@ -278,13 +279,13 @@ def _final_evaluation(
     return evaluated
 
 
-def keep_encoder(assembly: Assembly, directory: Path, *, stem: str = "encoder") -> None:
+def keep_encoders(assembly: Assembly, path: Callable[[str], Path]) -> None:
     """Write the files that a user keeps: RUN/encoder.safetensors, or encoder-NAME for several."""
     run = assembly.run
     configs = parts(run.encoders)
     for name, encoder in assembly.method.encoders.items():
         save_encoder(
-            Paths(directory).encoder(name if len(configs) > 1 else "", stem=stem),
+            path(name if len(configs) > 1 else ""),
             encoder,
             config=configs[name],
             info={"method": catalog.name_of(run.method), "recipe": run.recipe},

@@ -68,6 +68,15 @@ class Paths:
         """The encoder that a user keeps; of several that of a name."""
         return self.root / f"encoder{_named(name)}.safetensors"
 
+    def start(self, name: str = "") -> Path:
+        """The encoder that the training began from, frozen; of several that of a name."""
+        return self.root / f"start{_named(name)}.safetensors"
+
+    @property
+    def against(self) -> Path:
+        """What was found of the encoders and of those that they began from."""
+        return self.root / "start.json"
+
     def encoders(self) -> dict[str, Path]:
         """Name -> the file of each encoder that is there; "" where it is the only one."""
         files = sorted(self.root.glob("encoder*.safetensors"))
