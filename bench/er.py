@@ -125,7 +125,7 @@ def rank(run):
     network = load(run)
     source = open_source(DATA, channels=network.pixels.channels, max_pixels=MAX_PIXELS)
     with torch.inference_mode():
-        return effective_rank(torch.as_tensor(extract(network, source, network.plain).features))
+        return effective_rank(torch.as_tensor(extract(network, source, network.fixed).features))
 
 
 def known(runs, method, condition):

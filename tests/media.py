@@ -71,13 +71,18 @@ def write(
     return str(path)
 
 
-def clips(folder, *, count=24, seconds=1.5) -> str:
-    """A folder of clips of four kinds, each with a tone of its own; made if it is not there."""
+def clips(folder, *, count=24, seconds=1.5, labelled=False) -> str:
+    """A folder of clips of four kinds, each with a tone of its own; made if it is not there.
+
+    With labels each kind has a folder.
+    """
     if not folder.exists():
         folder.mkdir()
         times = np.arange(round(seconds * 16)) / 16
         when = np.arange(round(seconds * 16000)) / 16000
         for i in range(count):
             wave = 0.5 * np.sin(2 * np.pi * (300 + 400 * (i % 4)) * when).astype(np.float32)
-            write(folder / f"{i:02}.mkv", times=times, wave=wave, size=(48, 64))
+            into = folder / f"tone{i % 4}" if labelled else folder
+            into.mkdir(exist_ok=True)
+            write(into / f"{i:02}.mkv", times=times, wave=wave, size=(48, 64))
     return str(folder)

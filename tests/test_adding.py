@@ -25,7 +25,6 @@ from manyviews.data.streams import files
 from manyviews.data.streams.files import Form
 from manyviews.encoders import catalog as encoders
 from manyviews.encoders.catalog import Kind
-from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.methods import catalog as methods
 from manyviews.methods.catalog import Entry
 from manyviews.runs.assemble import assemble
@@ -208,12 +207,23 @@ def test_what_is_added_trains_resumes_exactly_embeds_and_evaluates(added, tmp_pa
     ends = [load_file(r / "checkpoints" / "step_6" / "method.safetensors") for r in (run, again)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
-    embedder = manyviews.load(run)
+    folder, table = tmp_path / "data", tmp_path / "labels.csv"
+    manyviews.embed(run, data=str(folder), out=tmp_path / "x.npy")
+    features = np.load(tmp_path / "x.npy")
     assembly = assemble(saved_run(run))
-    where, seen = assembly.look(range(24))
-    features = embedder(seen["column"][:, 0])
-    labels = torch.tensor(where) % 2
-    assert PROTOCOLS["knn"](features[:16], labels[:16], features[16:], labels[16:]).value > 0.9
+    _, seen = assembly.look(range(24))
+    with torch.no_grad():
+        wanted = manyviews.load(run)(seen["column"][:, 0])
+    torch.testing.assert_close(torch.from_numpy(features), wanted)
+
+    rows = [f"{folder}/{i:02}.column,{i % 2},{'train' if i < 16 else 'test'}\n" for i in range(24)]
+    table.write_text("path,label,split\n" + "".join(rows))
+    [measured] = manyviews.evaluate(run, data=str(table)).found
+    assert measured.result.value > 0.9
+    assert list(measured.beside) == ["untrained encoder"]
+    found = manyviews.diagnose(run, sample=24, views=2, clusters=2)
+    assert found.images == 24
+    assert found.spaces["encoder"]["view_consistency"] > 0
 
 
 def test_a_sample_that_cannot_be_read_is_set_aside(added, tmp_path):

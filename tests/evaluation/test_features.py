@@ -11,23 +11,29 @@ from torch import nn
 from manyviews.core import Failure, UsageError
 from manyviews.core.inputs import Pixels
 from manyviews.core.sample import Unreadable
+from manyviews.data.sources import Held
 from manyviews.evaluation.baselines import centred, pixels
 from manyviews.evaluation.features import cached, extract, fingerprint
 from manyviews.views.image.plain import Plain
+from manyviews.views.pipeline import plain_of
 
-PLAIN = Plain(Pixels(side=8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3)))
+FED = Pixels(side=8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
+PLAIN = plain_of(FED)
 
 
 class Album:
     """Images of different sizes; those in `broken` cannot be read."""
 
-    digest = "album"
+    digest, streams, stack = "album", ("image",), {}
 
     def __init__(self, n=11, broken=()):
         self.n, self.broken = n, broken
 
     def __len__(self):
         return self.n
+
+    def open(self, i):
+        return {"image": Held(self, i)}
 
     def read(self, i):
         if i in self.broken:
@@ -43,7 +49,7 @@ def embed(x):
 @pytest.mark.parametrize("batch_size", [1, 4, 11, 100])
 def test_features_are_those_of_each_image_alone_in_order(batch_size):
     found = extract(embed, Album(), PLAIN, batch_size=batch_size)
-    alone = torch.cat([embed(PLAIN([Album().read(i)])) for i in range(11)])
+    alone = torch.cat([embed(Plain(FED)([Album().read(i)])) for i in range(11)])
     assert found.features.dtype == torch.float32
     assert torch.equal(found.features, alone.float())
     assert found.index.tolist() == list(range(11))
@@ -212,8 +218,8 @@ def test_a_fingerprint_changes_with_any_weight_name_or_type():
 
 def test_pixels_are_what_the_transform_was_given():
     album = Album(4)
-    found = extract(pixels(PLAIN.input.mean, PLAIN.input.std), album, PLAIN)
-    raw = torch.from_numpy(PLAIN.uint8([album.read(i) for i in range(4)]))
+    found = extract(pixels(FED), album, PLAIN)
+    raw = torch.from_numpy(Plain(FED).uint8([album.read(i) for i in range(4)]))
     expected = raw.movedim(-1, 1).flatten(1).float() / 255
     torch.testing.assert_close(found.features, expected, rtol=0, atol=1e-6)
 

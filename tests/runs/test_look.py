@@ -9,9 +9,7 @@ from manyviews.core.inputs import Pixels
 from manyviews.data.sources import Stored
 from manyviews.data.streams.image import Unreadable
 from manyviews.runs import look as sight
-from manyviews.views.image.engine import Engine
-from manyviews.views.image.plain import Plain
-from manyviews.views.plan import Crops
+from manyviews.views.pipeline import plain_of, random_of
 
 torch.set_num_threads(1)
 
@@ -35,13 +33,13 @@ class Some(Stored):
 @pytest.fixture(scope="module")
 def look():
     """The encoder says every pixel, the prototypes the first row, so that no two images agree."""
-    plain = Plain(Pixels(side=SIDE, channels=1, mean=(0.5,), std=(0.5,)))
-    engine = Engine({"global": Crops(size=SIDE)}, channels=1, seed=0)
+    fed = Pixels(side=SIDE, channels=1, mean=(0.5,), std=(0.5,))
     return sight.Look(
-        plain,
-        engine,
+        plain_of(fed),
+        random_of(fed, {}),
         lambda x: {"encoder": x.flatten(2), "projector": x.flatten(2)[..., :3]},
         torch.device("cpu"),
+        sight.alterations(fed),
         lambda x: x[:, 0, 0].softmax(dim=-1),
     )
 

@@ -136,7 +136,7 @@ def test_simclrs_pixels_are_not_normalised_and_solos_stem_is_built(tmp_path):
     tree = prefixed(state, "backbone.") | {"classifier.weight": TOKEN}
     torch.save({"state_dict": tree}, tmp_path / "solo.ckpt")
     subject = subjects.open_subject(tmp_path / "solo.ckpt", encoder="resnet18")
-    assert (subject.config.stem, subject.plain.size) == ("small", 32)
+    assert (subject.config.stem, subject.pixels.side) == ("small", 32)
     assert subject.encoder.model.conv1.padding == (2, 2)
 
 

@@ -90,7 +90,7 @@ def test_the_projectors_numbers_are_those_of_the_methods_own_projection(runs, ph
     """Against one forward pass of the method by hand."""
     assembly = diagnosing.assembly_of(runs("simclr"))
     look = sight.look_at_method(assembly)
-    x = torch.randn(4, 3, 3, assembly.plain.size, assembly.plain.size)
+    x = torch.randn(4, 3, *assembly.method.encoder.input.shape)
     found = look.encode(x)
     method = assembly.method.eval()
     with torch.no_grad():
@@ -174,7 +174,7 @@ def test_the_command_prints_words_or_json(runs, capsys):
     [
         ({"sample": 5}, "--sample is 5; wanted 20 or more"),
         ({"views": 1}, "--views is 1; wanted 2 or more"),
-        ({"data": "x", "labels": "y"}, "--labels brings its own images"),
+        ({"data": "x", "labels": "y"}, "--labels brings its own data"),
         ({"encoder": "resnet18"}, "are for checkpoints"),
         ({"mean": (0.5,), "std": (0.5,)}, "are for checkpoints"),
         ({"data": "no such folder"}, "no such folder"),

@@ -9,11 +9,15 @@ import torch
 from PIL import Image
 
 from manyviews.core import UsageError
+from manyviews.core.inputs import Pixels
 from manyviews.data.sources import open_source
 from manyviews.evaluation import embed
 from manyviews.evaluation.features import Extracted
 from manyviews.reports.maps import place
 from manyviews.verbs import columns as handover
+from manyviews.views.pipeline import plain_of
+
+PLAIN = plain_of(Pixels())
 
 
 def source_of(folder, count=9):
@@ -36,7 +40,7 @@ def test_a_file_of_features_has_places_files_and_pictures(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     source = open_source("photos", channels=3, max_pixels=10**6)
     found = extracted(4, 5, index=[0, 2, 5, 8])
-    more = handover.columns(found, source, thumbnails=32)
+    more = handover.columns(found, source, PLAIN, thumbnails=32)
     names = [source.name(i) for i in (0, 2, 5, 8)]
     embed.write(tmp_path / "x.parquet", names, found.features, index=found.index, columns=more)
     read = pq.read_table(tmp_path / "x.parquet")
@@ -52,19 +56,19 @@ def test_a_file_of_features_has_places_files_and_pictures(tmp_path, monkeypatch)
 def test_a_picture_that_has_gone_since_is_missing(tmp_path):
     source = source_of(tmp_path, count=3)
     (tmp_path / "1.png").unlink()
-    pictures = handover.columns(extracted(3, 4), source, thumbnails=8)["image"].to_pylist()
+    pictures = handover.columns(extracted(3, 4), source, PLAIN, thumbnails=8)["image"].to_pylist()
     assert [picture is None for picture in pictures] == [False, True, False]
 
 
 def test_images_that_are_no_files_have_none():
     source = open_source("builtin:fashion", channels=1, max_pixels=10**6)
-    assert set(handover.columns(extracted(3, 4), source)) == {"x", "y"}
+    assert set(handover.columns(extracted(3, 4), source, PLAIN)) == {"x", "y"}
 
 
 def test_patches_have_no_place(tmp_path):
-    assert set(handover.columns(extracted(3, 2, 4), source_of(tmp_path))) == {"file"}
+    assert set(handover.columns(extracted(3, 2, 4), source_of(tmp_path), PLAIN)) == {"file"}
 
 
 def test_a_map_of_few_images_is_refused(tmp_path):
     with pytest.raises(UsageError, match="wants 20 images or more; got 3"):
-        handover.columns(extracted(3, 4), source_of(tmp_path), how="umap")
+        handover.columns(extracted(3, 4), source_of(tmp_path), PLAIN, how="umap")

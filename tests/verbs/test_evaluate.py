@@ -132,7 +132,7 @@ def test_timms_own_weights_are_taken_by_name(labelled, monkeypatch):
     subject = subjects.open_subject("timm:resnet10t", image_size=32)
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(subject(x), made.eval()(x))
-    assert subject.plain.size == 32
+    assert subject.pixels.side == 32
 
 
 def test_weights_that_cannot_be_had_are_one_line(monkeypatch):

@@ -10,8 +10,10 @@ import torch
 
 from manyviews import encoders
 from manyviews.core import Failure
-from manyviews.core.inputs import Pixels
+from manyviews.core.inputs import Frames, LogMel, Pixels
 from manyviews.encoders import ResNetSmallConfig, ViTConfig
+from manyviews.encoders.audio import AudioConvConfig
+from manyviews.encoders.video import R2Plus1DConfig
 from manyviews.runs import embedder as export
 from manyviews.verbs.export import onnx_model
 
@@ -30,6 +32,8 @@ CASES = {
         positions="sincos",
         pool="mean",
     ),
+    "r2plus1d": R2Plus1DConfig(input=Frames(side=32, frames=4, rate=8.0), width=4, depth=1),
+    "audio_conv": AudioConvConfig(input=LogMel(seconds=0.5, bins=32), width=4, depth=1),
 }
 
 
@@ -44,8 +48,16 @@ def save(path, config):
     return encoder
 
 
-@pytest.mark.parametrize("name", ["resnet_small", "vit"])
-def test_onnx_gives_what_torch_gives_for_any_batch(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "stream"),
+    [
+        ("resnet_small", "image"),
+        ("vit", "image"),
+        ("r2plus1d", "video"),
+        ("audio_conv", "audio"),
+    ],
+)
+def test_onnx_gives_what_torch_gives_for_any_batch(tmp_path, name, stream):
     onnxruntime = pytest.importorskip("onnxruntime")
     config = CASES[name]
     encoder = save(tmp_path / "encoder", config)
@@ -53,11 +65,12 @@ def test_onnx_gives_what_torch_gives_for_any_batch(tmp_path, name):
     assert 0 <= difference < 1e-4
     session = onnxruntime.InferenceSession(tmp_path / "encoder.onnx")
     x = images(config, 5)
-    [output] = session.run(None, {"image": x.numpy()})
+    [output] = session.run(None, {stream: x.numpy()})
     with torch.no_grad():
         assert np.abs(output - encoder(x).pooled.numpy()).max() < 1e-4
     meta = session.get_modelmeta().custom_metadata_map
-    assert (json.loads(meta["mean"]), json.loads(meta["std"])) == ([0.25], [0.5])
+    fed = json.loads(json.dumps([config.input.mean, config.input.std]))
+    assert [json.loads(meta["mean"]), json.loads(meta["std"])] == fed
     assert meta["method"] == "simclr"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["encoder", "encoder.onnx"]
 

@@ -23,7 +23,7 @@ PLAN = {
     "global": Crops(blur=(1.0, 0.1), solarize=(0.0, 0.2), mask=Mask(ratio=0.75)),
     "local": Crops(count=3, size=12, scale=(0.05, 0.3), interpolation="bicubic"),
 }
-OTHERS = {"tiles": Tiles(cell=8, size=6), "turned": Turned(crops=Crops(count=2, size=16))}
+OTHERS = {"tiles": Tiles(cell=8, size=6), "turned": Turned(count=2, size=16)}
 
 
 def pixels(channels=3, side=24):

@@ -221,6 +221,11 @@ class LogMel:
         return _levels(((power - low) / (high - low).clamp(min=1e-6)).transpose(-1, -2).flip(-2))
 
 
+def image_channels(input: Input) -> int:
+    """Channels of the images that are read for an input; 3 where it is fed something else."""
+    return input.channels if isinstance(input, Pixels) else 3
+
+
 def _shown(x: Tensor) -> Tensor:
     return x.detach().float().cpu()
 

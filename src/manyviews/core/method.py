@@ -72,7 +72,7 @@ def only(encoders: Mapping[str, Encoder]) -> Encoder:
     if len(encoders) != 1:
         raise UsageError(
             f"One encoder was wanted and there are {len(encoders)}: {', '.join(encoders)}. "
-            "Name the one that is meant."
+            f"Name the one that is meant: --which {next(iter(encoders), 'NAME')}."
         )
     return next(iter(encoders.values()))
 

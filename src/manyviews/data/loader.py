@@ -4,7 +4,6 @@ What a step holds is a pure function of the data, the seed and the step: nothing
 that would have to be saved.
 """
 
-import contextlib
 import logging
 import math
 import shutil
@@ -402,17 +401,39 @@ def seen(
     Returns:
         The positions that could be read; family -> [B, V, ...] raw; the cues.
     """
-    where: list[int] = []
-    items: list[Any] = []
+    items, _ = opened(source, pipeline, index, epoch=epoch)
+    return list(items), *made(pipeline, items, epoch=epoch)
+
+
+def opened(
+    source: Source, pipeline: Makes, index: Sequence[int], *, epoch: int = 0
+) -> tuple[dict[int, Any], dict[int, Unreadable]]:
+    """Decode what the views of these samples need, in this process.
+
+    Returns:
+        Position -> what was read; position -> why it could not be.
+    """
+    items: dict[int, Any] = {}
+    bad: dict[int, Unreadable] = {}
     for i in index:
-        with contextlib.suppress(Unreadable, Unanswered):
+        try:
             with within():
-                item = pipeline.read(source, i, epoch)
-            items.append(item)
-            where.append(i)
-    views = rooms(pipeline.makes, len(where))
-    cues = pipeline.make(items, np.array(where, dtype=np.int64), epoch, views) if where else {}
-    return where, views, cues
+                items[i] = pipeline.read(source, i, epoch)
+        except Unreadable as error:
+            bad[i] = error
+        except Unanswered as late:
+            bad[i] = Unreadable(source.name(i), str(late))
+    return items, bad
+
+
+def made(
+    pipeline: Makes, items: Mapping[int, Any], *, epoch: int = 0
+) -> tuple[dict[str, NDArray[Any]], Arrays]:
+    """Views of what was read, position -> item: family -> [B, V, ...] raw; and the cues."""
+    views = rooms(pipeline.makes, len(items))
+    where = np.array(list(items), dtype=np.int64)
+    cues = pipeline.make(list(items.values()), where, epoch, views) if len(items) else {}
+    return views, cues
 
 
 def _to_tensor(array: NDArray[Any]) -> Tensor:

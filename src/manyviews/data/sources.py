@@ -220,16 +220,9 @@ def open_media(spec: str, streams: Sequence[str]) -> Media:
     Raises:
         UsageError: there is no such data, or nothing usable in it, or a package is missing.
     """
-    known = {name for form in STREAMS.values() for name in form.has}
-    unknown = [name for name in streams if name not in known]
-    if unknown:
-        raise UsageError(
-            f"There is no stream {unknown[0]!r} in files; there are image, "
-            f"{', '.join(sorted(known))}. Set --views.*.of."
-        )
     if spec.partition(":")[0] in ("builtin", "fashion-mnist"):
         raise UsageError(f"{spec} has images alone, and {', '.join(streams)} is wanted.")
-    endings = frozenset(end for end, form in STREAMS.items() if set(streams) <= set(form.has))
+    endings = media_suffixes(streams)
     manifest = _manifest(spec, endings)
     kept: list[File] = []
     for file in manifest.files:
@@ -247,6 +240,22 @@ def open_media(spec: str, streams: Sequence[str]) -> Media:
     if lacking:
         log.info("%s: %s files lack a stream and are left out", spec, f"{lacking:,}")
     return Media(spec, replace(manifest, files=tuple(kept)), tuple(streams))
+
+
+def media_suffixes(streams: Sequence[str]) -> frozenset[str]:
+    """Endings of the names of files that may have all of these streams.
+
+    Raises:
+        UsageError: there is no such stream in files.
+    """
+    known = {name for form in STREAMS.values() for name in form.has}
+    unknown = [name for name in streams if name not in known]
+    if unknown:
+        raise UsageError(
+            f"There is no stream {unknown[0]!r} in files; there are image, "
+            f"{', '.join(sorted(known))}. Set --views.*.of."
+        )
+    return frozenset(end for end, form in STREAMS.items() if set(streams) <= set(form.has))
 
 
 def open_source(

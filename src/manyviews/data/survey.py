@@ -2,19 +2,21 @@
 
 import contextlib
 import re
+import statistics
 from dataclasses import dataclass
 
 import numpy as np
 
 from manyviews.core import UsageError
-from manyviews.core.sample import Unreadable
+from manyviews.core.sample import Unreadable, Window
 from manyviews.data.order import permutation
-from manyviews.data.sources import ImageSource
+from manyviews.data.sources import ImageSource, Media
 from manyviews.data.statistics import Sums, add, is_grey
 from manyviews.data.streams.image import Header
 
 _FEWEST = 8
 _PIXELS = 32_000_000
+_VIDEOS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,19 @@ def stated_channels(source: ImageSource, *, sample: int = 32) -> int:
     counts = {int(each[1]) if each else 0 for each in found}
     only = counts.pop() if len(counts) == 1 else 0
     return 0 if only in (1, 3) else only
+
+
+def sides(source: Media) -> int:
+    """Median of the shorter sides of the first frames of a few videos; 0 where none is read."""
+    found: list[int] = []
+    for index in range(min(_VIDEOS, len(source)) if "video" in source.streams else 0):
+        try:
+            video = source.open(index)["video"]
+            frames = video.read(Window(0.0, min(1.0, video.span), 1))
+        except Unreadable:
+            continue
+        found.append(min(frames.shape[1:3]))
+    return int(statistics.median(found)) if found else 0
 
 
 def _decode(source: ImageSource, usable: list[int]) -> tuple[list[Sums], bool, str]:

@@ -1,6 +1,6 @@
 """What `diagnose` found."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -89,6 +89,29 @@ class Diagnosed:
         told = asdict(self)
         del told["unsaved"]
         return told
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnosedEach:
+    """What `diagnose` found of each encoder of a run, by its name."""
+
+    encoders: Mapping[str, Diagnosed]
+
+    @property
+    def unsaved(self) -> str:
+        """Why not all of it is in the run; "" where it is."""
+        return next((found.unsaved for found in self.encoders.values() if found.unsaved), "")
+
+    def lines(self) -> list[str]:
+        """For people."""
+        said: list[str] = []
+        for name, found in self.encoders.items():
+            said += [*([""] if said else []), f"the encoder {name}", *found.lines()]
+        return said
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and text, by encoder."""
+        return {name: found.to_json() for name, found in self.encoders.items()}
 
 
 def _row(title: str, cells: Iterable[str], note: str) -> str:

@@ -1,14 +1,14 @@
 """A plain convolutional network on log-mel spectrograms."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from manyviews.core import Encoder, Features, Hide, Unsupported
+from manyviews.core import Encoder, Features, Hide
 from manyviews.core.inputs import LogMel
 from manyviews.core.ranges import Count
+from manyviews.encoders.maps import begin, features, places, refuse_tokens
 
 _PATCH = (16, 16)
 """Frames and bands from one place of the last map to the next."""
@@ -59,11 +59,8 @@ class AudioConv(Encoder):
         self.layers = nn.Sequential(*layers)
         self.dim = wide
         self.patch = _PATCH
-        image = config.input.shape[1:]
-        self.grid = tuple(math.ceil(n / step) for n, step in zip(image, _PATCH, strict=True))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.grid = places(config.input.shape[1:], _PATCH)
+        begin(self)
 
     def by_depth(self) -> Sequence[Sequence[nn.Parameter]]:
         """Each convolution with its norm."""
@@ -87,11 +84,8 @@ class AudioConv(Encoder):
             Unsupported: keep, hide or blocks was asked for.
         """
         del tokens
-        if keep is not None or hide is not None or blocks:
-            message = "AudioConv has no tokens to keep or hide. Choose a transformer for sound."
-            raise Unsupported(message)
-        x = self.layers(x)
-        return Features(x.amax((2, 3)), x.flatten(2).transpose(1, 2))
+        refuse_tokens(keep, hide, blocks, name="AudioConv", of="sound")
+        return features(self.layers(x))
 
 
 def _convolution(wide: int, out: int, *, size: int, stride: int) -> list[nn.Module]:

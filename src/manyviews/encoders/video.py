@@ -1,16 +1,16 @@
 """R(2+1)D: a residual network on clips whose convolutions are over space, then over time."""
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from manyviews.core import Encoder, Features, Hide, Unsupported
+from manyviews.core import Encoder, Features, Hide
 from manyviews.core.inputs import Frames
 from manyviews.core.ranges import Count
 from manyviews.encoders.blocks import by_blocks
+from manyviews.encoders.maps import begin, features, places, refuse_tokens
 
 _PATCH = (8, 32, 32)
 """Frames and pixels from one place of the last map to the next."""
@@ -70,11 +70,8 @@ class R2Plus1D(Encoder):
         )
         self.dim = widths[-1]
         self.patch = _PATCH
-        clip = config.input.shape[1:]
-        self.grid = tuple(math.ceil(n / step) for n, step in zip(clip, _PATCH, strict=True))
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.grid = places(config.input.shape[1:], _PATCH)
+        begin(self)
 
     def by_depth(self) -> Sequence[Sequence[nn.Parameter]]:
         """The stem, then each block."""
@@ -95,11 +92,8 @@ class R2Plus1D(Encoder):
             Unsupported: keep, hide or blocks was asked for.
         """
         del tokens
-        if keep is not None or hide is not None or blocks:
-            message = "R2Plus1D has no tokens to keep or hide. Choose a transformer for video."
-            raise Unsupported(message)
-        x = self.stages(self.stem(x))
-        return Features(x.amax((2, 3, 4)), x.flatten(2).transpose(1, 2))
+        refuse_tokens(keep, hide, blocks, name="R2Plus1D", of="video")
+        return features(self.stages(self.stem(x)))
 
 
 class _Block(nn.Module):

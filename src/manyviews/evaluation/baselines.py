@@ -1,23 +1,21 @@
 """What features have to beat: the pixels themselves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
+from manyviews.core.inputs import Input
 
-def pixels(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:
+
+def pixels(input: Input) -> Callable[[Tensor], Tensor]:
     """An `embed` for `extract` that returns the image itself, [B, C*H*W], pixels in [0, 1].
 
     Args:
-        mean: that the transform took away, one for each channel or one for all.
-        std: that it divided by.
+        input: whose normalisation is taken back.
     """
 
     def embed(x: Tensor) -> Tensor:
-        shift = torch.tensor(tuple(mean), device=x.device).view(1, -1, 1, 1)
-        scale = torch.tensor(tuple(std), device=x.device).view(1, -1, 1, 1)
-        return (x.float() * scale + shift).flatten(1)
+        return input.restore(x.float()).flatten(1)
 
     return embed
 

@@ -7,45 +7,25 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from manyviews.core import Failure, UsageError
 from manyviews.core.files import atomic, write_array
-from manyviews.core.sample import Unreadable
+from manyviews.core.inputs import Input, Pixels
+from manyviews.core.sample import Source
+from manyviews.data.loader import made, opened
 from manyviews.data.workers import each
+from manyviews.views.pipeline import Pipeline
 
 log = logging.getLogger("manyviews")
-
-Pixels = NDArray[np.uint8]
-
-
-class Images(Protocol):
-    """What is read from: every data source is one."""
-
-    @property
-    def digest(self) -> str:
-        """Changes whenever the images do."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def read(self, i: int, /) -> Pixels:
-        """[H, W, C]; raises `Unreadable`."""
-        ...
-
-
-Prepare = Callable[[Sequence[Pixels]], Tensor]
-"""uint8 images [H, W, C] of any sizes -> [B, C, S, S] float; `views.plain.Plain` is one."""
 
 
 @dataclass(frozen=True)
 class UnreadRow:
-    """An image that could not be read: its row in the data set, where it lies, and why."""
+    """A sample that could not be read: its row in the data set, where it lies, and why."""
 
     index: int
     path: str
@@ -54,7 +34,7 @@ class UnreadRow:
 
 @dataclass(frozen=True)
 class Extracted:
-    """Features of the readable images of a data set.
+    """Features of the readable samples of a data set.
 
     Attributes:
         features: [N, D] or, at patch level, [N, T, D] float32, on the CPU.
@@ -69,62 +49,77 @@ class Extracted:
 
 def extract(
     embed: Callable[[Tensor], Tensor],
-    source: Images,
-    plain: Prepare,
+    source: Source,
+    pipeline: Pipeline,
     *,
+    rows: Sequence[int] | None = None,
     batch_size: int = 256,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
     workers: int = 0,
 ) -> Extracted:
-    """Embed every readable image, in order.
+    """Embed every readable sample, in order.
 
     Args:
-        embed: [B, C, S, S] on `device` -> [B, D] or [B, T, D] of any float type; in eval mode.
-        source: the images.
-        plain: makes a batch of them.
-        batch_size: images at a time.
+        embed: [B, *shape] on `device`, as the encoder is fed -> [B, D] or [B, T, D] of any float
+            type; in eval mode.
+        source: the samples.
+        pipeline: makes one view of each, by its only family; `views.pipeline.plain_of` makes
+            those of evaluation.
+        rows: positions in the source, of what is embedded; None for all.
+        batch_size: samples at a time.
         device: where `embed` computes.
-        progress: told (images done, images in all) after each batch.
-        workers: processes that read and prepare batches ahead; 0 for none, which is best for
-            images that are in memory already. The result is the same.
+        progress: told (samples done, samples in all) after each batch.
+        workers: processes that read and make views ahead; 0 for none, which is best for images
+            that are in memory already. The result is the same.
 
     Raises:
-        Failure: no image could be read, or the encoder's output has a changing or a wrong shape.
+        Failure: nothing could be read, or the encoder's output has a changing or a wrong shape.
     """
     if batch_size < 1:
         raise UsageError(f"The batch size is {batch_size}; wanted 1 or more.")
-    reader = _Reader(source, plain, batch_size)
+    wanted = range(len(source)) if rows is None else rows
+    what = "images" if source.streams == ("image",) else "files"
+    reader = _Reader(source, pipeline, wanted, batch_size)
+    device = torch.device(device)
     out: Tensor | None = None
     bad: list[UnreadRow] = []
     index: list[int] = []
     with torch.inference_mode():
-        for rows, pixels, broken in each(reader, range(len(reader)), workers=workers):
+        for good, raw, broken in each(reader, range(len(reader)), workers=workers):
             bad.extend(broken)
-            if pixels is not None:
-                part = embed(pixels.to(device)).detach().float().cpu()
-                out = _room(part, rows=len(source)) if out is None else out
-                if part.shape != (len(rows), *out.shape[1:]):
+            if good:
+                [views] = pipeline.finish(raw, {}, torch.tensor(good), device).views.values()
+                part = embed(views[:, 0]).detach().float().cpu()
+                out = _room(part, rows=len(wanted)) if out is None else out
+                if part.shape != (len(good), *out.shape[1:]):
                     raise Failure(
-                        f"The encoder gave {tuple(part.shape)} for {len(rows)} images; wanted "
-                        f"{(len(rows), *out.shape[1:])}."
+                        f"The encoder gave {tuple(part.shape)} for {len(good)} {what}; wanted "
+                        f"{(len(good), *out.shape[1:])}."
                     )
-                out[len(index) : len(index) + len(rows)] = part
-                index.extend(rows)
+                out[len(index) : len(index) + len(good)] = part
+                index.extend(good)
             if progress is not None:
-                progress(len(index) + len(bad), len(source))
+                progress(len(index) + len(bad), len(wanted))
     if out is None:
         why = f"; the first is {bad[0].path}: {bad[0].reason}" if bad else ""
         raise Failure(
-            f"None of the {len(source)} images could be read{why}. Check them with "
+            f"None of the {len(wanted)} {what} could be read{why}. Check them with "
             "`manyviews doctor`."
         )
     if bad:
         log.warning(
-            "%d of %d images could not be read and have no features; the first is %s: %s",
-            *(len(bad), len(source), bad[0].path, bad[0].reason),
+            "%d of %d %s could not be read and have no features; the first is %s: %s",
+            *(len(bad), len(wanted), what, bad[0].path, bad[0].reason),
         )
     return Extracted(out[: len(index)].clone() if bad else out, torch.tensor(index), tuple(bad))
+
+
+def said(input: Input) -> str:
+    """All of how a sample becomes what an encoder is fed, for `cached`."""
+    if isinstance(input, Pixels):
+        return repr((input.side, input.channels, input.mean, input.std))
+    return repr(input)
 
 
 def fingerprint(module: nn.Module) -> str:
@@ -151,7 +146,7 @@ def cached(
         directory: RUN/cache; made if missing.
         encoder: fingerprint of the weights, with the precision and level if those vary.
         source: digest of the data.
-        transform: says fully how an image becomes the encoder's input.
+        transform: says fully how a sample becomes the encoder's input; see `said`.
         compute: called when the cache has nothing for this key, or something broken.
         warn: told why features could not be kept; the same line for all that lie there.
 
@@ -213,26 +208,24 @@ def _room(part: Tensor, *, rows: int) -> Tensor:
 
 
 class _Reader:
-    """Batch number -> rows that could be read, their pixels, and the rows that could not."""
+    """Batch number -> rows that could be read, their raw views, and the rows that could not."""
 
-    def __init__(self, source: Images, plain: Prepare, batch_size: int) -> None:
-        self.source, self.plain, self.batch_size = source, plain, batch_size
+    def __init__(
+        self, source: Source, pipeline: Pipeline, rows: Sequence[int], batch_size: int
+    ) -> None:
+        self.source, self.pipeline = source, pipeline
+        self.rows, self.batch_size = rows, batch_size
 
     def __len__(self) -> int:
-        return -(-len(self.source) // self.batch_size)
+        return -(-len(self.rows) // self.batch_size)
 
-    def __call__(self, number: int) -> tuple[list[int], Tensor | None, list[UnreadRow]]:
+    def __call__(self, number: int) -> tuple[list[int], dict[str, Tensor], list[UnreadRow]]:
         start = number * self.batch_size
-        images: list[Pixels] = []
-        good: list[int] = []
-        bad: list[UnreadRow] = []
-        for i in range(start, min(start + self.batch_size, len(self.source))):
-            try:
-                images.append(self.source.read(i))
-                good.append(i)
-            except Unreadable as error:
-                bad.append(UnreadRow(i, error.path, error.reason))
-        return good, self.plain(images) if images else None, bad
+        part = self.rows[start : start + self.batch_size]
+        items, bad = opened(self.source, self.pipeline, part)
+        views, _ = made(self.pipeline, items)
+        raw = {name: torch.from_numpy(view) for name, view in views.items()}
+        return list(items), raw, [UnreadRow(i, e.path, e.reason) for i, e in bad.items()]
 
 
 @dataclass(frozen=True, kw_only=True)

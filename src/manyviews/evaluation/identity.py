@@ -8,7 +8,7 @@ from pathlib import Path
 
 from manyviews.core import Failure
 from manyviews.core.files import atomic
-from manyviews.data.sources import ImageSource
+from manyviews.core.sample import Source
 from manyviews.evaluation.labelled import Labelled
 
 
@@ -19,7 +19,7 @@ def content(
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> str:
-    """SHA-256 of the images and labels of both parts, in their order.
+    """SHA-256 of the samples and labels of both parts, in their order.
 
     File names and times of change are not in it, so a copy is the same data.
 
@@ -28,7 +28,7 @@ def content(
         test: what is tested on.
         cache: a directory where the hash of a part's files is looked for and kept, by their names,
             sizes and times of change; every file is read where it is not there.
-        progress: told (images read, images in all), of each part.
+        progress: told (samples read, samples in all), of each part.
     """
     total = hashlib.sha256()
     for part in (train, test):
@@ -40,7 +40,7 @@ def content(
 
 
 def _images(
-    source: ImageSource, *, cache: Path | None, progress: Callable[[int, int], None] | None
+    source: Source, *, cache: Path | None, progress: Callable[[int, int], None] | None
 ) -> str:
     """A hash of all images of a part."""
     if source.stack:
@@ -73,7 +73,7 @@ def _noted(note: Path | None) -> str:
     return known if isinstance(known, str) else ""
 
 
-def _files(source: ImageSource, *, progress: Callable[[int, int], None] | None) -> str:
+def _files(source: Source, *, progress: Callable[[int, int], None] | None) -> str:
     """A hash over the bytes of all files; a pack without files has one of its own."""
     total = hashlib.sha256()
     for i in range(len(source)):

@@ -1,21 +1,23 @@
-"""Images with labels, in two parts: one to learn from, one to be tested on."""
+"""Samples with labels, in two parts: one to learn from, one to be tested on."""
 
 import logging
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
+from manyviews.core.sample import Source
 from manyviews.data.idx import find_idx, read_idx
 from manyviews.data.manifest import File, Manifest, of_folder
 from manyviews.data.pack.read import Packed, is_pack
-from manyviews.data.sources import Files, ImageSource, open_source
+from manyviews.data.sources import Files, ImageSource, Media, media_suffixes, open_source
 from manyviews.data.streams.image import suffixes
 from manyviews.evaluation.listing import FORMS, Listing, Split, of_folders, split_rows
 from manyviews.evaluation.table import of_csv
@@ -35,14 +37,14 @@ class Labelled:
     """One split of a labelled data set.
 
     Attributes:
-        source: the images.
-        labels: [N] int64, each image's position in `classes`; or [N, C] bool, whether an image has
-            each of the C labels in `classes`, where images have several.
+        source: the samples.
+        labels: [N] int64, each sample's position in `classes`; or [N, C] bool, whether a sample has
+            each of the C labels in `classes`, where samples have several.
         classes: names; the same for both splits.
         split: how the splits came to be: "given", or "hashed" for our own 80/20.
     """
 
-    source: ImageSource
+    source: Source
     labels: Tensor
     classes: tuple[str, ...]
     split: Literal["given", "hashed"]
@@ -52,12 +54,33 @@ class Labelled:
 
     @property
     def several(self) -> bool:
-        """Whether an image can have several labels, or none."""
+        """Whether a sample can have several labels, or none."""
         return self.labels.ndim == 2
 
+    @property
+    def images(self) -> ImageSource:
+        """The source, of samples that are images.
 
-def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) -> Labelled:
-    """The images and labels of one split.
+        Raises:
+            UsageError: they are something else.
+        """
+        if self.source.streams == ("image",):
+            return cast("ImageSource", self.source)
+        raise UsageError(
+            f"This is for images, and {self.source.spec} was opened for its "
+            f"{' and '.join(self.source.streams)}."
+        )
+
+
+def open_labelled(
+    spec: str,
+    *,
+    channels: int,
+    max_pixels: int,
+    split: Split,
+    streams: Sequence[str] = ("image",),
+) -> Labelled:
+    """The samples and labels of one split.
 
     - A folder of class folders: the label is the first folder below the root. Where the first
       folders are a training part and a test part, they are the splits and the label is the second
@@ -81,27 +104,24 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
         channels: every image is brought to this many.
         max_pixels: larger images are unreadable.
         split: which part.
+        streams: of each sample: "image" alone, or "video", "audio" or both of files that have
+            them; a file that lacks one is unreadable.
 
     Raises:
         UsageError: no such data, or labels that cannot be used.
     """
+    streams, still = tuple(streams), tuple(streams) == ("image",)
     kind, colon, rest = spec.partition(":")
+    if not still and (kind in ("fashion-mnist", "builtin") or is_pack(Path(spec).expanduser())):
+        raise UsageError(f"{spec} has images alone, and {', '.join(streams)} is wanted.")
     if colon and kind in ("fashion-mnist", "builtin"):
         source = open_source(spec, channels=channels, max_pixels=max_pixels, split=split)
         labels = _builtin(split) if kind == "builtin" else _idx_labels(rest, split)
         return Labelled(source, _checked(labels, len(source), spec), FASHION, "given")
     path = Path(spec).expanduser()
-    packed = is_pack(path)
-    if packed:
-        whole = Packed(spec, path, channels=channels, max_pixels=max_pixels)
-        root, found = path, of_folders(path, [File(name, 0, 0) for name in whole.paths()])
-    elif path.is_dir():
-        root, found = path, of_folders(path, of_folder(path, suffixes=suffixes(channels)).files)
-    elif path.is_file():
-        root, found = path.parent, of_csv(path)
-    else:
-        raise UsageError(f"There is no labelled data {spec!r}. Labelled data is {FORMS}.")
+    found = _listed(spec, path, channels=channels, max_pixels=max_pixels, streams=streams)
     rows, several = found.rows, found.several
+    what = "images" if still else "files"
     classes = _classes(found, path)
     given = all(row.split for row in rows)
     if not given:
@@ -109,24 +129,14 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
     part = [row for row in rows if row.split == split]
     if not part:
         raise UsageError(
-            f"{spec} has no {split} images. Give each class 2 images or more, or "
+            f"{spec} has no {split} {what}. Give each class 2 {what} or more, or "
             f"add a {split} split."
         )
     for note in found.notes if split == "train" else ():
         log.warning("%s", note)
-    log.info("%s: %s", spec, _said(split, len(part), classes, given=given))
+    log.info("%s: %s", spec, _said(f"{len(part)} {split} {what}", classes, given=given))
     chosen = tuple(row.file for row in part)
-    source = (
-        Packed(
-            spec,
-            path,
-            channels=channels,
-            max_pixels=max_pixels,
-            only=[file.path for file in chosen],
-        )
-        if packed
-        else Files(spec, Manifest(root, chosen, {}), channels=channels, max_pixels=max_pixels)
-    )
+    source = _opened(spec, path, chosen, channels=channels, max_pixels=max_pixels, streams=streams)
     position = {name: i for i, name in enumerate(classes)}
     if several:
         labels = torch.zeros(len(part), len(classes), dtype=torch.bool)
@@ -134,12 +144,41 @@ def open_labelled(spec: str, *, channels: int, max_pixels: int, split: Split) ->
             labels[i, [position[name] for name in row.labels]] = True
     else:
         labels = torch.tensor([position[row.label] for row in part])
-    return Labelled(
-        source,
-        labels,
-        classes,
-        "given" if given else "hashed",
-    )
+    return Labelled(source, labels, classes, "given" if given else "hashed")
+
+
+def _listed(
+    spec: str, path: Path, *, channels: int, max_pixels: int, streams: tuple[str, ...]
+) -> Listing:
+    """Which files have which labels."""
+    if is_pack(path):
+        whole = Packed(spec, path, channels=channels, max_pixels=max_pixels)
+        return of_folders(path, [File(name, 0, 0) for name in whole.paths()])
+    if path.is_dir():
+        endings = suffixes(channels) if streams == ("image",) else media_suffixes(streams)
+        return of_folders(path, of_folder(path, suffixes=endings).files)
+    if path.is_file():
+        return of_csv(path)
+    raise UsageError(f"There is no labelled data {spec!r}. Labelled data is {FORMS}.")
+
+
+def _opened(
+    spec: str,
+    path: Path,
+    chosen: tuple[File, ...],
+    *,
+    channels: int,
+    max_pixels: int,
+    streams: tuple[str, ...],
+) -> Source:
+    """The samples of one part."""
+    if is_pack(path):
+        only = [file.path for file in chosen]
+        return Packed(spec, path, channels=channels, max_pixels=max_pixels, only=only)
+    manifest = Manifest(path if path.is_dir() else path.parent, chosen, {})
+    if streams == ("image",):
+        return Files(spec, manifest, channels=channels, max_pixels=max_pixels)
+    return Media(spec, manifest, streams)
 
 
 def _classes(found: Listing, path: Path) -> tuple[str, ...]:
@@ -157,11 +196,11 @@ def _classes(found: Listing, path: Path) -> tuple[str, ...]:
     )
 
 
-def _said(split: Split, count: int, classes: tuple[str, ...], *, given: bool) -> str:
+def _said(part: str, classes: tuple[str, ...], *, given: bool) -> str:
     names = ", ".join(classes[:_SHOWN])
     more = f" and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else ""
     how = "given" if given else "by hash"
-    return f"{count} {split} images (split {how}), {len(classes)} classes: {names}{more}"
+    return f"{part} (split {how}), {len(classes)} classes: {names}{more}"
 
 
 def _builtin(split: Split) -> np.ndarray:

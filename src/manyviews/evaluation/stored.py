@@ -1,5 +1,6 @@
 """Features that another program, or the verb `embed`, wrote."""
 
+import contextlib
 import json
 import logging
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from manyviews.core import UsageError
 from manyviews.evaluation.labelled import Labelled, open_labelled
+from manyviews.evaluation.listing import Split
 
 log = logging.getLogger("manyviews")
 
@@ -34,16 +36,13 @@ def read_split(
             writes, and holds rows of both parts, which are matched by path.
         test: a .npy of the test part's features. The rows of both files are then in the order of
             `data`, one for each image.
-        data: LABELLED, see `labelled.open_labelled`; its images are not read.
+        data: LABELLED, see `labelled.open_labelled`; its samples are not read.
         max_pixels: for `data`.
 
     Raises:
         UsageError: a file is no array of numbers, or its rows are not those of `data`.
     """
-    parts = [
-        open_labelled(data, channels=3, max_pixels=max_pixels, split=split)
-        for split in ("train", "test")
-    ]
+    parts = [_part(data, split, max_pixels=max_pixels) for split in ("train", "test")]
     rows = _read(train)
     if test is not None:
         first = _in_order(rows, parts[0].labels, train, data)
@@ -59,6 +58,18 @@ def read_split(
     )
     second = _by_path(rows, where, parts[1], f"{train} names no image of the test part of {data}")
     return *first, *second
+
+
+def _part(data: str, split: Split, *, max_pixels: int) -> Labelled:
+    """Labels of images; where there are none, of videos and sounds."""
+    try:
+        return open_labelled(data, channels=3, max_pixels=max_pixels, split=split)
+    except UsageError:
+        with contextlib.suppress(UsageError):
+            return open_labelled(
+                data, channels=3, max_pixels=max_pixels, split=split, streams=("audio",)
+            )
+        raise
 
 
 def _by_path(

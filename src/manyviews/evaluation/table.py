@@ -10,6 +10,7 @@ from pathlib import Path
 
 from manyviews.core import UsageError
 from manyviews.data.manifest import File
+from manyviews.data.streams.files import STREAMS
 from manyviews.data.streams.image import SUFFIXES
 from manyviews.evaluation.listing import (
     BETWEEN,
@@ -132,7 +133,7 @@ def _columns(path: Path, lines: list[tuple[int, list[str]]]) -> tuple[int, dict[
         del lines[0]
         columns = {"path": file, "label": label_or_sets}
         return len(names), columns | ({} if split is None else {"split": split}), label is None
-    looks_like_a_row = Path(first[0].strip()).suffix.lower() in SUFFIXES | {".npy"}
+    looks_like_a_row = Path(first[0].strip()).suffix.lower() in {*SUFFIXES, *STREAMS, ".npy"}
     if not looks_like_a_row and _file(path.parent, first[0].strip()).size < 0 and len(lines) > 1:
         lacks = "label" if file is not None else "path"
         raise UsageError(

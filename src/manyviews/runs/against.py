@@ -19,13 +19,11 @@ from manyviews.evaluation.knn import knn
 from manyviews.runs.assemble import Assembly, embedder
 from manyviews.runs.embedder import load_encoder
 from manyviews.runs.folder import read
-from manyviews.runs.probe import LabelledProbe
+from manyviews.runs.folder.paths import Paths
+from manyviews.runs.probe import LabelledProbe, Probes
 
 log = logging.getLogger("manyviews")
 
-STEM = "start"
-"""RUN/start.safetensors is the frozen start, or start-NAME for several; RUN/start.json what was
-found of both."""
 SAMPLE = 500
 """Images that label-free measures are taken of."""
 VIEWS = 4
@@ -34,9 +32,7 @@ _AT_ONCE = 64
 _NEIGHBOURS = 20
 
 
-def with_start(
-    assembly: Assembly, directory: Path, probe: LabelledProbe | None
-) -> dict[str, Against]:
+def with_start(assembly: Assembly, directory: Path, probes: Probes | None) -> dict[str, Against]:
     """Hold each encoder against its frozen start, and write RUN/start.json.
 
     Returns:
@@ -49,9 +45,9 @@ def with_start(
     except UsageError as error:
         log.warning("Nothing is held against the start. %s", error)
         return {}
-    found = against(assembly, began, probe, what="the frozen start", than="where you began")
+    found = against(assembly, began, probes, what="the frozen start", than="where you began")
     try:
-        write_json(directory / f"{STEM}.json", {name: one.to_json() for name, one in found.items()})
+        write_json(Paths(directory).against, {name: one.to_json() for name, one in found.items()})
     except Failure as failure:
         log.warning("%s", failure)
     return found
@@ -64,14 +60,14 @@ def frozen(assembly: Assembly, directory: Path) -> dict[str, Encoder]:
         UsageError: a file is missing or damaged.
     """
     names = list(assembly.method.encoders)
-    files = {n: directory / f"{STEM}{f'-{n}' if len(names) > 1 else ''}.safetensors" for n in names}
+    files = {n: Paths(directory).start(n if len(names) > 1 else "") for n in names}
     return {name: load_encoder(file).encoder.to(assembly.device) for name, file in files.items()}
 
 
 def against(
     assembly: Assembly,
     others: Mapping[str, Encoder],
-    probe: LabelledProbe | None,
+    probes: Probes | None,
     *,
     what: str,
     than: str,
@@ -81,7 +77,7 @@ def against(
     Args:
         assembly: the run, its method as it is now.
         others: name -> the other encoder, on the run's device.
-        probe: labelled data, for a run with one encoder.
+        probes: labelled data, for each encoder.
         what: the others in words: "the frozen start".
         than: likewise, in "better than where you began".
     """
@@ -89,14 +85,15 @@ def against(
     for name, now in assembly.method.encoders.items():
         two = [embedder(each, assembly.device) for each in (others[name], now)]
         numbers = _measured(assembly, name, two)
-        labelled = None if probe is None or len(assembly.method.encoders) > 1 else _knn(probe, two)
+        probe = (probes or {}).get(name if len(assembly.method.encoders) > 1 else "")
+        labelled = None if probe is None else _knn(probe, two)
         found[name] = judge(*numbers, what=what, than=than, labelled=labelled)
     return found
 
 
 def kept(directory: Path) -> dict[str, dict[str, Any]]:
     """RUN/start.json: encoder -> `Against.to_json`; {} where it is missing or damaged."""
-    found = read.read_json(directory / f"{STEM}.json") if directory.is_dir() else {}
+    found = read.read_json(Paths(directory).against) if directory.is_dir() else {}
     whole = all(
         isinstance(one, dict) and isinstance(one.get("sentence"), str) and one.get("light")
         for one in found.values()

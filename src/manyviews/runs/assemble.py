@@ -26,7 +26,6 @@ from manyviews.runs.start import Start
 from manyviews.runs.teachers import open_teachers
 from manyviews.training import launch
 from manyviews.views import pipeline as views
-from manyviews.views.image.plain import Plain
 from manyviews.views.pipeline import Fed, Pipeline
 
 log = logging.getLogger("manyviews")
@@ -57,21 +56,6 @@ class Assembly:
     device: torch.device
     teachers: Mapping[str, Encoder] = field(default_factory=dict[str, Encoder])
     spent: loader.Spent = field(default_factory=loader.Spent)
-
-    @property
-    def plain(self) -> Plain:
-        """The evaluation view of the one encoder, which is fed images.
-
-        Raises:
-            UsageError: there are several, or it is fed something else.
-        """
-        fed = self.method.encoder.input
-        if isinstance(fed, Pixels):
-            return Plain(fed)
-        raise UsageError(
-            f"This is for encoders of images, and that of {self.run.recipe} is fed "
-            f"{type(fed).__name__}."
-        )
 
     def batches(
         self, quarantine: Quarantine | None = None, *, processes: int | None = None

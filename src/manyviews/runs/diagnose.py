@@ -1,30 +1,41 @@
 """What `diagnose` measures: what can be said of anybody's features without labels."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from torch import Tensor
 
 from manyviews.core import Failure, UsageError
+from manyviews.core.files import write_json
+from manyviews.core.inputs import image_channels
+from manyviews.core.progress import bar
+from manyviews.core.sample import Source
+from manyviews.core.settings import parts
 from manyviews.data.places import is_gone
-from manyviews.data.sources import ImageSource, open_source
+from manyviews.data.sources import open_data
 from manyviews.diagnosis import clid, dimension, grouping, lidar, neighbours, rank, uniformity
 from manyviews.diagnosis import spectrum as spectra
 from manyviews.diagnosis.bounds import entropy_reconstruction, infonce_bound
 from manyviews.diagnosis.invariance import Bar, invariance
+from manyviews.diagnosis.prototypes import prototype_usage
+from manyviews.diagnosis.result import Diagnosed
 from manyviews.diagnosis.stability import graph_stability
-from manyviews.diagnosis.verdict import choose
+from manyviews.diagnosis.verdict import choose, trend, verdict
 from manyviews.evaluation.clusters import nmi_purity
 from manyviews.evaluation.labelled import open_labelled
 from manyviews.runs import moved
+from manyviews.runs.against import sentences
 from manyviews.runs.assemble import Assembly, assemble
+from manyviews.runs.embedder import Embedder
 from manyviews.runs.folder import read
+from manyviews.runs.folder.paths import Paths
 from manyviews.runs.folder.read import saved_run
-from manyviews.runs.look import TURNED, Look, Sight, see
+from manyviews.runs.look import TURNED, Look, Sight, look_at_encoder, look_at_method, see
+from manyviews.runs.probe import of_encoder
 from manyviews.training import checkpoint
 
 log = logging.getLogger("manyviews")
@@ -35,6 +46,80 @@ STRETCHES = 12
 """Of a training, whose logged numbers are averaged to see a trend."""
 LOGGED = {"view_consistency": "consistency", "effective_rank": "rank_embedding"}
 """Measure -> its name in metrics.jsonl."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What `diagnose` was asked for; see the verb."""
+
+    run: str
+    data: str
+    labels: str
+    sample: int
+    views: int
+    clusters: int
+    max_pixels: int
+
+
+def diagnose_subject(asked: Asked, subject: Embedder) -> Diagnosed:
+    """Look at an encoder alone."""
+    return _kept(_diagnosed(asked, look_at_encoder(subject)), Path(asked.run))
+
+
+def diagnose_run(asked: Asked, name: str) -> Diagnosed:
+    """Look at an encoder of a run and its checkpoints; "" is the only one."""
+    assembly = assembly_of(Path(asked.run), asked.data)
+    found = _diagnosed(asked, look_at_method(assembly, name), assembly, name)
+    return _kept(found, Path(asked.run), name)
+
+
+def _diagnosed(
+    asked: Asked, look: Look, assembly: Assembly | None = None, name: str = ""
+) -> Diagnosed:
+    directory = Path(asked.run)
+    source, given = source_of(asked.data, asked.labels, assembly, look, max_pixels=asked.max_pixels)
+    index = np.linspace(0, len(source) - 1, min(asked.sample, len(source))).astype(np.int64)
+    index = np.unique(index)
+    with bar("looking") as tell:
+        sight = see(look, source, index, views=asked.views, tell=tell)
+    clusters = min(asked.clusters, max(2, len(sight.rows) // 5))
+    spaces = {
+        space: measure(plain, sight.views[space], clusters=clusters)
+        for space, plain in sight.plain.items()
+    }
+    shares = sight.assignment
+    usage = prototype_usage(shares) if shares is not None and shares.shape[1] > 1 else None
+    said = {"target_entropy": math.nan, "usage_entropy": math.nan}
+    if usage is not None:
+        said = {"target_entropy": usage.target_entropy, "usage_entropy": usage.usage_entropy}
+    first = next(iter(sight.plain))
+    history = checkpoints_of(assembly, directory, look, source, sight) if assembly else []
+    course = history if len(history) >= 4 else logged(directory, name)
+    return Diagnosed(
+        run=asked.run,
+        data=asked.labels or asked.data or (assembly.run.data.source if assembly else ""),
+        images=len(sight.rows),
+        verdict=verdict(sight.plain[first], **said),
+        trend=trend(course) if course else None,
+        best=best_of(history),
+        checkpoints={step: dict(numbers) for step, numbers in history},
+        spaces=spaces,
+        invariance=bars_of(sight),
+        prototypes=usage,
+        against=sentences(directory),
+        groups=groups_of(sight.plain[first], given, sight.rows, clusters=clusters),
+    )
+
+
+def _kept(found: Diagnosed, directory: Path, name: str = "") -> Diagnosed:
+    """Written to the run, or with the reason why it is not."""
+    if directory.is_dir():
+        try:
+            write_json(Paths(directory).diagnosis(name), found.to_json())
+        except Failure as failure:
+            found = replace(found, unsaved=f"{failure} The diagnosis is not kept.")
+            log.warning("%s", found.unsaved)
+    return found
 
 
 def check_numbers(**given: int) -> None:
@@ -52,29 +137,45 @@ def assembly_of(directory: Path, data: str = "") -> Assembly:
         settings = moved.at(settings, data)
     with moved.hint(settings):
         assembly = assemble(settings)
-    newest = checkpoint.latest(directory / "checkpoints")
+    newest = checkpoint.latest(Paths(directory).checkpoints)
     if newest is None:
         raise UsageError(f"{directory} has no checkpoint yet. Train it first.")
     checkpoint.load(newest, method=assembly.method)
     return assembly
 
 
+def encoders_of(directory: Path, which: str) -> list[str]:
+    """Which encoders of a run to look at: "" is the only one.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    names = list(parts(saved_run(directory).encoders))
+    if which and (which not in names or len(names) == 1):
+        there = f"its encoders are {' and '.join(names)}" if len(names) > 1 else "it has one"
+        raise UsageError(
+            f"{directory} has no encoder '{which}'; {there}. Set or leave out --which."
+        )
+    return [which] if which else names if len(names) > 1 else [""]
+
+
 def source_of(
     data: str, labels: str, assembly: Assembly | None, look: Look, *, max_pixels: int
-) -> tuple[ImageSource, Tensor | None]:
-    """The images to look at, and labels where those were given."""
+) -> tuple[Source, Tensor | None]:
+    """The samples to look at, and labels where those were given."""
+    streams, channels = look.fixed.streams, image_channels(look.input)
     if labels:
         if data:
-            raise UsageError("--labels brings its own images. Leave out --data.")
+            raise UsageError("--labels brings its own data. Leave out --data.")
         part = open_labelled(
-            labels, channels=look.plain.channels, max_pixels=max_pixels, split="train"
+            labels, channels=channels, max_pixels=max_pixels, split="train", streams=streams
         )
         return part.source, part.labels
     if data:
-        return open_source(data, channels=look.plain.channels, max_pixels=max_pixels), None
+        return open_data(data, streams, channels=channels, max_pixels=max_pixels), None
     if assembly is None:
-        raise UsageError("diagnose wants images for an encoder: add --data DIR.")
-    return cast(ImageSource, assembly.source), None  # its one encoder is fed images
+        raise UsageError("diagnose wants data for an encoder: add --data DIR.")
+    return assembly.source, None
 
 
 def measure(plain: Tensor, views: Tensor, *, clusters: int) -> dict[str, float]:
@@ -118,6 +219,8 @@ def measure(plain: Tensor, views: Tensor, *, clusters: int) -> dict[str, float]:
 def bars_of(sight: Sight) -> dict[str, dict[str, Bar]]:
     """Space -> augmentation -> what it changes."""
     found: dict[str, dict[str, Bar]] = {}
+    if not sight.changed:
+        log.info("single augmentations are left out: they are for encoders of images.")
     for space, by in sight.changed.items():
         try:
             found[space] = invariance(sight.plain[space][: len(next(iter(by.values())))], by)
@@ -137,15 +240,16 @@ def groups_of(
     return {"nmi": nmi, "purity": purity, "clusters": float(clusters)}
 
 
-def logged(directory: Path) -> list[tuple[int, Mapping[str, float]]]:
-    """The health numbers of a run, averaged over twelve stretches of it."""
+def logged(directory: Path, encoder: str = "") -> list[tuple[int, Mapping[str, float]]]:
+    """The health numbers of a run, averaged over twelve stretches of it; of one of its encoders."""
     records = [r for r in read.read_metrics(directory) if r.get("kind") == "health"]
     latest = {int(r["step"]): r for r in records}  # a resumed run repeats some
     history: list[tuple[int, Mapping[str, float]]] = []
     for part in np.array_split(sorted(latest), min(STRETCHES, len(latest)) or 1):
         numbers: dict[str, float] = {}
         for name, logged in LOGGED.items():
-            values = [v for step in part if (v := latest[int(step)].get(logged)) is not None]
+            key = of_encoder(logged, encoder)
+            values = [v for step in part if (v := latest[int(step)].get(key)) is not None]
             if values:
                 numbers[name] = float(np.mean(values))
         if numbers:
@@ -165,13 +269,11 @@ def best_of(history: Sequence[tuple[int, Mapping[str, float]]]) -> int | None:
 
 
 def checkpoints_of(
-    assembly: Assembly, directory: Path, look: Look, source: ImageSource, sight: Sight
+    assembly: Assembly, directory: Path, look: Look, source: Source, sight: Sight
 ) -> list[tuple[int, Mapping[str, float]]]:
-    """(step, numbers) of every checkpoint that a run kept, on the same images."""
-    folder = directory / "checkpoints"
-    steps = sorted(
-        checkpoint.step_of(path) for path in folder.glob("step_*") if path.name[5:].isdigit()
-    )
+    """(step, numbers) of every checkpoint that a run kept, on the same samples."""
+    folder = Paths(directory).checkpoints
+    steps = checkpoint.steps(folder)
     history: list[tuple[int, Mapping[str, float]]] = []
     before: Tensor | None = None
     if len(steps) < 2:
@@ -183,7 +285,7 @@ def checkpoints_of(
         except (Failure, checkpoint.Damaged) as error:
             log.warning("%s", error)
             continue
-        seen = see(replace(look, assign=None), source, index, views=4)
+        seen = see(replace(look, altered={}, assign=None), source, index, views=4)
         plain, views = seen.plain["encoder"], seen.views["encoder"]
         numbers = {
             "lidar": lidar.lidar(views),

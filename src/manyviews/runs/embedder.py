@@ -1,23 +1,29 @@
 """The encoder that a user keeps, frozen or as weights for timm."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from manyviews import encoders
 from manyviews.core import Encoder, UsageError
 from manyviews.core.inputs import Frames, Input, Pixels
+from manyviews.data import loader
 from manyviews.data.pictures import Picture, pixels
 from manyviews.encoders import file
 from manyviews.encoders.file import About
 from manyviews.encoders.weights import network
-from manyviews.views.image.plain import Plain
+from manyviews.views.pipeline import Item, Pipeline, plain_of
 
 
 class Embedder(nn.Module):
     """A trained encoder, frozen: normalised images [B, C, H, W] in, embeddings [B, D] out.
+
+    Encoders of video take clips [B, C, T, H, W], those of sound spectrograms [B, 1, F, bins].
 
     It stays in evaluation mode. To train it further, take `encoder` and thaw its parameters.
 
@@ -54,10 +60,21 @@ class Embedder(nn.Module):
             "encoders of images. Take `encoder` and `input` by themselves."
         )
 
-    @property
-    def plain(self) -> Plain:
-        """The evaluation transform of an encoder of images, with its size, mean and std."""
-        return Plain(self.pixels)
+    @cached_property
+    def fixed(self) -> Pipeline:
+        """Makes the view of evaluation, as the only family."""
+        return plain_of(self.input)
+
+    def plain(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """The views of evaluation, [B, C, S, S] normalised, of images [H, W, C] uint8.
+
+        Raises:
+            UsageError: the encoder is fed something else.
+        """
+        _ = self.pixels
+        items = {i: Item(image=image) for i, image in enumerate(images)}
+        [views] = loader.made(self.fixed, items)[0].values()
+        return self.input.finish(torch.from_numpy(views))[:, 0]
 
     def train(self, mode: bool = True) -> "Embedder":  # noqa: FBT001, FBT002 - as nn.Module
         """Stay in evaluation mode, whatever the module around it does."""
@@ -65,7 +82,7 @@ class Embedder(nn.Module):
         return super().train(mode=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] normalised -> [B, D]."""
+        """[B, C, H, W], or what else it is fed, normalised -> [B, D]."""
         return self.encoder(x).pooled
 
     def tokens(self, x: Tensor) -> Tensor:
@@ -146,7 +163,7 @@ def copy(path_in: str | Path, path_out: str | Path) -> None:
 
 
 def resize_rule(input: Input) -> str:
-    """What `Plain` does, in words; saved, so that a later change of it is noticed."""
+    """How evaluation views are resized, in words; saved, so that a later change is noticed."""
     if not isinstance(input, Pixels | Frames):
         return "none"
     side = input.side

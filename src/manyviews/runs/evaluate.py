@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from manyviews.core import Encoder, UsageError
+from manyviews.core.inputs import Input, Pixels
 from manyviews.core.progress import bar
 from manyviews.core.settings import nearest
 from manyviews.evaluation import baselines as raw
@@ -24,7 +25,6 @@ from manyviews.runs.assemble import readers
 from manyviews.runs.embedder import Embedder
 from manyviews.runs.probe import Embed, LabelledProbe, Split, Tell
 from manyviews.runs.subject import untrained
-from manyviews.views.image.plain import Plain
 
 log = logging.getLogger("manyviews")
 
@@ -37,14 +37,14 @@ class Side:
     """The features in question, or what they are compared with.
 
     Attributes:
-        embed: normalised images [B, C, S, S] -> [B, D].
-        plain: the view that it takes.
+        embed: what the encoder is fed, [B, *shape] -> [B, D].
+        input: what that is.
         split: features of both parts, extracted once.
         network: what can be fine-tuned; None for raw pixels.
     """
 
     embed: Embed
-    plain: Plain
+    input: Input
     split: Callable[[], Split]
     network: Encoder | None
 
@@ -58,7 +58,7 @@ def finetuned(side: Side, probe: LabelledProbe, settings: FineTune) -> Result | 
             side.network,
             probe.train,
             probe.test,
-            plain=side.plain,
+            input=_pixels(side),
             settings=settings,
             device=probe.device,
             progress=progress,
@@ -75,7 +75,7 @@ def spoilt(side: Side, probe: LabelledProbe, settings: Robustness) -> Result:
             split.train_x,
             split.train_y,
             probe.test,
-            plain=side.plain,
+            input=_pixels(side),
             probe=settings.probe,
             corruptions=settings.corruptions or tuple(CORRUPTIONS),
             severities=settings.severities,
@@ -84,6 +84,28 @@ def spoilt(side: Side, probe: LabelledProbe, settings: Robustness) -> Result:
             workers=readers(probe.test.source),
             progress=progress,
         )
+
+
+def _pixels(side: Side) -> Pixels:
+    """What a side of an encoder of images is fed; `for_input` has left out others."""
+    assert isinstance(side.input, Pixels)
+    return side.input
+
+
+def for_input(names: Sequence[str], input: Input) -> list[str]:
+    """The protocols that an encoder can have; what needs images is left out, with a line.
+
+    Raises:
+        UsageError: none is left.
+    """
+    kept = [name for name in names if isinstance(input, Pixels) or name not in IMAGE_PROTOCOLS]
+    left = ", ".join(name for name in names if name not in kept)
+    why = f"{left} is for encoders of images, and this one is fed {type(input).__name__}."
+    if not kept:
+        raise UsageError(f"{why} Ask for another protocol: {', '.join(PROTOCOLS)}.")
+    if left:
+        log.warning("%s It is left out.", why)
+    return kept
 
 
 def names_of(protocol: str | Sequence[str]) -> list[str]:
@@ -103,10 +125,6 @@ def sides_of(
     probe: LabelledProbe, subject: Embedder, *, cache: Cache, batch_size: int
 ) -> dict[str, Side]:
     """Name -> features to measure; "" is those in question, the others no training has touched."""
-    view = subject.plain
-    side = min(view.size, math.isqrt(PIXELS // view.channels) or 1)
-    small = Plain(replace(view.input, side=side))
-    pixels = raw.pixels(view.input.mean, view.input.std)
     random = untrained(subject).to(probe.device)
 
     def of(network: Embedder) -> Side:
@@ -116,11 +134,25 @@ def sides_of(
         split = _once(
             lambda tell: probe.split(network, batch_size=batch_size, cache=key, progress=tell)
         )
-        return Side(network, view, split, network.encoder)
+        return Side(network, subject.input, split, network.encoder)
+
+    floor = _of_pixels(probe, subject.input, cache=cache, batch_size=batch_size)
+    return {"": of(subject), **floor, "untrained encoder": of(random)}
+
+
+def _of_pixels(
+    probe: LabelledProbe, input: Input, *, cache: Cache, batch_size: int
+) -> dict[str, Side]:
+    """What images themselves are worth; of other samples nothing, with a line."""
+    if not isinstance(input, Pixels):
+        log.info("Raw pixels are left out: this encoder is fed %s.", type(input).__name__)
+        return {}
+    small = replace(input, side=min(input.side, math.isqrt(PIXELS // input.channels) or 1))
+    pixels = raw.pixels(input)
 
     def raw_split(tell: Tell) -> Split:
         key = replace(cache, encoder="pixels")
-        return probe.split(pixels, plain=small, batch_size=batch_size, cache=key, progress=tell)
+        return probe.split(pixels, input=small, batch_size=batch_size, cache=key, progress=tell)
 
     raw_once = _once(raw_split)
 
@@ -133,15 +165,13 @@ def sides_of(
         return pixels(x) - raw_once().train_x.double().mean(dim=0).float().to(x.device)
 
     return {
-        "": of(subject),
         "raw pixels": Side(pixels, small, raw_once, None),
         "centred pixels": Side(less_mean, small, centred, None),
-        "untrained encoder": of(random),
     }
 
 
 def content_of(probe: LabelledProbe, cache: Cache) -> str:
-    """A hash of all labelled images."""
+    """A hash of all labelled samples."""
     with bar("reading") as progress:
         return probe.content(cache=cache.directory, progress=progress)
 

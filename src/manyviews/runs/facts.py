@@ -1,19 +1,14 @@
 """What a recipe looks at before there are settings: a quick survey of the data, and the machine."""
 
-import statistics
 from collections.abc import Sequence
 
 from manyviews.core.inputs import IMAGENET_MEAN, IMAGENET_STD
-from manyviews.core.sample import Unreadable, Window
 from manyviews.data.settings import MAX_PIXELS
 from manyviews.data.sources import open_media, open_source
-from manyviews.data.survey import stated_channels, survey
+from manyviews.data.survey import sides, stated_channels, survey
 from manyviews.data.workers import cores
 from manyviews.runs.settings import Facts
 from manyviews.training import launch
-
-_LOOKED_AT = 20
-"""Videos whose first frame says how large they are."""
 
 
 def facts(
@@ -56,18 +51,10 @@ def facts(
 def _of_media(data: str, streams: Sequence[str]) -> Facts:
     """Videos are normalised as ImageNet's images are; sounds have no sides."""
     source = open_media(data, streams)
-    sides: list[int] = []
-    for index in range(min(_LOOKED_AT, len(source)) if "video" in streams else 0):
-        try:
-            video = source.open(index)["video"]
-            frames = video.read(Window(0.0, min(1.0, video.span), 1))
-        except Unreadable:
-            continue
-        sides.append(min(frames.shape[1:3]))
     return Facts(
         source=data,
         count=len(source),
-        side=int(statistics.median(sides)) if sides else 256,
+        side=sides(source) or 256,
         channels=3,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,

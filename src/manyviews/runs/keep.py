@@ -9,6 +9,7 @@ from pathlib import Path
 
 from manyviews.data import workers, worth
 from manyviews.runs.assemble import Assembly
+from manyviews.runs.folder.paths import Paths
 
 
 @contextmanager
@@ -22,9 +23,9 @@ def kept(assembly: Assembly, directory: Path, *, resume: bool) -> Generator[Asse
     """
     train, data = assembly.run.train, assembly.run.data
     steps = train.steps or train.epochs * assembly.steps_per_epoch
-    done = 0
+    done, paths = 0, Paths(directory)
     if resume:
-        names = [path.name.removeprefix("step_") for path in (directory / "checkpoints").glob("*")]
+        names = [path.name.removeprefix("step_") for path in paths.checkpoints.glob("*")]
         done = max((int(name) for name in names if name.isdecimal()), default=0)
     source = worth.keep(
         assembly.source,
@@ -32,7 +33,7 @@ def kept(assembly: Assembly, directory: Path, *, resume: bool) -> Generator[Asse
         passes=(steps - done) / assembly.steps_per_epoch if steps else math.inf,
         seconds=60 * train.minutes or math.inf,
         processes=workers.count(data.workers) * int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
-        folder=directory / "cache",
+        folder=paths.cache,
         device=assembly.device,
     )
     if source is None:

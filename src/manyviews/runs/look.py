@@ -1,9 +1,9 @@
-"""What an encoder makes of images: plain, in random views, and altered in one thing at a time."""
+"""What an encoder makes of samples: plain, in random views, and altered in one thing at a time."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol, cast, runtime_checkable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,24 +11,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyviews.core import Batch, Clock, UsageError
-from manyviews.core.sample import Unreadable
+from manyviews.core.inputs import Input, Pixels
+from manyviews.core.sample import Source
 from manyviews.core.settings import parts
-from manyviews.data.sources import ImageSource
+from manyviews.data.loader import made, opened
 from manyviews.runs.assemble import Assembly, embedder
 from manyviews.runs.embedder import Embedder
 from manyviews.training import launch
-from manyviews.views.image.engine import Engine
-from manyviews.views.image.plain import Plain
-from manyviews.views.image.single import rotate, single
-from manyviews.views.plan import Crops, Mask
+from manyviews.views.image.single import altered
+from manyviews.views.pipeline import Fed, Item, Pipeline, plain_of, random_of
 
-ROTATION = 15.0
-"""Degrees, of the one turn that is tried."""
 TURNED = 500
 """Images that each single augmentation is tried on, and as many more as fill the last batch."""
 BATCH = 64
+ROOM = 1 << 28
+"""Numbers in the random views of one batch, at most."""
 
-Bytes = NDArray[np.uint8]
 Spaces = dict[str, Tensor]
 
 
@@ -43,52 +41,86 @@ class Assigns(Protocol):
 
 @dataclass(frozen=True)
 class Look:
-    """Whose features are looked at, and how images get to it.
+    """Whose features are looked at, and how samples get to it.
 
     Attributes:
-        plain: the evaluation view.
-        engine: the first family of crops in a training, or SimCLR's where there is none.
-        encode: normalised [B, V, C, S, S] -> space -> [B, V, D]; the first space is the encoder.
+        fixed: makes the evaluation view.
+        random: makes the views of a training, or those of `views.pipeline.RANDOM`.
+        encode: as the encoder is fed, [B, V, *shape] -> space -> [B, V, D]; the first space is the
+            encoder.
         device: where it computes.
-        assign: normalised [B, C, S, S] -> [B, K], where there are prototypes.
+        altered: augmentation -> what makes it of evaluation views; of images alone.
+        assign: as the encoder is fed, [B, *shape] -> [B, K], where there are prototypes.
     """
 
-    plain: Plain
-    engine: Engine
+    fixed: Pipeline
+    random: Pipeline
     encode: Callable[[Tensor], Spaces]
     device: torch.device
+    altered: Mapping[str, Pipeline] = field(default_factory=dict[str, Pipeline])
     assign: Callable[[Tensor], Tensor] | None = None
 
-    def features(self, pixels: Bytes) -> Spaces:
-        """uint8 [B, V, S, S, C] -> space -> [B, V, D] float32 on the CPU."""
-        x = self.plain.input.finish(torch.from_numpy(pixels)).to(self.device)
-        return {space: found.float().cpu() for space, found in self.encode(x).items()}
+    @property
+    def input(self) -> Input:
+        """What the encoder is fed."""
+        [fed] = self.fixed.inputs().values()
+        return fed
+
+    def finished(self, pipeline: Pipeline, raw: Mapping[str, NDArray[Any]]) -> Tensor:
+        """[B, V, *shape] of the raw views of a pipeline's only family."""
+        views = {name: torch.from_numpy(view) for name, view in raw.items()}
+        [x] = pipeline.finish(views, {}, torch.zeros(0), self.device).views.values()
+        return x
+
+    def features(self, pipeline: Pipeline, raw: Mapping[str, NDArray[Any]]) -> Spaces:
+        """Space -> [B, V, D] float32 on the CPU, of raw views [B, V, ...]."""
+        found = self.encode(self.finished(pipeline, raw))
+        return {space: part.float().cpu() for space, part in found.items()}
+
+
+def alterations(input: Input) -> dict[str, Pipeline]:
+    """What makes each single augmentation of evaluation views; nothing for other than images."""
+    if not isinstance(input, Pixels):
+        return {}
+    fed = {"image": Fed(input)}
+    return {name: Pipeline({"global": plan}, fed) for name, plan in altered(input).items()}
 
 
 def look_at_encoder(subject: Embedder) -> Look:
-    """At an encoder alone, with SimCLR's views at its own size."""
+    """At an encoder alone, with the usual random views for what it is fed."""
     device = launch.device()
     subject = subject.to(device)
-    plain = subject.plain
-    engine = Engine({"global": Crops(size=plain.size)}, channels=plain.channels, seed=0)
+    fed = subject.input
 
     @torch.inference_mode()
     def encode(x: Tensor) -> Spaces:
         return {"encoder": subject(x.flatten(0, 1)).unflatten(0, x.shape[:2])}
 
-    return Look(plain, engine, encode, device)
+    return Look(plain_of(fed), random_of(fed, {}), encode, device, alterations(fed))
 
 
-def look_at_method(assembly: Assembly) -> Look:
-    """At a run's encoder, and its projector where it has one, with the views of its training."""
-    method, plain = assembly.method, assembly.plain
-    embed = embedder(method.encoder, assembly.device)
+def look_at_method(assembly: Assembly, name: str = "") -> Look:
+    """At a run's encoder, and its projector where it has one, with the views of its training.
+
+    Args:
+        assembly: the run.
+        name: of the encoder, where there are several.
+
+    Raises:
+        UsageError: there are several, and none was named.
+    """
+    method = assembly.method
+    encoder = method.encoders[name] if name else method.encoder
+    [name] = [key for key, kept in method.encoders.items() if kept is encoder]
+    alone = len(method.encoders) == 1
+    embed = embedder(encoder, assembly.device)
     clock = Clock(1, 1)
 
     @torch.inference_mode()
     def encode(x: Tensor) -> Spaces:
         found = {"encoder": embed(x.flatten(0, 1)).unflatten(0, x.shape[:2])}
-        if method.needs.get("global", 0) < 2 or any("." in name for name in method.needs):
+        needs = method.needs
+        if not alone or needs.get("global", 0) < 2 or any("." in need for need in needs):
             return found
         method.eval()
         index = torch.arange(len(x), device=x.device)
@@ -96,7 +128,7 @@ def look_at_method(assembly: Assembly) -> Look:
         for start in range(0, x.shape[1], 2):
             two = x[:, start : start + 2]
             if two.shape[1] == 1:
-                two = two.expand(-1, 2, -1, -1, -1)
+                two = two.expand(-1, 2, *two.shape[2:])
             step = method(Batch({"global": two}, index), clock)
             if step.projection is not None:
                 pairs.append(step.projection)
@@ -106,19 +138,21 @@ def look_at_method(assembly: Assembly) -> Look:
         return found
 
     @torch.inference_mode()
-    def assign(images: Tensor) -> Tensor:
+    def assign(views: Tensor) -> Tensor:
         method.eval()
-        found = cast(Assigns, method).assign(images.to(assembly.device)).float().cpu()
+        found = cast(Assigns, method).assign(views.to(assembly.device)).float().cpu()
         method.train()
         return found
 
-    families = parts(assembly.run.views)
-    crops = {name: plan for name, plan in families.items() if isinstance(plan, Crops)}
-    name, plan = next(iter(crops.items()), ("global", Crops()))
-    plan = replace(plan, size=plain.size, count=max(1, plan.count), mask=Mask())
-    engine = Engine({name: plan}, channels=plain.channels, seed=assembly.run.seed)
-    assigns = assign if isinstance(method, Assigns) else None
-    return Look(plain, engine, encode, assembly.device, assigns)
+    fed, run = encoder.input, assembly.run
+    return Look(
+        plain_of(fed),
+        random_of(fed, parts(run.views), name, seed=run.seed),
+        encode,
+        assembly.device,
+        alterations(fed),
+        assign if alone and isinstance(method, Assigns) else None,
+    )
 
 
 def _silent(done: int, total: int) -> None:
@@ -127,10 +161,10 @@ def _silent(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Sight:
-    """Features of one sample of images.
+    """Features of some of the samples.
 
     Attributes:
-        rows: the position of each image in the data.
+        rows: the position of each sample in the data.
         plain: space -> [N, D].
         views: space -> [N, V, D], random training views.
         changed: space -> augmentation -> [M, D], of the first M images.
@@ -146,38 +180,38 @@ class Sight:
 
 def see(
     look: Look,
-    source: ImageSource,
+    source: Source,
     index: NDArray[np.int64],
     *,
     views: int,
     tell: Callable[[int, int], None] = _silent,
 ) -> Sight:
-    """Embed plain views, random views and single augmentations of a sample."""
+    """Embed plain views, random views and single augmentations of some samples."""
     rows: list[int] = []
     plain: dict[str, list[Tensor]] = {}
     random: dict[str, list[Tensor]] = {}
     changed: dict[str, dict[str, list[Tensor]]] = {}
     shares: list[Tensor] = []
-    for start in range(0, len(index), BATCH):
-        read = read_some(source, index[start : start + BATCH].tolist())
-        if read:
-            where, images = zip(*read, strict=True)
-            pixels = look.plain.uint8(images)
-            _collect(plain, look.features(pixels[:, None]), first=True)
-            made = _random_views(look.engine, images, np.array(where, dtype=np.int64), views)
-            _collect(random, look.features(made))
+    size = max(1, min(BATCH, ROOM // (views * math.prod(look.input.shape))))
+    for start in range(0, len(index), size):
+        items, passes = _read(look, source, index[start : start + size].tolist(), views)
+        if items:
+            raw = made(look.fixed, items)[0]
+            _collect(plain, look.features(look.fixed, raw), first=True)
+            _collect(random, look.features(look.random, _random_views(look, passes, views)))
             if look.assign is not None:
-                shares.append(look.assign(look.plain.input.finish(torch.from_numpy(pixels))))
+                shares.append(look.assign(look.finished(look.fixed, raw)[:, 0]))
             if len(rows) < TURNED:
-                for name, altered in _altered(look.plain, pixels, np.array(where)):
-                    for space, part in look.features(altered[:, None]).items():
-                        changed.setdefault(space, {}).setdefault(name, []).append(part[:, 0])
-            rows += where
-        tell(min(start + BATCH, len(index)), len(index))
+                for name, part in _altered(look, list(items), raw):
+                    for space, of in part.items():
+                        changed.setdefault(space, {}).setdefault(name, []).append(of[:, 0])
+            rows += items
+        tell(min(start + size, len(index)), len(index))
     if len(rows) < 10:
-        advice = "Add images" if len(rows) == len(index) else "Check them with `manyviews doctor`"
+        what = "images" if source.streams == ("image",) else "files"
+        advice = f"Add {what}" if len(rows) == len(index) else "Check them with `manyviews doctor`"
         raise UsageError(
-            f"{len(rows)} of {len(index)} images could be read; wanted 10 or more. {advice}."
+            f"{len(rows)} of {len(index)} {what} could be read; wanted 10 or more. {advice}."
         )
     return Sight(
         rows,
@@ -188,13 +222,22 @@ def see(
     )
 
 
-def read_some(source: ImageSource, index: Sequence[int]) -> list[tuple[int, Bytes]]:
-    """(position, image) for these positions, unreadable ones left out."""
-    found: list[tuple[int, Bytes]] = []
-    for i in index:
-        with contextlib.suppress(Unreadable):
-            found.append((i, source.read(i)))
-    return found
+Items = dict[int, Any]
+
+
+def _read(look: Look, source: Source, index: list[int], views: int) -> tuple[Items, list[Items]]:
+    """What can be read, for the evaluation view and for each epoch of the random ones.
+
+    An image is read once: of video and sound each epoch reads other pieces.
+    """
+    [layout] = look.random.makes.values()
+    epochs = range(-(-views // layout.count))
+    items, _ = opened(source, look.fixed, index)
+    if look.fixed.streams == ("image",):
+        return items, [items for _ in epochs]
+    passes = [opened(source, look.random, list(items), epoch=epoch)[0] for epoch in epochs]
+    whole = [i for i in items if all(i in read for read in passes)]
+    return {i: items[i] for i in whole}, [{i: read[i] for i in whole} for read in passes]
 
 
 def _collect(into: dict[str, list[Tensor]], found: Spaces, *, first: bool = False) -> None:
@@ -202,19 +245,20 @@ def _collect(into: dict[str, list[Tensor]], found: Spaces, *, first: bool = Fals
         into.setdefault(space, []).append(part[:, 0] if first else part)
 
 
-def _random_views(
-    engine: Engine, images: Sequence[Bytes], where: NDArray[np.int64], count: int
-) -> Bytes:
-    """[B, count, S, S, C]: a training's views of several epochs."""
-    made: list[Bytes] = []
-    while sum(part.shape[1] for part in made) < count:
-        made += engine(images, where, len(made)).values()
-    return np.concatenate(made, axis=1)[:, :count]
+def _random_views(look: Look, passes: list[Items], count: int) -> dict[str, NDArray[Any]]:
+    """Family -> [B, count, ...] raw: a training's views of several epochs."""
+    [name] = look.random.makes
+    each = [made(look.random, items, epoch=e)[0][name] for e, items in enumerate(passes)]
+    return {name: np.concatenate(each, axis=1)[:, :count]}
 
 
-def _altered(plain: Plain, pixels: Bytes, where: NDArray[np.int64]) -> Iterator[tuple[str, Bytes]]:
-    """Each single augmentation of plain views [B, S, S, C]."""
-    for name, plan in single(plain.size, plain.channels).items():
-        made = Engine({"global": plan}, channels=plain.channels, seed=0)(pixels, where, 0)
-        yield name, made["global"][:, 0]
-    yield f"rotation by {ROTATION:.0f}°", rotate(pixels, degrees=ROTATION)
+def _altered(
+    look: Look, where: list[int], raw: Mapping[str, NDArray[Any]]
+) -> list[tuple[str, Spaces]]:
+    """Each single augmentation of plain views [B, 1, S, S, C]."""
+    [pixels] = raw.values()
+    items = {i: Item(image=view) for i, view in zip(where, pixels[:, 0], strict=True)}
+    return [
+        (name, look.features(pipeline, made(pipeline, items)[0]))
+        for name, pipeline in look.altered.items()
+    ]

@@ -12,6 +12,7 @@ from manyviews.core.files import atomic, read_lines
 from manyviews.data import places
 from manyviews.runs import saved
 from manyviews.runs.folder import read
+from manyviews.runs.folder.paths import Paths
 from manyviews.runs.settings import AnyRun
 
 log = logging.getLogger("manyviews")
@@ -55,8 +56,8 @@ def keep(directory: Path, run: AnyRun) -> None:
     if before == run.data.source:
         return
     log.info("The data are at %s now (before: %s).", run.data.source, before)
-    _rename(directory / "quarantine.jsonl", places.root(before), places.root(run.data.source))
-    with atomic(directory / read.CONFIG) as draft:
+    _rename(Paths(directory).quarantine, places.root(before), places.root(run.data.source))
+    with atomic(Paths(directory).config) as draft:
         draft.write_text(saved.to_yaml(run), encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from manyviews.diagnosis.result import Diagnosed
 from manyviews.evaluation.features import fingerprint
 from manyviews.runs.embedder import load_encoder
 from manyviews.runs.folder import read
+from manyviews.runs.folder.paths import Paths
 from manyviews.runs.folder.read import saved_run
 from manyviews.runs.settings import AnyRun
 from manyviews.training import checkpoint
@@ -91,12 +92,12 @@ def read_past(directory: Path, *, name: str) -> Past:
     settings = saved_run(directory)
     began = read.read_began(directory)
     records = read.read_metrics(directory)
-    outcome = read.read_json(directory / "outcome.json")
+    outcome = read.read_json(Paths(directory).outcome)
     memory = outcome.get("peak_memory")
     # not every step is logged; a training that was killed has no outcome, or an older one
     times = [(r["step"], r["seconds"]) for r in records if r.get("seconds") is not None]
     times.append((_number(outcome.get("steps")), _number(outcome.get("seconds"))))
-    file, encoder, parameters = directory / "encoder.safetensors", "", 0
+    file, encoder, parameters = Paths(directory).encoder(), "", 0
     if file.is_file():
         subject = load_encoder(file)
         encoder = fingerprint(subject)
@@ -126,7 +127,7 @@ def read_diagnosis(past: Past) -> dict[str, Any]:
     found = read.read_diagnosis(past.directory)
     if found.get("version") != Diagnosed.version:
         return {}
-    newest = checkpoint.latest(past.directory / "checkpoints")
+    newest = checkpoint.latest(Paths(past.directory).checkpoints)
     seen = [int(step) for step in found.get("checkpoints", {})]
     if newest is not None and seen and max(seen) != checkpoint.step_of(newest):
         return {}
@@ -136,7 +137,7 @@ def read_diagnosis(past: Past) -> dict[str, Any]:
 def read_evaluations(past: Past) -> list[dict[str, Any]]:
     """RUN/evaluation/*.json of the present encoder, with the data that each was measured on."""
     found: list[dict[str, Any]] = []
-    for path in sorted((past.directory / "evaluation").glob("*.json")):
+    for path in Paths(past.directory).evaluations():
         result = read.read_evaluation(path)
         if not result or result.get("train_data"):
             continue

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from manyviews.core import Clock, Method, UsageError
-from manyviews.evaluation.features import Cache, cached, extract
+from manyviews.core.inputs import Input, image_channels
+from manyviews.evaluation.features import Cache, cached, extract, said
 from manyviews.evaluation.identity import content
 from manyviews.evaluation.labelled import Labelled, open_labelled
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.evaluation.result import Result
 from manyviews.runs.assemble import embedder, readers
-from manyviews.views.image.plain import Plain
+from manyviews.views.pipeline import plain_of
 
 log = logging.getLogger("manyviews")
 
@@ -39,9 +40,10 @@ class LabelledProbe:
     Args:
         train: what classifiers learn from.
         test: what they are tested on.
-        plain: the evaluation view.
+        input: what the encoder is fed.
         device: where the encoder is.
         protocols: what runs during training.
+        name: of the encoder, of a method with several.
 
     Attributes:
         last: the results of the last call during training.
@@ -51,13 +53,14 @@ class LabelledProbe:
         self,
         train: Labelled,
         test: Labelled,
-        plain: Plain,
+        input: Input,
         *,
         device: torch.device,
         protocols: tuple[str, ...] = ("knn",),
+        name: str = "",
     ) -> None:
-        self.train, self.test, self.plain = train, test, plain
-        self.device, self.protocols = device, protocols
+        self.train, self.test, self.input = train, test, input
+        self.device, self.protocols, self.name = device, protocols, name
         self.last: list[Result] = []
 
     def split(
@@ -65,28 +68,28 @@ class LabelledProbe:
         embed: Embed,
         *,
         batch_size: int = 256,
-        plain: Plain | None = None,
+        input: Input | None = None,
         cache: Cache | None = None,
         progress: Tell | None = None,
     ) -> Split:
         """Features and labels of both parts, extracted once if there is a cache.
 
         Args:
-            embed: normalised images [B, C, S, S] -> [B, D].
-            batch_size: images at a time.
-            plain: another view than the probe's own.
+            embed: what the encoder is fed, [B, *shape] -> [B, D].
+            batch_size: samples at a time.
+            input: what it is fed, where that is not the probe's own.
             cache: where to look first.
-            progress: told (images done, images in all), of each part.
+            progress: told (samples done, samples in all), of each part.
         """
+        fed = input or self.input
+        fixed = plain_of(fed)
 
         def features(part: Labelled) -> tuple[Tensor, Tensor]:
-            view = plain or self.plain
-
             def compute():
                 return extract(
                     embed,
                     part.source,
-                    view,
+                    fixed,
                     batch_size=batch_size,
                     device=self.device,
                     progress=progress,
@@ -100,7 +103,7 @@ class LabelledProbe:
                     cache.directory,
                     encoder=cache.encoder,
                     source=part.source.digest,
-                    transform=repr((view.size, view.channels, view.input.mean, view.input.std)),
+                    transform=said(fed),
                     compute=compute,
                     warn=cache.warn,
                 )
@@ -109,7 +112,7 @@ class LabelledProbe:
         return Split(*features(self.train), *features(self.test))
 
     def content(self, *, cache: Path | None = None, progress: Tell | None = None) -> str:
-        """A hash of all images and labels; see `evaluation.identity`."""
+        """A hash of all samples and labels; see `evaluation.identity`."""
         return content(self.train, self.test, cache=cache, progress=progress)
 
     def measure(self, embed: Embed, names: Sequence[str], *, batch_size: int = 256) -> list[Result]:
@@ -119,43 +122,69 @@ class LabelledProbe:
 
     def __call__(self, method: Method, clock: Clock) -> Mapping[str, float]:
         """What the training loop asks for: protocol -> headline."""
-        self.last = self.measure(embedder(method.encoder, self.device), self.protocols)
+        encoder = method.encoders[self.name] if self.name else method.encoder
+        self.last = self.measure(embedder(encoder, self.device), self.protocols)
         return {result.protocol: result.value for result in self.last}
+
+
+class Probes(dict[str, LabelledProbe]):
+    """The probe of each encoder of a run, by name; "" of the only one."""
+
+    def __call__(self, method: Method, clock: Clock) -> Mapping[str, float]:
+        """What the training loop asks for: protocol, or "protocol/encoder" -> headline."""
+        return {
+            of_encoder(key, name): value
+            for name, probe in self.items()
+            for key, value in probe(method, clock).items()
+        }
+
+
+def of_encoder(key: str, name: str) -> str:
+    """What a number is called in metrics, where there are several encoders and where not."""
+    return f"{key}/{name}" if name else key
 
 
 def open_probe(
     spec: str,
-    plain: Plain,
+    input: Input,
     *,
     max_pixels: int,
     device: torch.device,
     linear: bool = False,
     train_spec: str = "",
+    name: str = "",
 ) -> LabelledProbe:
     """Open both parts of LABELLED.
 
     Args:
         spec: a folder of class folders, a CSV of path,label, fashion-mnist:DIR, builtin:fashion.
-        plain: the evaluation view.
+        input: what the encoder is fed; it says which stream of the samples is read.
         max_pixels: larger images are unreadable.
         device: where the encoder is.
         linear: measure a linear probe too while training.
         train_spec: learn from this data's training part instead (transfer); classes are matched
             by name.
+        name: of the encoder, of a method with several.
 
     Raises:
         UsageError: there is no such data, or its labels cannot be used.
     """
 
     def part(spec: str, split: Literal["train", "test"]) -> Labelled:
-        return open_labelled(spec, channels=plain.channels, max_pixels=max_pixels, split=split)
+        return open_labelled(
+            spec,
+            channels=image_channels(input),
+            max_pixels=max_pixels,
+            split=split,
+            streams=plain_of(input).streams,
+        )
 
     train, test = part(train_spec or spec, "train"), part(spec, "test")
     if train_spec:
         test = _renumbered(test, train, spec=spec, train_spec=train_spec)
     _check_classes(train, test, spec)
     protocols = ("knn", "linear") if linear else ("knn",)
-    return LabelledProbe(train, test, plain, device=device, protocols=protocols)
+    return LabelledProbe(train, test, input, device=device, protocols=protocols, name=name)
 
 
 def _check_classes(train: Labelled, test: Labelled, spec: str) -> None:

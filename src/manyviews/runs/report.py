@@ -26,6 +26,7 @@ from manyviews.reports.pictures import Pixels, principal_colours
 from manyviews.runs.against import kept, sentences
 from manyviews.runs.assemble import Assembly, embedder
 from manyviews.runs.folder import read
+from manyviews.runs.folder.paths import Paths
 from manyviews.training import checkpoint
 
 SAMPLE = 1000
@@ -53,7 +54,7 @@ def write(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Path:
         directory: where it lies.
         how: features become points of the map.
     """
-    page = directory / "report.html"
+    page = Paths(directory).report
     text = render(gather(assembly, directory, how=how))
     with atomic(page) as draft:
         draft.write_text(text, encoding="utf-8")
@@ -62,7 +63,8 @@ def write(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Path:
 
 def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content:
     """Everything that the page shows."""
-    diagnosis, diagnosed = _diagnosis(directory)
+    names = list(assembly.method.encoders)
+    diagnosis, diagnosed = _diagnosis(directory, names[0] if len(names) > 1 else "")
     records = read.read_metrics(directory)
     embedded = _embed(assembly)
     values = spectrum.singular_values(torch.from_numpy(embedded.features))
@@ -94,11 +96,11 @@ def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content
     )
 
 
-def _diagnosis(directory: Path) -> tuple[dict[str, Any], int]:
-    """diagnosis.json, and the step that it saw where that is not the newest."""
-    found = read.read_diagnosis(directory)
+def _diagnosis(directory: Path, encoder: str) -> tuple[dict[str, Any], int]:
+    """What was found of the first encoder, and the step seen where that is not the newest."""
+    found = read.read_diagnosis(directory, encoder)
     seen = max((int(step) for step in found.get("checkpoints", {})), default=0)
-    newest = checkpoint.latest(directory / "checkpoints")
+    newest = checkpoint.latest(Paths(directory).checkpoints)
     old = newest is not None and seen and seen != checkpoint.step_of(newest)
     return found, seen if old else 0
 
@@ -138,10 +140,11 @@ def _figures(
         "directions used (effective rank)": f"{state.directions:.0f} of {state.width}",
         "RankMe": f"{state.numbers['rankme']:.0f}",
     }
-    for path in sorted((directory / "evaluation").glob("*.json")):
+    for path in Paths(directory).evaluations():
         result = read.read_evaluation(path)
         if result:
-            figures[f"{result['protocol']}, {result['metric']}"] = f"{result['value']:.3f}"
+            of = f"{result['which']}: " if result.get("which") else ""
+            figures[f"{of}{result['protocol']}, {result['metric']}"] = f"{result['value']:.3f}"
     if train:
         if train[-1].get("loss") is not None:  # null where it was not finite
             figures["loss, at last"] = f"{train[-1]['loss']:.4f}"

@@ -30,6 +30,8 @@ def to_yaml(run: AnyRun) -> str:
         made = settings.parts(getattr(run, key))
         tree[key] = {name: _named(value, kinds) for name, value in made.items()}
     tree["method"] = _named(run.method, _methods())
+    if not tree["teachers"]:
+        del tree["teachers"]
     return settings.to_yaml({"version": VERSION} | tree)
 
 

@@ -26,6 +26,7 @@ from manyviews.encoders.weights import network, open_weights
 from manyviews.evaluation.features import fingerprint
 from manyviews.methods import catalog
 from manyviews.runs.folder import read
+from manyviews.runs.folder.paths import Paths
 from manyviews.runs.settings import AnyRun
 from manyviews.runs.subject import TIMM, described, open_subject
 from manyviews.training import checkpoint
@@ -327,13 +328,13 @@ def _check_there(path: Path) -> None:
 
 def _newest(directory: Path) -> Path | None:
     """The checkpoint that a run names as its latest, or else its last; nothing is mended here."""
-    folder = directory / "checkpoints"
+    folder = Paths(directory).checkpoints
     pointer = folder / "latest"
     named = folder / pointer.read_text(errors="replace").strip() if pointer.is_file() else None
     if named is not None and named.is_dir() and named != folder:
         return named
-    found = [p for p in folder.glob("step_*") if p.name.removeprefix("step_").isdigit()]
-    return max(found, key=checkpoint.step_of, default=None)
+    steps = checkpoint.steps(folder)
+    return checkpoint.path_of(folder, steps[-1]) if steps else None
 
 
 def _noted(path: Path) -> str:

@@ -17,6 +17,7 @@ from manyviews.encoders.settings import TimmConfig, ViTConfig
 from manyviews.encoders.weights import Weights, heads_of, network, open_weights
 from manyviews.encoders.weights import load as load_into
 from manyviews.runs.embedder import Embedder, load_encoder, resize_rule
+from manyviews.runs.folder.paths import Paths
 
 log = logging.getLogger("manyviews")
 
@@ -36,6 +37,7 @@ def open_subject(
     image_size: int = 0,
     mean: tuple[float, ...] = (),
     std: tuple[float, ...] = (),
+    which: str = "",
 ) -> Embedder:
     """The frozen encoder that a RUN argument names, with the view that it wants.
 
@@ -51,6 +53,7 @@ def open_subject(
             weights: what their file or their project states. Where nothing does, ImageNet's are
             taken and a line says so.
         std: likewise.
+        which: of a run with several encoders, the one that is meant.
 
     Raises:
         UsageError: there is no such encoder, or its weights do not fit.
@@ -72,7 +75,7 @@ def open_subject(
             f"--image-size {image_size} is for timm models and checkpoints; {text} has its own."
         )
     else:
-        found = load_encoder(_described(encoder_file(text)))
+        found = load_encoder(_described(encoder_file(text, which)))
     return _normalised(found, mean, std) if mean else found
 
 
@@ -235,20 +238,32 @@ def _timms_own(
     return stated.pop() if len(stated) == 1 else None
 
 
-def encoder_file(run: str | Path) -> Path:
+def encoder_file(run: str | Path, which: str = "") -> Path:
     """The encoder.safetensors that a RUN argument names.
+
+    Args:
+        run: a run directory, or the file itself.
+        which: of a run with several encoders, the one that is meant.
 
     Raises:
         UsageError: there is none.
     """
     path = Path(run)
-    found = path / "encoder.safetensors" if path.is_dir() else path
+    kept = Paths(path)
+    found = kept.encoder() if path.is_dir() else path
+    several = [name for name in kept.encoders() if name] if path.is_dir() else []
+    if which and which not in several:
+        there = f"its encoders are {' and '.join(several)}" if several else "it has one encoder"
+        raise UsageError(f"{path} has no encoder '{which}'; {there}. Set or leave out --which.")
+    if which:
+        return kept.encoder(which)
     if not found.is_file():
-        several = sorted(path.glob("encoder-*.safetensors")) if path.is_dir() else []
         if several:
-            names = " or ".join(str(file) for file in several)
-            raise UsageError(f"{path} has several encoders. Give one of them: {names}.")
-        unfinished = path.is_dir() and (path / "checkpoints").is_dir()
+            raise UsageError(
+                f"{path} has several encoders, {' and '.join(several)}. Add --which "
+                f"{several[0]}, or give a file, such as {kept.encoder(several[0])}."
+            )
+        unfinished = path.is_dir() and kept.checkpoints.is_dir()
         advice = (
             f"It is not finished: `manyviews resume {path}` goes on."
             if unfinished
@@ -316,10 +331,11 @@ def _timm(name: str, image_size: int) -> Embedder:
     return Embedder(built, replace(about, info={"method": name}))
 
 
-def load(run: str | Path) -> Embedder:
+def load(run: str | Path, which: str = "") -> Embedder:
     """The encoder of a run, frozen, with its `transform`: images in, embeddings [B, D] out.
 
     Args:
         run: a run directory, or an encoder.safetensors.
+        which: of a run with several encoders, the one that is meant.
     """
-    return load_encoder(encoder_file(run))
+    return load_encoder(encoder_file(run, which))

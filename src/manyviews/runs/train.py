@@ -4,6 +4,7 @@ import logging
 import resource
 import shlex
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,14 +20,15 @@ from manyviews.data.quarantine import Quarantine
 from manyviews.diagnosis import wiring
 from manyviews.methods import catalog
 from manyviews.runs import moved, report
-from manyviews.runs.against import STEM, sentences, with_start
+from manyviews.runs.against import sentences, with_start
 from manyviews.runs.assemble import Assembly, assemble, embedder
 from manyviews.runs.embedder import save_encoder
 from manyviews.runs.folder import read
 from manyviews.runs.folder.lock import RunDirectory
+from manyviews.runs.folder.paths import Paths
 from manyviews.runs.folder.write import begin, new_directory, refuse_second
 from manyviews.runs.keep import kept
-from manyviews.runs.probe import LabelledProbe, open_probe
+from manyviews.runs.probe import Probes, of_encoder, open_probe
 from manyviews.runs.settings import AnyRun
 from manyviews.runs.start import Start, open_start, say_if_changed
 from manyviews.runs.teachers import check_same, fingerprints
@@ -78,15 +80,15 @@ class Trained:
             f"{self.images_per_second:.0f} images/s, {self.waited:.0%} of the time waiting for data"
         ]
         if self.unreadable:
-            where = self.run / "quarantine.jsonl"
+            where = Paths(self.run).quarantine
             said.append(f"{self.unreadable} unreadable files were replaced; see {where}")
         if self.skipped:
             said.append(f"{self.skipped} steps were skipped: the loss or a gradient was not finite")
         said += [f"alarm: {alarm}" for alarm in self.alarms]
         said += [f"{name}: {value:.4f}" for name, value in self.evaluation.items()]
         said += self.against
-        page = self.run / "report.html"
-        encoders = [f"encoder: {file}" for file in sorted(self.run.glob("encoder*.safetensors"))]
+        page = Paths(self.run).report
+        encoders = [f"encoder: {file}" for file in Paths(self.run).encoders().values()]
         after = {
             "done": [*encoders, f"report: {page}"],
             "interrupted": [f"go on with: manyviews resume {shlex.quote(str(self.run))}"],
@@ -113,13 +115,13 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
         if resume and assembly.teachers:
             check_same(assembly.teachers, read.read_began(directory).get("teachers"))
         assembly = stack.enter_context(kept(assembly, directory, resume=resume))
-        quarantine = Quarantine(directory / "quarantine.jsonl")
+        quarantine = Quarantine(Paths(directory).quarantine)
         if not resume:
             _begin(assembly, directory, start)
         watch = Watch(opened, on_collapse=run.train.on_collapse)
         if not resume:
             _check_wiring(assembly, watch)
-        probe = _probe(assembly)
+        probes = _probes(assembly)
         _say_plan(assembly)
         outcome = fit(
             Job(
@@ -133,7 +135,7 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
                 directory=opened,
                 device=assembly.device,
                 monitors=[watch],
-                probe=probe,
+                probe=probes,
                 probe_every=run.probe.every,
                 embed_all=assembly.embed_all,
                 why_waiting=assembly.why_waiting,
@@ -156,18 +158,16 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
             _note_outcome(result, directory)
         if outcome.status == "interrupted" or comm.rank() > 0:
             return result
-        evaluation = _leave_behind(assembly, probe, directory)
+        evaluation = _leave_behind(assembly, probes, directory)
         return replace(result, evaluation=evaluation, against=sentences(directory))
 
 
-def _leave_behind(
-    assembly: Assembly, probe: LabelledProbe | None, directory: Path
-) -> dict[str, float]:
+def _leave_behind(assembly: Assembly, probes: Probes | None, directory: Path) -> dict[str, float]:
     """Write encoder, evaluation and report of a training that is over and saved."""
     try:
-        keep_encoder(assembly, directory)
-        evaluation = _final_evaluation(assembly, probe, directory)
-        with_start(assembly, directory, probe)
+        keep_encoders(assembly, Paths(directory).encoder)
+        evaluation = _final_evaluation(assembly, probes, directory)
+        with_start(assembly, directory, probes)
         report.write(assembly, directory)
     except (Failure, OSError) as error:
         failed = isinstance(error, OSError)
@@ -190,7 +190,7 @@ def _peak_memory(device: torch.device) -> int:
 def _note_outcome(result: Trained, directory: Path) -> None:
     """Write RUN/outcome.json, which `compare` reads; it is no reason to fail."""
     try:
-        write_json(directory / "outcome.json", asdict(result) | {"run": str(directory)})
+        write_json(Paths(directory).outcome, asdict(result) | {"run": str(directory)})
     except Failure as failure:
         log.warning("%s", failure)
 
@@ -200,7 +200,7 @@ def _begin(assembly: Assembly, directory: Path, start: Start | None) -> None:
     if comm.rank() > 0:
         return
     if start is not None:  # first, so that whatever can be resumed has it
-        keep_encoder(assembly, directory, stem=STEM)
+        keep_encoders(assembly, Paths(directory).start)
     begin(
         directory,
         assembly.run,
@@ -253,41 +253,50 @@ def _say_plan(assembly: Assembly) -> None:
     )
 
 
-def _probe(assembly: Assembly) -> LabelledProbe | None:
-    probe = assembly.run.probe
+def _probes(assembly: Assembly) -> Probes | None:
+    probe, kept = assembly.run.probe, assembly.method.encoders
     if not probe.source:
         return None
-    return open_probe(
-        probe.source,
-        assembly.plain,
-        max_pixels=assembly.run.data.max_pixels,
-        device=assembly.device,
-        linear=probe.linear,
+    named = {name if len(kept) > 1 else "": encoder for name, encoder in kept.items()}
+    return Probes(
+        (
+            name,
+            open_probe(
+                probe.source,
+                encoder.input,
+                max_pixels=assembly.run.data.max_pixels,
+                device=assembly.device,
+                linear=probe.linear,
+                name=name,
+            ),
+        )
+        for name, encoder in named.items()
     )
 
 
 def _final_evaluation(
-    assembly: Assembly, probe: LabelledProbe | None, directory: Path
+    assembly: Assembly, probes: Probes | None, directory: Path
 ) -> dict[str, float]:
-    if probe is None:
-        return {}
-    embed_ = embedder(assembly.method.encoder, assembly.device)
-    found = probe.last or probe.measure(embed_, probe.protocols)
-    content = probe.content(cache=directory / "cache")
-    for result in found:
-        path = directory / "evaluation" / f"{result.protocol}.json"
-        write_json(path, result.to_json() | {"content": content})
-    return {result.protocol: result.value for result in found}
+    evaluated: dict[str, float] = {}
+    paths = Paths(directory)
+    for name, probe in (probes or {}).items():
+        encoder = assembly.method.encoders[name] if name else assembly.method.encoder
+        found = probe.last or probe.measure(embedder(encoder, assembly.device), probe.protocols)
+        told = {"content": probe.content(cache=paths.cache)} | ({"which": name} if name else {})
+        for result in found:
+            path = paths.evaluation(f"{result.protocol}-{name}" if name else result.protocol)
+            write_json(path, result.to_json() | told)
+            evaluated[of_encoder(result.protocol, name)] = result.value
+    return evaluated
 
 
-def keep_encoder(assembly: Assembly, directory: Path, *, stem: str = "encoder") -> None:
+def keep_encoders(assembly: Assembly, path: Callable[[str], Path]) -> None:
     """Write the files that a user keeps: RUN/encoder.safetensors, or encoder-NAME for several."""
     run = assembly.run
     configs = parts(run.encoders)
     for name, encoder in assembly.method.encoders.items():
-        ending = f"-{name}" if len(configs) > 1 else ""
         save_encoder(
-            directory / f"{stem}{ending}.safetensors",
+            path(name if len(configs) > 1 else ""),
             encoder,
             config=configs[name],
             info={"method": catalog.name_of(run.method), "recipe": run.recipe},

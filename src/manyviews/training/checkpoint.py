@@ -92,6 +92,11 @@ def save(
     return final
 
 
+def steps(folder: Path) -> list[int]:
+    """The steps of all complete checkpoints, in order; none of them is verified."""
+    return sorted(step_of(path) for path in _candidates(folder))
+
+
 def latest(folder: Path) -> Path | None:
     """The newest checkpoint that verifies, or None if there never was one.
 

@@ -4,32 +4,43 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import torch
+from numpy.typing import NDArray
 
-from manyviews.data.sources import ImageSource
+from manyviews.core.sample import Source
+from manyviews.data.loader import made, opened
 from manyviews.evaluation.features import Extracted
 from manyviews.reports.maps import Kind, place
 from manyviews.reports.pictures import encoded
-from manyviews.runs.look import read_some
+from manyviews.views.pipeline import Pipeline
 
 BATCH = 256
 
 
 def columns(
-    found: Extracted, source: ImageSource, *, how: Kind = "pca", thumbnails: int = 0
+    found: Extracted,
+    source: Source,
+    pipeline: Pipeline,
+    *,
+    how: Kind = "pca",
+    thumbnails: int = 0,
 ) -> dict[str, Any]:
     """Further columns of a Parquet file of features, a value each row.
 
     Args:
         found: features [N, D] or [N, T, D].
-        source: whose images they are.
+        source: whose samples they are.
+        pipeline: that they went through.
         how: features become the points x and y; see `reports.maps.place`.
         thumbnails: longer side in pixels of small pictures; 0 for none.
 
     Returns:
-        "x" and "y" (float32, of features [N, D] alone), "file" (the absolute path, where images
+        "x" and "y" (float32, of features [N, D] alone), "file" (the absolute path, where samples
         are files), and "image" (struct of bytes, PNG or JPEG, and path: the form that Hugging
-        Face's datasets and embedding-atlas show).
+        Face's datasets and embedding-atlas show): the image, of a video the frame in the middle of
+        its clip, of a sound its spectrogram.
 
     Raises:
         UsageError: as `place`.
@@ -45,16 +56,16 @@ def columns(
         clean = [name.encode("utf-8", "replace").decode() for name in files]
         made["file"] = pa.array(clean, pa.string())
     if thumbnails > 0:
-        made["image"] = _pictures(source, rows, thumbnails)
+        made["image"] = _pictures(source, pipeline, rows, thumbnails)
     return made
 
 
-def _pictures(source: ImageSource, rows: Sequence[int], side: int) -> Any:
+def _pictures(source: Source, pipeline: Pipeline, rows: Sequence[int], side: int) -> Any:
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     found: list[dict[str, Any] | None] = []
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
-        read = dict(read_some(source, list(part)))
+        read = _shown(source, pipeline, part)
         for i in part:
             if i in read:
                 form, data = encoded(read[i], side=side)
@@ -62,3 +73,14 @@ def _pictures(source: ImageSource, rows: Sequence[int], side: int) -> Any:
             else:
                 found.append(None)
     return pa.array(found, kind)
+
+
+def _shown(source: Source, pipeline: Pipeline, rows: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+    """Position -> a picture of each sample that can be read."""
+    items, _ = opened(source, pipeline, rows)
+    whole = {i: item.image for i, item in items.items() if item.image is not None}
+    if whole or not items:
+        return whole
+    [raw], [fed] = made(pipeline, items)[0].values(), pipeline.inputs().values()
+    views = fed.finish(torch.from_numpy(raw))[:, 0]
+    return {i: fed.picture(view) for i, view in zip(items, views, strict=True)}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manyviews.data.settings import MAX_PIXELS
+from manyviews.runs.folder.paths import Paths
 
 if TYPE_CHECKING:
     from manyviews.runs.train import Trained
@@ -32,8 +33,8 @@ class Demo:
             f"  centred pixels     {self.centred_pixels:.3f}   (less the mean image)",
             f"  untrained encoder  {self.untrained:.3f}",
             f"  trained encoder    {self.trained:.3f}   after {self.seconds:.0f} s, without labels",
-            f"encoder: {self.run / 'encoder.safetensors'}",
-            f"report: {self.run / 'report.html'}",
+            f"encoder: {Paths(self.run).encoder()}",
+            f"report: {Paths(self.run).report}",
         ]
 
 
@@ -64,17 +65,17 @@ def demo(*, out: str | Path = "runs/demo", minutes: float = 5.0, seed: int = 0) 
     from manyviews.verbs.resume import resume
     from manyviews.verbs.train import execute, recipe_of
 
-    directory = Path(out)
-    begun = checkpoint.exists(directory / "checkpoints")
+    directory, paths = Path(out), Paths(Path(out))
+    begun = checkpoint.exists(paths.checkpoints)
     default = recipe_of("simclr")(facts(BUILTIN))
     run = one_duration(override(default, {"seed": seed, "train.minutes": minutes}), default)
     check(run)
     before = assemble(run)
     if begun and saved_run(directory) != before.run:
         refuse_second(directory)
-    probe = open_probe(BUILTIN, before.plain, max_pixels=MAX_PIXELS, device=before.device)
-    fed = before.plain.input
-    raw = probe.split(baselines.pixels(fed.mean, fed.std))
+    fed = before.method.encoder.input
+    probe = open_probe(BUILTIN, fed, max_pixels=MAX_PIXELS, device=before.device)
+    raw = probe.split(baselines.pixels(fed))
     pixels = PROTOCOLS["knn"](*raw)
     train_x, test_x = baselines.centred(raw.train_x, raw.test_x)
     centred = PROTOCOLS["knn"](train_x, raw.train_y, test_x, raw.test_y)
@@ -95,9 +96,9 @@ def demo(*, out: str | Path = "runs/demo", minutes: float = 5.0, seed: int = 0) 
         "trained": result.value,
     }
     write_json(
-        directory / "evaluation" / "knn--builtin-fashion.json",
+        paths.evaluation("knn--builtin-fashion"),
         result.to_json() | {"data": BUILTIN, "content": probe.content()},
     )
-    write_json(directory / "evaluation" / "demo.json", numbers)
+    write_json(paths.evaluation("demo"), numbers)
     report(directory)
     return Demo(**numbers, run=directory, seconds=trained.seconds)

@@ -17,6 +17,7 @@ def embed(
     data: str,
     out: str | Path,
     level: Literal["image", "patch"] = "image",
+    which: str = "",
     encoder: str = "",
     image_size: int = 0,
     mean: tuple[float, ...] = (),
@@ -26,22 +27,24 @@ def embed(
     thumbnails: int = 0,
     max_pixels: int = MAX_PIXELS,
 ) -> "Written":
-    """Write the features of every image, with its name, to .parquet or .npy.
+    """Write the features of every image, video or sound, with its name, to .parquet or .npy.
 
-    A .parquet also has each image's place on a map (x, y) and its absolute path (file).
+    A .parquet also has each sample's place on a map (x, y) and its absolute path (file).
 
     Args:
         run: a run directory, an encoder.safetensors, timm:NAME, or with --encoder the checkpoint
             of another project.
-        data: a folder, a text file of paths, fashion-mnist:DIR or builtin:fashion.
+        data: a folder or a text file of paths, of images, videos or sounds as the encoder is fed;
+            fashion-mnist:DIR or builtin:fashion.
         out: a .parquet or .npy file.
-        level: one vector an image, or one a patch.
+        level: one vector a sample (image), or one a place in it (patch).
+        which: of a run with several encoders, the one that is meant.
         encoder: timm's name of the architecture of a checkpoint.
         image_size: side in pixels for timm models and checkpoints; 0 takes their own.
         mean: per channel, of pixels in [0, 1], to normalise with; what is known of the weights if
             not given.
         std: likewise.
-        batch_size: images at a time.
+        batch_size: samples at a time.
         map: of the columns x and y; umap and pacmap come with manyviews[maps].
         thumbnails: longer side in pixels of the column image; 0 for none.
         max_pixels: larger images are refused from their header.
@@ -52,8 +55,9 @@ def embed(
     one_of("level", level, ["image", "patch"])
     if thumbnails < 0:
         raise UsageError(f"--thumbnails is {thumbnails}; wanted 0 or more pixels.")
+    from manyviews.core.inputs import image_channels
     from manyviews.core.progress import bar
-    from manyviews.data.sources import open_source
+    from manyviews.data.sources import open_data
     from manyviews.evaluation import embed as embedding
     from manyviews.evaluation import features
     from manyviews.runs.assemble import readers
@@ -63,15 +67,16 @@ def embed(
     from manyviews.verbs.written import Written
 
     device = launch.device()
-    network = open_subject(run, encoder=encoder, image_size=image_size, mean=mean, std=std).to(
-        device
-    )
-    source = open_source(data, channels=network.pixels.channels, max_pixels=max_pixels)
+    network = open_subject(
+        run, encoder=encoder, image_size=image_size, mean=mean, std=std, which=which
+    ).to(device)
+    pipeline, channels = network.fixed, image_channels(network.input)
+    source = open_data(data, pipeline.streams, channels=channels, max_pixels=max_pixels)
     with bar("embedding") as progress:
         found = features.extract(
             network if level == "image" else network.tokens,
             source,
-            network.plain,
+            pipeline,
             batch_size=batch_size,
             device=device,
             progress=progress,
@@ -80,10 +85,10 @@ def embed(
     names = [source.name(i) for i in found.index.tolist()]
     more = {}
     if Path(out).suffix == ".parquet":
-        more = columns.columns(found, source, how=map, thumbnails=thumbnails)
+        more = columns.columns(found, source, pipeline, how=map, thumbnails=thumbnails)
     paths = embedding.write(Path(out), names, found.features, index=found.index, columns=more)
     shape = " x ".join(str(n) for n in found.features.shape)
     notes = [f"{shape} float32"] + [f"beside it: {p}" for p in paths[1:]]
     if found.bad:
-        notes.append(f"{len(found.bad)} unreadable images are left out")
+        notes.append(f"{len(found.bad)} unreadable files are left out")
     return Written(path=paths[0], notes=notes)

@@ -22,6 +22,7 @@ def evaluate(
     data: str,
     protocol: Sequence[str] = ("knn",),
     train_data: str = "",
+    which: str = "",
     encoder: str = "",
     image_size: int = 0,
     mean: tuple[float, ...] = (),
@@ -42,10 +43,12 @@ def evaluate(
     Args:
         run: a run directory, an encoder.safetensors, timm:NAME, with --encoder the checkpoint of
             another project, or a .npy of features.
-        data: a folder of class folders, a CSV of path,label, fashion-mnist:DIR or builtin:fashion.
+        data: a folder of class folders or a CSV of path,label, of images, videos or sounds as the
+            encoder is fed; fashion-mnist:DIR or builtin:fashion.
         protocol: one or several of `manyviews list protocols`.
         train_data: learn from this labelled data instead, test on --data (transfer). Classes are
             matched by name.
+        which: of a run with several encoders, the one that is meant.
         encoder: timm's name of the architecture of a checkpoint.
         image_size: side in pixels for timm models and checkpoints; 0 takes their own.
         mean: per channel, of pixels in [0, 1], to normalise with; what is known of the weights if
@@ -54,8 +57,8 @@ def evaluate(
         test_features: where RUN is a .npy of the training part's features: the .npy of the test
             part; rows in the order of the data. Without it the .npy needs the .json that `embed`
             writes beside it, and rows are matched by path.
-        batch_size: images at a time.
-        baselines: also measure raw pixels, centred pixels and the untrained encoder.
+        batch_size: samples at a time.
+        baselines: also measure the untrained encoder and, of images, raw and centred pixels.
         finetune: how the protocol finetune trains.
         robustness: what the protocol robustness tries.
         max_pixels: larger images are refused from their header.
@@ -68,6 +71,7 @@ def evaluate(
         Side,
         content_of,
         finetuned,
+        for_input,
         names_of,
         refuse_for_features,
         sides_of,
@@ -80,7 +84,13 @@ def evaluate(
 
     names = names_of(protocol)
     if str(run).endswith(".npy"):
-        given = {"encoder": encoder, "image_size": image_size, "mean": mean, "std": std}
+        given = {
+            "which": which,
+            "encoder": encoder,
+            "image_size": image_size,
+            "mean": mean,
+            "std": std,
+        }
         refuse_for_features(names, train_data=train_data, **given)
         second = Path(test_features) if test_features else None
         stored = Split(*read_split(Path(run), second, data=data, max_pixels=max_pixels))
@@ -89,18 +99,20 @@ def evaluate(
     if test_features:
         raise UsageError("--test-features goes with a .npy of training features as RUN.")
     device = launch.device()
-    subject = open_subject(run, encoder=encoder, image_size=image_size, mean=mean, std=std).to(
-        device
-    )
+    subject = open_subject(
+        run, encoder=encoder, image_size=image_size, mean=mean, std=std, which=which
+    ).to(device)
+    names = for_input(names, subject.input)
     probe = open_probe(
-        data, subject.plain, max_pixels=max_pixels, device=device, train_spec=train_data
+        data, subject.input, max_pixels=max_pixels, device=device, train_spec=train_data
     )
     mark, cache = fingerprint(subject), cache_of(run)
     content = content_of(probe, cache) if Path(run).is_dir() else ""
     sides = sides_of(probe, subject, cache=cache, batch_size=batch_size)
     if not baselines:
         sides = {"": sides[""]}
-    told = {"data": data} | ({"train_data": train_data} if train_data else {})
+    told = {"data": data, "train_data": train_data, "which": which}
+    told = {name: value for name, value in told.items() if value}
     tests: dict[str, Callable[[Side], Result | None]] = {
         "finetune": lambda side: finetuned(side, probe, finetune),
         "robustness": lambda side: spoilt(side, probe, robustness),

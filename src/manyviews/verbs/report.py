@@ -27,6 +27,7 @@ def report(
     from manyviews.runs import moved
     from manyviews.runs import report as pages
     from manyviews.runs.assemble import assemble
+    from manyviews.runs.folder.paths import Paths
     from manyviews.runs.folder.read import read_began, saved_run
     from manyviews.training import checkpoint
     from manyviews.verbs.written import Written
@@ -36,7 +37,7 @@ def report(
     read_began(directory)
     with moved.hint(settings):
         assembly = assemble(settings)
-    newest = checkpoint.latest(directory / "checkpoints")
+    newest = checkpoint.latest(Paths(directory).checkpoints)
     if newest is None:
         raise UsageError(f"{directory} has no checkpoint yet. Train it first.")
     checkpoint.load(newest, method=assembly.method)

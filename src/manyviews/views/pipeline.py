@@ -1,10 +1,7 @@
-"""The way from a sample to tensors that training, its passes over the data, and reports go.
-
-Evaluation and diagnosis of images still take `Plain` and `Engine` by themselves.
-"""
+"""The way from a sample to tensors: for training, embedding, evaluation, diagnosis, reports."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +13,12 @@ from manyviews.core import Batch, UsageError
 from manyviews.core.inputs import Frames, Input, LogMel, Pixels
 from manyviews.core.sample import Family, Layout, Maker, Source, Window
 from manyviews.views.audio.plain import PlainSounds
+from manyviews.views.audio.sounds import Sounds
 from manyviews.views.image.crops import CropMaker
 from manyviews.views.image.engine import Engine
 from manyviews.views.image.plain import PlainImages
-from manyviews.views.plan import Crops
+from manyviews.views.plan import Crops, Mask
+from manyviews.views.video.clips import Clips
 from manyviews.views.video.plain import PlainClips
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -30,6 +29,9 @@ PLAIN: Mapping[type[Any], type[Any]] = {
     LogMel: PlainSounds,
 }
 """Kind of input -> the family that is its evaluation view."""
+
+RANDOM: Mapping[type[Any], type[Any]] = {Pixels: Crops, Frames: Clips, LogMel: Sounds}
+"""Kind of input -> the family of random views that an encoder alone is looked at with."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,51 @@ def plain(encoders: Mapping[str, Fed]) -> Pipeline:
         if isinstance(fed.input, LogMel):
             families[name] = PlainSounds(to=name, around=clips)
     return Pipeline(families, encoders)
+
+
+def plain_of(input: Input) -> Pipeline:
+    """The evaluation view of one encoder, which is fed `input`, as the only family."""
+    return plain({"encoder": Fed(input)})
+
+
+def random_of(
+    input: Input, families: Mapping[str, Family], encoder: str = "", *, seed: int = 0
+) -> Pipeline:
+    """Random views of one encoder by itself, as the only family: its first in a plan of views.
+
+    That is the first family of the kind that `RANDOM` has for the input, with its views as large
+    as the encoder is fed, unmasked and cut around nothing; where a plan has none, that kind as it
+    comes.
+
+    Args:
+        input: what the encoder is fed.
+        families: the plan, by name.
+        encoder: its name there.
+        seed: of the run.
+
+    Raises:
+        UsageError: there is no such family.
+    """
+    kind = RANDOM.get(type(input))
+    own = {name: plan for name, plan in families.items() if plan.to == encoder}
+    fitting = {name: plan for name, plan in own.items() if type(plan) is kind}
+    chosen = fitting or ({"global": kind(to=encoder)} if kind else own)
+    if not chosen:
+        raise UsageError(
+            f"There are no random views for an encoder that is fed {type(input).__name__}. "
+            "Give its run, which has some."
+        )
+    name, plan = next(iter(chosen.items()))
+    return Pipeline({name: _alone(plan)}, {encoder: Fed(input)}, seed=seed)
+
+
+def _alone(plan: Any) -> Family:
+    """A family without what it has of others, its views as large as the encoder is fed."""
+    if isinstance(plan, Crops):
+        return replace(plan, size=0, count=max(1, plan.count), mask=Mask())
+    if isinstance(plan, Clips):
+        return replace(plan, size=0)
+    return replace(plan, around="") if isinstance(plan, Sounds) else plan
 
 
 def _in_order(families: Mapping[str, Family]) -> list[str]:

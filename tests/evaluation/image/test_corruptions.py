@@ -14,6 +14,7 @@ from manyviews.evaluation.image.corruptions import CORRUPTIONS, Corrupted, corru
 from manyviews.evaluation.image.corruptions import image as operations
 from manyviews.evaluation.image.corruptions.source import spread
 from manyviews.views.image.plain import Plain
+from manyviews.views.pipeline import Fed, Pipeline
 
 AUTHORS = np.load(Path(__file__).parent / "data" / "corruptions.npz", allow_pickle=False)
 THEIRS = [name for name in CORRUPTIONS if name != "procedural_frost"]
@@ -187,30 +188,36 @@ def test_what_cannot_be_corrupted_is_refused_in_one_line(arguments, said):
     assert "\n" not in str(caught.value)
 
 
-def test_a_corrupted_source_spoils_what_the_encoder_would_see():
+def spoilt(name, severity, *, seed, fed):
+    corrupted = Corrupted(name=name, severity=severity)
+    return Pipeline({"image": corrupted}, {"image": Fed(fed)}, seed=seed)
+
+
+def test_a_corrupted_view_spoils_what_the_encoder_would_see():
     source = Stored("s", np.stack([picture(40)] * 6))
-    plain = Plain(Pixels(side=32, mean=(0.5,), std=(0.2,)))
-    spoilt = Corrupted(source, plain, "gaussian_noise", 2, seed=1, count=3)
-    assert len(spoilt) == 3
-    view = plain.uint8([source.read(2)])[0]
+    fed = Pixels(side=32, mean=(0.5,), std=(0.2,))
+    made, rows = spoilt("gaussian_noise", 2, seed=1, fed=fed), [0, 2, 4]
+    view = Plain(fed).uint8([source.read(2)])[0]
     wanted = corrupt(view, "gaussian_noise", 2, seed=1, index=2)
-    assert np.array_equal(spoilt.read(1), wanted)
-    found = extract(lambda x: x.flatten(1), spoilt, spoilt.prepare, batch_size=2)
-    again = extract(lambda x: x.flatten(1), spoilt, spoilt.prepare, batch_size=3, workers=1)
+    found = extract(lambda x: x.flatten(1), source, made, rows=rows, batch_size=2)
+    again = extract(lambda x: x.flatten(1), source, made, rows=rows, batch_size=3, workers=1)
+    assert found.index.tolist() == rows
     assert torch.equal(found.features, again.features)
     pixels = found.features[1].view(3, 32, 32).permute(1, 2, 0)
     assert np.allclose(pixels * 0.2 + 0.5, wanted / 255, atol=1e-6)
 
 
-def test_digests_tell_corruptions_apart():
-    source = Stored("s", np.stack([picture(32)] * 4))
-    plain = Plain(Pixels(side=32, mean=(0.5,), std=(0.2,)))
+def test_names_severities_seeds_and_images_are_spoilt_each_in_their_own_way():
+    source = Stored("s", np.stack([picture(32)] * 2))
+    fed = Pixels(side=32, mean=(0.5,), std=(0.2,))
     made = {
-        Corrupted(source, plain, name, severity, seed=seed, count=count).digest
+        row.numpy().tobytes()
         for name in ("fog", "snow")
         for severity in (1, 2)
         for seed in (0, 1)
-        for count in (0, 2)
+        for row in extract(
+            lambda x: x.flatten(1), source, spoilt(name, severity, seed=seed, fed=fed)
+        ).features
     }
     assert len(made) == 16
 

@@ -22,6 +22,7 @@ from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.layers import layers, param_groups, set_modes, thaw
 from manyviews.evaluation.linear import linear_probe
 from manyviews.views.image.plain import Plain
+from manyviews.views.pipeline import plain_of
 from tiny import CHANNELS, DIM, SIDE, TinyConv, TinyViT
 
 PIXELS = Pixels(side=SIDE, channels=CHANNELS, mean=(0.5,), std=(0.25,))
@@ -69,7 +70,7 @@ def trained(encoder, settings, *, lr=2e-3, part=None, workers=0):
     data = stripes(48, 1)
     part = part or Part(data.source, data.labels, torch.arange(len(data)))
     run = Setup(torch.device("cpu"), workers, None)
-    return fit(encoder, part, Training(lr, settings, PLAIN, 2), run)
+    return fit(encoder, part, Training(lr, settings, PIXELS, 2), run)
 
 
 def test_a_vits_layers_are_those_of_maes_fine_tuning():
@@ -250,13 +251,13 @@ def test_fine_tuning_beats_a_linear_probe_where_features_lack_the_answer():
     encoder = TinyConv()
 
     def features(part):
-        return extract(lambda x: encoder(x).pooled, part.source, PLAIN).features
+        return extract(lambda x: encoder(x).pooled, part.source, plain_of(PIXELS)).features
 
     encoder.eval()
     predicted, _ = linear_probe(features(train), train.labels, features(test))
     probed = float((predicted == test.labels).float().mean())
     plan = FineTune(epochs=12, batch_size=32, lr=(0.1,), mixup=0, cutmix=0, layer_decay=1, crop=0.8)
-    tuned = finetune(encoder, train, test, plain=PLAIN, settings=plan)
+    tuned = finetune(encoder, train, test, input=PIXELS, settings=plan)
     assert tuned.protocol == "finetune"
     assert (tuned.train, tuned.n, tuned.classes) == (192, 200, 2)
     assert tuned.interval[0] < tuned.value < tuned.interval[1] or tuned.value == 1
@@ -281,7 +282,7 @@ def test_a_network_is_tested_as_it_stands():
     model = trained(TinyConv(), QUICK)
     model.train()
     before = state(model)
-    right, n = score(model, part, PLAIN, Setup(torch.device("cpu"), 0, None))
+    right, n = score(model, part, PIXELS, Setup(torch.device("cpu"), 0, None))
     assert n == 40
     assert same(before, state(model)) == set(before)  # batch norm has learnt nothing
     model.eval()
@@ -299,11 +300,11 @@ def test_worker_processes_change_nothing():
 def test_every_image_is_seen_once_an_epoch_in_another_order():
     data = stripes(48, 1)
     part = Part(data.source, data.labels, torch.arange(0, 48, 2))
-    batches = Batches(part, Training(1e-3, FineTune(batch_size=6), PLAIN, 2))
+    batches = Batches(part, Training(1e-3, FineTune(batch_size=6), PIXELS, 2))
     epochs = [[row for step in range(e, e + 4) for row in batches(step)[0]] for e in (0, 4)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(0, 48, 2))
     assert epochs[0] != epochs[1]
-    again = Batches(part, Training(1e-3, FineTune(batch_size=6), PLAIN, 2))
+    again = Batches(part, Training(1e-3, FineTune(batch_size=6), PIXELS, 2))
     rows, views, bad = again(5)
     assert rows == batches(5)[0]
     assert bad == []
@@ -343,10 +344,10 @@ def test_the_learning_rate_is_chosen_without_the_test_labels():
     torch.manual_seed(0)
     encoder = TinyConv()
     found = finetune(
-        encoder, train, test, plain=PLAIN, settings=plan, progress=lambda *c: calls.append(c)
+        encoder, train, test, input=PIXELS, settings=plan, progress=lambda *c: calls.append(c)
     )
     lied = Labelled(test.source, 1 - test.labels, test.classes, "given")
-    other = finetune(encoder, train, lied, plain=PLAIN, settings=plan)
+    other = finetune(encoder, train, lied, input=PIXELS, settings=plan)
     assert found.settings["lr"] == 0.1
     assert found.settings["held_out_accuracy_at_0.1"] >= 0.9
     assert found.settings["held_out_accuracy_at_1e-07"] < 0.8
@@ -371,7 +372,7 @@ def test_unreadable_images_are_left_out_and_counted(caplog):
     torn = Labelled(Torn("torn", data.source.stack["image"]), data.labels, data.classes, "given")
     with caplog.at_level(logging.WARNING, "manyviews"):
         found = finetune(
-            TinyConv(), torn, torn, plain=PLAIN, settings=FineTune(epochs=1, batch_size=1)
+            TinyConv(), torn, torn, input=PIXELS, settings=FineTune(epochs=1, batch_size=1)
         )
     assert (found.train, found.n) == (30, 30)
     assert "10 training images could not be read" in caplog.text
@@ -384,7 +385,7 @@ def test_a_loss_that_is_no_number_stops_with_advice():
             return Features(found.pooled * float("nan"), found.tokens)
 
     with pytest.raises(Failure, match=r"diverged.*step 1.*Lower lr"):
-        finetune(Broken(), stripes(20, 1), stripes(20, 2), plain=PLAIN, settings=QUICK)
+        finetune(Broken(), stripes(20, 1), stripes(20, 2), input=PIXELS, settings=QUICK)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +401,7 @@ def test_a_loss_that_is_no_number_stops_with_advice():
 def test_settings_out_of_range_are_refused(changes, said):
     data = stripes(20, 1)
     with pytest.raises(UsageError, match=said) as caught:
-        finetune(TinyViT(), data, data, plain=PLAIN, settings=FineTune(**changes))
+        finetune(TinyViT(), data, data, input=PIXELS, settings=FineTune(**changes))
     assert "\n" not in str(caught.value)
 
 
@@ -409,7 +410,7 @@ def test_labels_that_cannot_be_used_are_refused():
 
     def use(train, test, encoder=None):
         with pytest.raises(UsageError) as caught:
-            finetune(encoder or TinyViT(), train, test, plain=PLAIN, settings=QUICK)
+            finetune(encoder or TinyViT(), train, test, input=PIXELS, settings=QUICK)
         return str(caught.value)
 
     one = Labelled(data.source, torch.zeros(20, dtype=torch.int64), data.classes, "given")
@@ -426,7 +427,7 @@ def test_labels_that_cannot_be_used_are_refused():
         Stored("few", data.source.stack["image"][:2]), torch.tensor([0, 1]), data.classes, "given"
     )
     with pytest.raises(UsageError, match="too few training images"):
-        finetune(TinyViT(), few, data, plain=PLAIN, settings=FineTune(lr=(1e-3, 1e-4)))
+        finetune(TinyViT(), few, data, input=PIXELS, settings=FineTune(lr=(1e-3, 1e-4)))
 
 
 def test_the_published_recipe_is_kept():

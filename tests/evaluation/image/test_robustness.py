@@ -11,8 +11,10 @@ from manyviews.evaluation.image.robustness import _mean, _measures, _ratio, robu
 from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.result import wilson
 from manyviews.views.image.plain import Plain
+from manyviews.views.pipeline import plain_of
 
-PLAIN = Plain(Pixels(side=28, channels=1, mean=(0.5,), std=(0.25,)))
+FED = Pixels(side=28, channels=1, mean=(0.5,), std=(0.25,))
+PLAIN = Plain(FED)
 
 
 def stripes(count, seed, *, kind=Stored):
@@ -34,13 +36,13 @@ def edges(x):
 
 
 def clean(part):
-    return extract(edges, part.source, PLAIN).features, part.labels
+    return extract(edges, part.source, plain_of(FED)).features, part.labels
 
 
 def measure(test=None, **changes):
     train = stripes(60, 1)
     settings = {"corruptions": ("contrast", "brightness"), "severities": (1, 5)} | changes
-    return robustness(edges, *clean(train), test or stripes(50, 2), plain=PLAIN, **settings)
+    return robustness(edges, *clean(train), test or stripes(50, 2), input=FED, **settings)
 
 
 @pytest.mark.parametrize("probe", ["knn", "linear"])

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from manyviews.core.inputs import Pixels
+from manyviews.data.loader import made as make
 from manyviews.views import draw
 from manyviews.views.image.engine import Engine
 from manyviews.views.image.plain import Plain
-from manyviews.views.image.single import rotate, single, unchanged
+from manyviews.views.image.single import altered, rotate, single, unchanged
+from manyviews.views.pipeline import Fed, Item, Pipeline
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -141,3 +143,16 @@ def test_other_angles_turn_the_same_way(channels):
     inside = np.abs(back - images)[:, 12:-12, 12:-12]
     assert inside.max() <= 12
     assert np.abs(small.astype(int) - images).mean() > 3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_alterations_are_families_of_plain_views(channels):
+    fed = Pixels(side=28, channels=channels, mean=(0.5,), std=(0.5,))
+    images = pictures(3, 28, channels)
+    items = {i: Item(image=image) for i, image in enumerate(images)}
+    plans = single(28, channels)
+    assert set(altered(fed)) == {*plans, "rotation by 15°"}
+    for name, plan in altered(fed).items():
+        views, _ = make(Pipeline({"global": plan}, {"image": Fed(fed)}), items)
+        wanted = made(plans[name], images) if name in plans else rotate(images, degrees=15)
+        assert np.array_equal(views["global"][:, 0], wanted), name

@@ -7,7 +7,7 @@ from manyviews.core import UsageError, settings
 from manyviews.core.inputs import Pixels
 from manyviews.views.image.tiles import Tiles
 from manyviews.views.image.turned import Turned
-from manyviews.views.plan import Crops
+from manyviews.views.plan import Crops, Mask
 
 PIXELS = Pixels(side=24)
 PLAIN = {"flip": 0.0, "jitter": 0.0, "grey": 0.0}
@@ -68,14 +68,14 @@ def test_a_crop_is_turned_as_often_as_its_cue_says(count):
     crops = Crops(count=count, scale=(1.0, 1.0), ratio=(1.0, 1.0), blur=(0.0,), **PLAIN)
     seen = set()
     for index in range(12):
-        out, turns = made(Turned(crops=crops), picture(), index=index)
+        out, turns = made(Turned(**vars(crops)), picture(), index=index)
         seen |= set(turns.tolist())
         for view, turn in zip(out, turns, strict=True):
             assert np.array_equal(view, np.rot90(picture(), turn))
     assert seen == {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize("family", [Tiles(cell=8, size=6), Turned(crops=Crops(count=4))])
+@pytest.mark.parametrize("family", [Tiles(cell=8, size=6), Turned(count=4)])
 def test_views_depend_on_seed_epoch_sample_and_family_and_on_nothing_else(family):
     first = made(family, picture())
     again = made(family, picture())
@@ -95,3 +95,8 @@ def test_tiles_that_cannot_be_cut_are_refused(tiles, says):
     with pytest.raises(UsageError) as refused:
         settings.check(tiles, "views.tiles.")
     assert says in str(refused.value)
+
+
+def test_masks_of_turned_crops_are_refused():
+    assert [name for name, *_ in Turned(mask=Mask(ratio=0.5)).wrong()] == ["mask.ratio"]
+    assert list(Turned(blur=(0.1,)).wrong()) == []

@@ -8,12 +8,12 @@ from dataclasses import asdict
 import torch
 
 from manyviews.core import Encoder, UsageError
+from manyviews.core.inputs import Pixels
 from manyviews.evaluation.image.settings import FineTune, check
 from manyviews.evaluation.image.supervised import Part, Progress, Setup, Training, fit, score
 from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.linear import hold_out
 from manyviews.evaluation.result import Result, accuracy, check_labels
-from manyviews.views.image.plain import Plain
 
 log = logging.getLogger("manyviews")
 
@@ -23,7 +23,7 @@ def finetune(
     train: Labelled,
     test: Labelled,
     *,
-    plain: Plain,
+    input: Pixels,
     settings: FineTune | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
@@ -38,7 +38,7 @@ def finetune(
         encoder: copied, so it stays as it is.
         train: what is learnt from.
         test: what the accuracy is of.
-        plain: size, channels, mean and std of the encoder's input; the view of test images.
+        input: what it is fed.
         settings: the recipe; `FineTune()` where it is left out.
         device: where to compute; bfloat16 autocast on an accelerator, else float32.
         progress: told (steps done, steps in all) after each step, over all trainings.
@@ -53,24 +53,24 @@ def finetune(
         Failure: the loss is no longer a number, or no test image can be read.
     """
     settings = settings or FineTune()
-    _check(settings, train, test, plain)
+    _check(settings, train, test, input)
     began = time.perf_counter()
     whole = Part(train.source, train.labels, torch.arange(len(train)))
-    rates = {rate: Training(rate, settings, plain, len(train.classes)) for rate in settings.lr}
+    rates = {rate: Training(rate, settings, input, len(train.classes)) for rate in settings.lr}
     run = Setup(torch.device(device), workers, progress)
     lr, tried = settings.lr[0], dict[float, float]()
     if len(rates) > 1:
         fitted, judged = _halved(whole, settings.seed)
         run.total = settings.steps(len(fitted)) * len(rates) + settings.steps(len(whole))
         for rate, training in rates.items():
-            right, n = score(fit(encoder, fitted, training, run), judged, plain, run)
+            right, n = score(fit(encoder, fitted, training, run), judged, input, run)
             tried[rate] = right / n
         lr = max(tried, key=lambda rate: tried[rate])
     else:
         run.total = settings.steps(len(whole))
     model = fit(encoder, whole, rates[lr], run)
     tested = Part(test.source, test.labels, torch.arange(len(test)))
-    right, n = score(model, tested, plain, run)
+    right, n = score(model, tested, input, run)
     if run.bad:
         log.warning("%d training images could not be read and were left out.", len(run.bad))
     said = {name: value for name, value in asdict(settings).items() if name != "lr"}
@@ -103,7 +103,7 @@ def _halved(part: Part, seed: int) -> tuple[Part, Part]:
     )
 
 
-def _check(settings: FineTune, train: Labelled, test: Labelled, plain: Plain) -> None:
+def _check(settings: FineTune, train: Labelled, test: Labelled, input: Pixels) -> None:
     check(settings)
     for name, part in (("training", train), ("test", test)):
         check_labels(name, part.labels, len(part.source))
@@ -112,10 +112,11 @@ def _check(settings: FineTune, train: Labelled, test: Labelled, plain: Plain) ->
                 f"The {name} part has {len(part)} images and labels beyond its "
                 f"{len(part.classes)} classes, or none. Give images of known classes."
             )
-        if part.source.channels != plain.channels:
+        channels = part.images.channels
+        if channels != input.channels:
             raise UsageError(
-                f"The {name} images have {part.source.channels} channels and the encoder takes "
-                f"{plain.channels}. Open the data with channels={plain.channels}."
+                f"The {name} images have {channels} channels and the encoder takes "
+                f"{input.channels}. Open the data with channels={input.channels}."
             )
     if train.classes != test.classes:
         raise UsageError(

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.evaluation.features import Prepare, extract
+from manyviews.core.inputs import Pixels
+from manyviews.evaluation.features import extract
 from manyviews.evaluation.image.corruptions import CORRUPTIONS, Corrupted
 from manyviews.evaluation.image.corruptions.source import spread
-from manyviews.evaluation.image.supervised import Part
 from manyviews.evaluation.knn import knn
 from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.linear import linear_probe
 from manyviews.evaluation.result import Estimate, Result, accuracy, check_labels, check_split
-from manyviews.views.image.plain import Plain
+from manyviews.views.pipeline import Fed, Pipeline, plain_of
 
 Embed = Callable[[Tensor], Tensor]
 Predict = Callable[[Tensor], Tensor]
@@ -31,7 +31,7 @@ def robustness(
     train_y: Tensor,
     test: Labelled,
     *,
-    plain: Plain,
+    input: Pixels,
     probe: Literal["knn", "linear"] = "knn",
     corruptions: Sequence[str] = tuple(CORRUPTIONS),
     severities: Sequence[int] = (1, 2, 3, 4, 5),
@@ -52,7 +52,7 @@ def robustness(
         train_x: [N, D] clean training features.
         train_y: [N] int64.
         test: the images that are corrupted.
-        plain: size, channels, mean and std of the encoder's input.
+        input: what the encoder is fed.
         probe: "knn" as the protocol of that name, or "linear".
         corruptions: names of `CORRUPTIONS`.
         severities: 1 to 5.
@@ -75,30 +75,32 @@ def robustness(
     """
     began = time.perf_counter()
     _check(test, corruptions, severities, limit)
-    clean = Part(test.source, test.labels, torch.tensor(list(spread(len(test), limit))))
+    rows = list(spread(len(test), limit))
     spoilt = [
-        Corrupted(test.source, plain, name, severity, seed=seed, count=limit)
+        Pipeline(
+            {"image": Corrupted(name=name, severity=severity)}, {"image": Fed(input)}, seed=seed
+        )
         for name in corruptions
         for severity in severities
     ]
-    total = len(clean) * (1 + len(spoilt))
+    total = len(rows) * (1 + len(spoilt))
     predict: Predict | None = None
     settings: dict[str, float | int | str | bool] = {}
     rights: list[Tensor] = []
     index = torch.empty(0, dtype=torch.int64)
-    for done, images in enumerate([clean, *spoilt]):
-        prepare: Prepare = images.prepare if isinstance(images, Corrupted) else plain
+    for done, pipeline in enumerate([plain_of(input), *spoilt]):
         found = extract(
             embed,
-            images,
-            prepare,
+            test.source,
+            pipeline,
+            rows=rows,
             batch_size=batch_size,
             device=device,
             workers=workers,
-            progress=_shifted(progress, done * len(clean), total),
+            progress=_shifted(progress, done * len(rows), total),
         )
         if predict is None:
-            index = clean.rows[found.index]
+            index = found.index
             check_split(train_x, train_y, found.features, test.labels[index])
             predict, settings = _fit(probe, train_x, train_y, seed=seed)
         rights.append(predict(found.features).cpu() == test.labels[index])
@@ -187,7 +189,6 @@ def _check(
             raise UsageError(f"Robustness got {name} {said}; wanted one or more, each once.")
     if limit < 0:
         raise UsageError(f"Robustness got limit {limit}; wanted 0 for all images, or more.")
-    if test.source.channels not in (1, 3):
-        raise UsageError(
-            f"Images of {test.source.channels} channels cannot be corrupted; wanted 1 or 3."
-        )
+    channels = test.images.channels
+    if channels not in (1, 3):
+        raise UsageError(f"Images of {channels} channels cannot be corrupted; wanted 1 or 3.")

@@ -1,6 +1,5 @@
 """Training an encoder with labels: its batches, its loss, and what comes of it."""
 
-import contextlib
 import copy
 import math
 from collections.abc import Callable
@@ -13,16 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from manyviews.core import Clock, Encoder, Failure
-from manyviews.core.sample import Unreadable
+from manyviews.core.inputs import Pixels
+from manyviews.core.sample import Source
 from manyviews.core.schedules import WarmupCosine
-from manyviews.data.sources import ImageSource
+from manyviews.data.loader import made, opened
 from manyviews.data.workers import each
 from manyviews.evaluation.features import extract
 from manyviews.evaluation.image.mix import mix, soft
 from manyviews.evaluation.image.settings import FineTune
 from manyviews.evaluation.layers import param_groups, set_modes, thaw
-from manyviews.views.image.engine import Engine
-from manyviews.views.image.plain import Plain
+from manyviews.views.pipeline import Fed, Pipeline, plain_of
 from manyviews.views.plan import Crops
 
 Bytes = NDArray[np.uint8]
@@ -51,7 +50,7 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a labelled data set, as `extract` reads them.
+    """Some rows of a labelled data set.
 
     Attributes:
         source: all images.
@@ -59,21 +58,12 @@ class Part:
         rows: [M] int64, those that belong to this part.
     """
 
-    source: ImageSource
+    source: Source
     labels: Tensor
     rows: Tensor
 
-    @property
-    def digest(self) -> str:
-        """The source's."""
-        return self.source.digest
-
     def __len__(self) -> int:
         return len(self.rows)
-
-    def read(self, i: int, /) -> Bytes:
-        """[H, W, C] uint8. Raises `Unreadable`."""
-        return self.source.read(int(self.rows[i]))
 
 
 @dataclass(frozen=True)
@@ -83,13 +73,13 @@ class Training:
     Attributes:
         lr: peak learning rate for 256 images a step.
         settings: the recipe.
-        plain: size, channels, mean and std of the encoder's input.
+        input: what the encoder is fed.
         classes: K.
     """
 
     lr: float
     settings: FineTune
-    plain: Plain
+    input: Pixels
     classes: int
 
 
@@ -119,10 +109,9 @@ class Batches:
     """
 
     def __init__(self, part: Part, training: Training) -> None:
-        plan, plain = training.settings, training.plain
+        plan = training.settings
         crops = Crops(
             count=1,
-            size=plain.size,
             scale=(plan.crop, 1.0),
             interpolation="bicubic",
             flip=plan.flip,
@@ -130,7 +119,7 @@ class Batches:
             grey=0,
             blur=(0.0,),
         )
-        self.engine = Engine({"global": crops}, channels=plain.channels, seed=plan.seed)
+        self.pipeline = Pipeline({"global": crops}, {"image": Fed(training.input)}, seed=plan.seed)
         self.part, self.seed, self.size = part, plan.seed, plan.size(len(part))
         self.order = -1, np.empty(0, dtype=np.int64)
 
@@ -141,17 +130,11 @@ class Batches:
             rng = np.random.default_rng([_ORDER, self.seed, epoch])
             self.order = epoch, rng.permutation(self.part.rows.numpy())
         rows = self.order[1][place * self.size : (place + 1) * self.size].tolist()
-        images: list[Bytes] = []
-        good: list[int] = []
-        for row in rows:
-            with contextlib.suppress(Unreadable):
-                images.append(self.part.source.read(row))
-                good.append(row)
-        bad = sorted(set(rows) - set(good))
-        if not good:
-            return good, None, bad
-        views = self.engine(images, np.array(good, dtype=np.int64), epoch)
-        return good, views["global"][:, 0], bad
+        items, bad = opened(self.part.source, self.pipeline, rows)
+        if not items:
+            return [], None, sorted(bad)
+        views, _ = made(self.pipeline, items, epoch=epoch)
+        return list(items), views["global"][:, 0], sorted(bad)
 
 
 def fit(encoder: Encoder, part: Part, training: Training, run: Setup) -> Classifier:
@@ -194,8 +177,8 @@ def _loss(
     device: torch.device,
 ) -> Tensor:
     """Cross entropy with mixed and smoothed labels."""
-    plan, plain = training.settings, training.plain
-    images = plain.input.finish(torch.from_numpy(views).to(device))
+    plan = training.settings
+    images = training.input.finish(torch.from_numpy(views).to(device))
     targets = soft(labels.to(device), training.classes, plan.smoothing)
     rng = np.random.default_rng([_MIX, plan.seed, step])
     images, targets = mix(images, targets, mixup=plan.mixup, cutmix=plan.cutmix, rng=rng)
@@ -204,11 +187,18 @@ def _loss(
     return F.cross_entropy(scores.float(), targets)
 
 
-def score(model: Classifier, part: Part, plain: Plain, run: Setup) -> tuple[int, int]:
+def score(model: Classifier, part: Part, input: Pixels, run: Setup) -> tuple[int, int]:
     """How many of the readable images are classified rightly, and how many there are."""
     model.eval()
-    found = extract(model, part, plain, device=run.device, workers=run.workers)
-    labels = part.labels[part.rows[found.index]]
+    found = extract(
+        model,
+        part.source,
+        plain_of(input),
+        rows=part.rows.tolist(),
+        device=run.device,
+        workers=run.workers,
+    )
+    labels = part.labels[found.index]
     return int((found.features.argmax(dim=1) == labels).sum()), len(labels)
 
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from manyviews.core import Failure, comm
+from manyviews.runs.folder.paths import Paths
 from manyviews.training.metrics import Metrics, Value
 
 log = logging.getLogger("manyviews")
@@ -30,7 +31,8 @@ class RunDirectory:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.checkpoints = self.path / "checkpoints"
+        self._paths = Paths(self.path)
+        self.checkpoints = self._paths.checkpoints
         self._lock: int | None = None
         self._metrics: Metrics | None = None
         self._log: logging.Handler | None = None
@@ -41,8 +43,8 @@ class RunDirectory:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._take_lock()
-            self._metrics = Metrics(self.path / "metrics.jsonl")
-            self._log = _LogFile(self.path / "log.txt")
+            self._metrics = Metrics(self._paths.metrics)
+            self._log = _LogFile(self._paths.log)
         except OSError as error:
             self._release()
             raise Failure(
@@ -74,7 +76,7 @@ class RunDirectory:
             self._metrics.cut(size)
 
     def _take_lock(self) -> None:
-        number = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        number = os.open(self._paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,12 +14,10 @@ from typing import Any, cast
 from manyviews.core import UsageError
 from manyviews.core.files import read_lines
 from manyviews.runs import saved
+from manyviews.runs.folder.paths import Paths
 from manyviews.runs.settings import AnyRun
 
 log = logging.getLogger("manyviews")
-
-CONFIG, BEGAN = "config.yaml", "began.json"
-"""Written before anything is trained: the settings, and what they were begun with."""
 
 _NUMBER = (int, float)
 _TEXT = ("kind", "message")
@@ -40,12 +38,12 @@ _DIAGNOSIS = {
 }
 
 
-def read_diagnosis(directory: Path) -> dict[str, Any]:
+def read_diagnosis(directory: Path, encoder: str = "") -> dict[str, Any]:
     """RUN/diagnosis.json, as `results.Diagnosed.to_json`; {} where it is missing or damaged.
 
-    Measures that were not finite are left out.
+    Measures that were not finite are left out. Of a run with several encoders, that of one.
     """
-    path = directory / "diagnosis.json"
+    path = Paths(directory).diagnosis(encoder)
     found = read_json(path)
     if not found:
         return {}
@@ -76,7 +74,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     if "measures" not in found:
         return {}
     beside = found.get("beside", {})
-    texts = ("data", "train_data", "encoder", "content")
+    texts = ("data", "train_data", "which", "encoder", "content")
     whole = (
         _fits(found, _MEASURED)
         and found["metric"] in found["measures"]
@@ -90,7 +88,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
     """RUN/metrics.jsonl: records with a step and numbers or null; what is none is left out."""
     found: list[dict[str, Any]] = []
-    for record in read_lines(directory / "metrics.jsonl"):
+    for record in read_lines(Paths(directory).metrics):
         if _is_number(record.get("step")) and isinstance(record.get("kind"), str):
             kept = {k: v for k, v in record.items() if k in _TEXT or v is None or _is_number(v)}
             found.append(kept)
@@ -99,7 +97,7 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
 
 def read_quarantine(directory: Path) -> list[dict[str, Any]]:
     """RUN/quarantine.jsonl: the path of each unreadable file, and the reason."""
-    records = read_lines(directory / "quarantine.jsonl")
+    records = read_lines(Paths(directory).quarantine)
     return [record for record in records if _fits(record, {"path": str, "reason": str})]
 
 
@@ -109,7 +107,7 @@ def read_began(directory: Path) -> dict[str, Any]:
     Raises:
         UsageError: it is missing or damaged.
     """
-    path = directory / BEGAN
+    path = Paths(directory).began
     if not path.is_file():
         raise UsageError(f"{directory} is no run directory: it has no {path.name}.")
     found = read_json(path)
@@ -160,12 +158,12 @@ def _fits(value: Any, form: Any) -> bool:
 
 def is_run(directory: Path) -> bool:
     """Whether a path is a run directory."""
-    return (directory / CONFIG).is_file()
+    return Paths(directory).config.is_file()
 
 
 def config_text(directory: Path) -> str:
     """RUN/config.yaml. Raises UsageError where it is not there."""
-    return run_text(directory / CONFIG, directory)
+    return run_text(Paths(directory).config, directory)
 
 
 def saved_run(directory: Path) -> AnyRun:
@@ -174,7 +172,7 @@ def saved_run(directory: Path) -> AnyRun:
     Raises:
         UsageError: it is no run directory, or its config.yaml was damaged.
     """
-    path = directory / CONFIG
+    path = Paths(directory).config
     return saved.from_yaml(run_text(path, directory), name=str(path))
 
 

@@ -22,6 +22,7 @@ from manyviews.evaluation.features import Cache
 from manyviews.evaluation.result import Beside
 from manyviews.runs import saved
 from manyviews.runs.folder import read
+from manyviews.runs.folder.paths import Paths
 from manyviews.runs.settings import AnyRun
 from manyviews.training import checkpoint, launch
 
@@ -58,8 +59,8 @@ def begin(
     noted |= {"start": start} if start else {}
     noted |= {"teachers": dict(teachers)} if teachers else {}
     try:
-        (directory / read.CONFIG).write_text(saved.to_yaml(run), encoding="utf-8")
-        (directory / read.BEGAN).write_text(json.dumps(noted), encoding="utf-8")
+        Paths(directory).config.write_text(saved.to_yaml(run), encoding="utf-8")
+        Paths(directory).began.write_text(json.dumps(noted), encoding="utf-8")
     except OSError as error:
         raise Failure(
             f"cannot write to {directory}: {error.strerror}. Give a writable --out."
@@ -76,7 +77,7 @@ def cache_of(run: str | Path) -> Cache:
 
 def _directory(run: str | Path) -> Path:
     if Path(run).is_dir():
-        return Path(run) / "cache"
+        return Paths(Path(run)).cache
     home = os.environ.get("XDG_CACHE_HOME")
     if home:
         return Path(home) / "manyviews"
@@ -110,7 +111,7 @@ def keep_result(
     Args:
         run: nothing is written where it is no directory.
         found: the result.
-        told: what it was measured on, by name: data, train_data.
+        told: what it was measured on, by name: data, train_data; and `which` encoder of several.
         encoder: fingerprint of whose features.
         content: hash of the images and labels.
 
@@ -122,9 +123,10 @@ def keep_result(
     slug = "--".join(re.sub(r"[^A-Za-z0-9]+", "-", str(v)).strip("-")[-60:] for v in told.values())
     mark = hashlib.sha256("\0".join(map(str, told.values())).encode(errors="replace")).hexdigest()
     # two names of data may look alike as a slug; a file that says otherwise is not overwritten
-    path = Path(run) / "evaluation" / f"{found.result.protocol}--{slug}.json"
+    paths, name = Paths(Path(run)), f"{found.result.protocol}--{slug}"
+    path = paths.evaluation(name)
     if not _is_of(path, told):
-        path = path.with_name(f"{found.result.protocol}--{slug}-{mark[:8]}.json")
+        path = paths.evaluation(f"{name}-{mark[:8]}")
     marks = {"encoder": encoder, "content": content}
     try:
         write_json(path, found.to_json() | dict[str, Any](told) | marks)
@@ -136,13 +138,13 @@ def keep_result(
 def _is_of(path: Path, told: Mapping[str, str]) -> bool:
     """Whether a result may be written here: nothing is there, or the same data's."""
     found = read.read_evaluation(path) if path.is_file() else {}
-    names = ("data", "train_data")
+    names = ("data", "train_data", "which")
     return not found or all(found.get(name, "") == told.get(name, "") for name in names)
 
 
 def refuse_second(directory: Path) -> None:
     """Only rank 0 looks: by the time that another one did, this run's first checkpoint is there."""
-    if comm.rank() == 0 and checkpoint.exists(directory / "checkpoints"):
+    if comm.rank() == 0 and checkpoint.exists(Paths(directory).checkpoints):
         raise UsageError(
             f"{directory} already holds a run. Continue it with `manyviews resume "
             f"{shlex.quote(str(directory))}`, or choose another --out."

@@ -10,10 +10,12 @@ from typing import Any
 from manyviews.core import UsageError
 from manyviews.core.files import atomic, json_text
 from manyviews.core.progress import bar
+from manyviews.diagnosis.result import DiagnosedEach
 from manyviews.evaluation import identity
 from manyviews.evaluation.labelled import open_labelled
 from manyviews.evaluation.result import Evaluated
 from manyviews.reports.table import Column, Row, Table, markdown, page
+from manyviews.runs.folder.paths import Paths
 from manyviews.runs.past import Past, read_diagnosis, read_past
 from manyviews.verbs.compare import differences
 from manyviews.verbs.compare.rows import (
@@ -163,7 +165,7 @@ def _content(
     """The hash of LABELLED as it is now; "" where no result has one, or it is not there now."""
     if not any(result.get("content") for own in held for result in own):
         return ""
-    channels, cache = pasts[0].channels, pasts[0].directory / "cache"
+    channels, cache = pasts[0].channels, Paths(pasts[0].directory).cache
     try:
         train, test = (
             open_labelled(data, channels=channels, max_pixels=max_pixels, split=split)
@@ -196,8 +198,10 @@ def diagnoses_of(
             log.info("diagnosing %s", past.name)
             labels = data or (next(iter(same))[0] if usable and _labelled(kept) else "")
             try:
-                made = diagnose(past.directory, labels=labels, max_pixels=max_pixels).to_json()
-                diagnosis = json.loads(json_text(made))
+                made = diagnose(past.directory, labels=labels, max_pixels=max_pixels)
+                if isinstance(made, DiagnosedEach):
+                    raise UsageError("it has several encoders, and a row is of one.")
+                diagnosis = json.loads(json_text(made.to_json()))
             except UsageError as error:
                 notes.append(f"{past.name} has no diagnosis: {error}")
                 diagnosis = {}

@@ -14,6 +14,7 @@ def export(
     *,
     out: str | Path,
     format: Literal["timm", "safetensors", "onnx"] = "safetensors",  # noqa: A002, RUF100 - the flag
+    which: str = "",
 ) -> "Written":
     """Write the encoder for another program.
 
@@ -21,6 +22,7 @@ def export(
         run: a run directory, or an encoder.safetensors.
         out: the file to write.
         format: timm weights, self-describing safetensors, or ONNX.
+        which: of a run with several encoders, the one that is meant.
     """
     one_of("format", format, ["timm", "safetensors", "onnx"])
     from manyviews.runs import embedder
@@ -28,7 +30,7 @@ def export(
     from manyviews.verbs.export import onnx_model, timm_weights
     from manyviews.verbs.written import Written
 
-    file, out = encoder_file(run), Path(out)
+    file, out = encoder_file(run, which), Path(out)
     if format == "timm":
         return Written(path=out, notes=timm_weights.export_timm(file, out).splitlines())
     if format == "onnx":

@@ -4,7 +4,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ TOLERANCE = 1e-4
 def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
     """Write an ONNX model: "image" [batch, C, S, S] normalised -> "embedding" [batch, D].
 
+    Encoders of video and of sound take "video" [batch, C, T, S, S] and "audio" [batch, 1, F, bins].
     Mean, std and the resize rule are in the model's metadata.
 
     Args:
@@ -49,7 +50,7 @@ def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
     with atomic(Path(path_out)) as partial:
         _trace(embedder, partial)
         model = onnx.load(partial)
-        fed = embedder.pixels
+        fed: Any = embedder.input  # all that there are have a mean and a deviation
         words = {"mean": json.dumps(fed.mean), "std": json.dumps(fed.std)}
         words |= {"resize": resize_rule(fed)}
         onnx.helper.set_model_props(model, embedder.info | words)
@@ -64,18 +65,18 @@ def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
 
 
 def _trace(embedder: Embedder, path: Path) -> None:
-    image = torch.zeros(2, *embedder.pixels.shape)
+    views = torch.zeros(2, *embedder.input.shape)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
             torch.onnx.export(
                 embedder,
-                (image,),
+                (views,),
                 path,
                 dynamo=True,
                 external_data=False,
                 verbose=False,
-                input_names=["image"],
+                input_names=[_stream(embedder)],
                 output_names=["embedding"],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
@@ -83,6 +84,11 @@ def _trace(embedder: Embedder, path: Path) -> None:
         if disk := _refusal(error, path):
             raise disk from error
         raise _no_onnx(embedder, error) from None
+
+
+def _stream(embedder: Embedder) -> str:
+    """What the model's input is called."""
+    return embedder.fixed.streams[0]
 
 
 def _refusal(error: BaseException | None, path: Path) -> OSError | None:
@@ -113,9 +119,10 @@ def _difference(embedder: Embedder, path: Path) -> float | None:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         for batch in (1, 3):  # neither is the traced one
             generator = torch.Generator().manual_seed(batch)
-            image = torch.randn(batch, *embedder.pixels.shape, generator=generator)
-            output = cast("list[NDArray[np.float32]]", session.run(None, {"image": image.numpy()}))
-            worst = max(worst, float((embedder(image) - torch.from_numpy(output[0])).abs().max()))
+            views = torch.randn(batch, *embedder.input.shape, generator=generator)
+            given = {_stream(embedder): views.numpy()}
+            output = cast("list[NDArray[np.float32]]", session.run(None, given))
+            worst = max(worst, float((embedder(views) - torch.from_numpy(output[0])).abs().max()))
     except Exception as error:  # onnxruntime's have no other common class
         raise _no_onnx(embedder, error) from None
     return worst

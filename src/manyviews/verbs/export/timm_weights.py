@@ -34,7 +34,7 @@ def export_timm(path_in: str | Path, path_out: str | Path) -> str:
         UsageError: the encoder is none of timm's.
     """
     embedder = load_encoder(path_in)
-    config, fed = embedder.config, embedder.pixels
+    config = embedder.config
     if not isinstance(config, ViTConfig | TimmConfig):
         raise UsageError(f"timm has no {config.name}. Use --format safetensors or --format onnx.")
     if isinstance(config, TimmConfig) and config.variant != "timm":
@@ -42,6 +42,7 @@ def export_timm(path_in: str | Path, path_out: str | Path) -> str:
             f"timm cannot be asked for {config.name} with {config.variant}, which these weights "
             "want. Use --format safetensors or --format onnx."
         )
+    fed = embedder.pixels
     from manyviews.encoders.timm_model import arguments  # imports timm, which takes two seconds
 
     name, given = arguments(dataclasses.replace(config, drop_path=0.0))

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from manyviews.core import UsageError
 from manyviews.core.inputs import Input, Pixels
-from manyviews.core.sample import WHOLE, Layout, Window
+from manyviews.core.sample import Layout, Window
 from manyviews.views.draw import Ints, family
 from manyviews.views.image.engine import Engine
+from manyviews.views.image.whole import OfWhole
 from manyviews.views.masks import masks
 from manyviews.views.plan import Crops
 
@@ -31,7 +32,7 @@ def fed_pixels(name: str, to: str, input: Input) -> Pixels:
     )
 
 
-class CropMaker:
+class CropMaker(OfWhole):
     """Makes the crops of one family: [V, S, S, C] uint8, and masks over the encoder's tokens.
 
     Attributes:
@@ -57,12 +58,6 @@ class CropMaker:
         known = {"mask": Layout(crops.count, (self._tokens,), np.dtype(np.bool_))}
         self.cues: Mapping[str, Layout] = known if crops.mask.ratio else {}
         self._engine: Engine | None = None
-
-    def windows(
-        self, index: int, epoch: int, span: float, around: Sequence[Window] = ()
-    ) -> list[Window]:
-        """The whole image, for all views."""
-        return [WHOLE]
 
     def __call__(
         self,

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyviews.core.inputs import Input, Pixels
-from manyviews.core.sample import WHOLE, Layout, Window
+from manyviews.core.sample import Layout, Window
 from manyviews.views.image.crops import fed_pixels
+from manyviews.views.image.whole import OfWhole
 
 Bytes = NDArray[np.uint8]
 
@@ -51,14 +52,15 @@ class Plain:
         """[B, S, S, C] uint8 of images [H, W, C] uint8."""
         out = np.empty((len(images), self.size, self.size, self.channels), dtype=np.uint8)
         for row, image in zip(out, images, strict=True):
-            row[...] = self._one(image)
+            row[...] = self.one(image)
         return out
 
     def __call__(self, images: Sequence[Bytes] | Bytes) -> Tensor:
         """[B, C, S, S] float32, normalised, of images [H, W, C] uint8."""
         return self.input.finish(torch.from_numpy(self.uint8(images)))
 
-    def _one(self, image: Bytes) -> Bytes:
+    def one(self, image: Bytes) -> Bytes:
+        """[S, S, C] uint8 of one image [H, W, C] uint8; where nothing changes, the image itself."""
         size = self.size
         if size < _PHOTOGRAPH:
             return resize(image, height=size, width=size, interpolation="bilinear")
@@ -126,7 +128,7 @@ class PlainImages:
         return PlainImageMaker(Plain(fed_pixels(name, self.to, input)), count=self.count)
 
 
-class PlainImageMaker:
+class PlainImageMaker(OfWhole):
     """Makes plain views: [1, S, S, C] uint8."""
 
     cues: Mapping[str, Layout] = {}
@@ -136,12 +138,6 @@ class PlainImageMaker:
         self.plain = plain
         shape = (plain.size, plain.size, plain.channels)
         self.layout = Layout(count, shape, np.dtype(np.uint8))
-
-    def windows(
-        self, index: int, epoch: int, span: float, around: Sequence[Window] = ()
-    ) -> list[Window]:
-        """The whole image."""
-        return [WHOLE]
 
     def __call__(
         self,
@@ -153,5 +149,5 @@ class PlainImageMaker:
         around: Sequence[Window] = (),
     ) -> Mapping[str, NDArray[Any]]:
         """Fill out [1, S, S, C] with the plain view of one image [H, W, C]."""
-        out[:] = self.plain.uint8(decoded)
+        out[:] = self.plain.one(decoded[0])
         return {}

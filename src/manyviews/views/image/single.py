@@ -1,17 +1,35 @@
 """Views that differ from the plain one in one thing only: what invariance is measured with."""
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from manyviews.core.inputs import Input, Pixels
+from manyviews.core.sample import Family, Layout, Window
+from manyviews.views.image.crops import fed_pixels
+from manyviews.views.image.whole import OfWhole
 from manyviews.views.plan import Crops
 
 Bytes = NDArray[np.uint8]
 
 _MOST = 4
 """Channels that every function of OpenCV takes."""
+
+ROTATION = 15.0
+"""Degrees, of the one turn that is tried."""
+
+
+def altered(input: Pixels) -> dict[str, Family]:
+    """Augmentation -> the family that makes it, and nothing else, of plain views.
+
+    Those of `single`, and a rotation. Their images are the plain views, not the files'.
+    """
+    made: dict[str, Family] = {**single(input.side, input.channels)}
+    return made | {f"rotation by {ROTATION:.0f}°": Rotated(degrees=ROTATION)}
 
 
 def single(size: int, channels: int) -> dict[str, Crops]:
@@ -22,8 +40,8 @@ def single(size: int, channels: int) -> dict[str, Crops]:
     (standard deviation 0.1 to 2 pixels of 224, in proportion to the size, but up to 1 at least)
     and, with 3 channels, "grey". One view each.
 
-    Give `views.engine.Engine` the plain views themselves (`Plain.uint8`, square images of side
-    `size`), not the files' images: the crop is then the whole image and nothing is resized.
+    They are made of the plain views themselves (square images of side `size`), not of the files'
+    images: the crop is then the whole image and nothing is resized.
 
     Args:
         size: side of plain and changed views, in pixels.
@@ -62,6 +80,53 @@ def unchanged(size: int) -> Crops:
         blur=(0.0,),
         solarize=(0.0,),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotated:
+    """A family of one view: a square image turned about its centre by `degrees`; see `rotate`.
+
+    Attributes:
+        to: the encoder that it is made for.
+        of: the stream.
+        count: 1.
+        around: nothing.
+        degrees: counter-clockwise.
+    """
+
+    to: str = "image"
+    of: str = "image"
+    count: int = 1
+    around: str = ""
+    degrees: float = ROTATION
+
+    def maker(self, name: str, input: Input, grid: tuple[int, ...], *, seed: int) -> "RotateMaker":
+        """What makes it. Raises UsageError where the encoder is not fed images."""
+        return RotateMaker(self, fed_pixels(name, self.to, input))
+
+
+class RotateMaker(OfWhole):
+    """Makes rotated views: [1, S, S, C] uint8, of images [S, S, C]."""
+
+    cues: Mapping[str, Layout] = {}
+
+    def __init__(self, rotated: Rotated, input: Pixels) -> None:
+        """Keep the angle."""
+        self._degrees = rotated.degrees
+        self.layout = Layout(1, (input.side, input.side, input.channels), np.dtype(np.uint8))
+
+    def __call__(
+        self,
+        decoded: Sequence[Bytes],
+        windows: Sequence[Window],
+        index: int,
+        epoch: int,
+        out: Bytes,
+        around: Sequence[Window] = (),
+    ) -> Mapping[str, NDArray[Any]]:
+        """Fill out [1, S, S, C] with one image [S, S, C], turned."""
+        out[:] = rotate(decoded[0][None], degrees=self._degrees)
+        return {}
 
 
 def rotate(images: Bytes, *, degrees: float) -> Bytes:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from manyviews.core.inputs import Input
 from manyviews.core.ranges import Count, NotNegative, Probability, Range, Share
-from manyviews.core.sample import WHOLE, Layout, Window
+from manyviews.core.sample import Layout, Window
 from manyviews.views.draw import Draws, draw, family, streams, unit, words
 from manyviews.views.image.crops import fed_pixels
 from manyviews.views.image.make import make
+from manyviews.views.image.whole import OfWhole
 from manyviews.views.plan import Crops
 
 _TOP, _LEFT, _ORDER = 64, 65, 66
@@ -83,7 +84,7 @@ class Tiles:
         return TileMaker(self, name, fed_pixels(name, self.to, input).channels, seed=seed)
 
 
-class TileMaker:
+class TileMaker(OfWhole):
     """Makes the tiles of one family: [V, S, S, C] uint8."""
 
     def __init__(self, tiles: Tiles, name: str, channels: int, *, seed: int) -> None:
@@ -116,12 +117,6 @@ class TileMaker:
             grey=tiles.grey,
             blur=(0.0,),
         )
-
-    def windows(
-        self, index: int, epoch: int, span: float, around: Sequence[Window] = ()
-    ) -> list[Window]:
-        """The whole image."""
-        return [WHOLE]
 
     def __call__(
         self,

@@ -1,16 +1,18 @@
 """Crops of an image turned by quarter turns: what rotation tasks and PIRL see."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manyviews.core.inputs import Input
-from manyviews.core.sample import WHOLE, Layout, Window
+from manyviews.core.ranges import Natural
+from manyviews.core.sample import Layout, Window
 from manyviews.views.draw import family, streams, unit
 from manyviews.views.image.crops import CropMaker
+from manyviews.views.image.whole import OfWhole
 from manyviews.views.plan import Crops
 
 _TURN = 64
@@ -18,37 +20,27 @@ _TURN = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turned:
+class Turned(Crops):
     """A family of crops of each image, each turned by a random number of quarter turns.
 
-    By how many, counter-clockwise, is the cue "turns" [V] int64 in 0 ... 3.
-
-    Attributes:
-        to: the encoder that they are made for.
-        of: the stream.
-        crops: how many, and how they are cut and coloured before they are turned.
+    By how many, counter-clockwise, is the cue "turns" [V] int64 in 0 ... 3. How they are cut and
+    coloured before that is said as of `Crops`, but that no tokens are masked.
     """
 
-    to: str = "image"
-    of: str = "image"
-    crops: Crops = field(default_factory=lambda: Crops(count=1))
+    count: Natural = 1
 
-    @property
-    def count(self) -> int:
-        """V."""
-        return self.crops.count
-
-    @property
-    def around(self) -> str:
-        """Nothing."""
-        return ""
+    def wrong(self) -> Iterator[tuple[str, object, str]]:
+        """As of crops; and masks, which would be over tokens that are turned away."""
+        yield from super().wrong()
+        if self.mask.ratio:
+            yield "mask.ratio", self.mask.ratio, "0: turned crops have no masks"
 
     def maker(self, name: str, input: Input, grid: tuple[int, ...], *, seed: int) -> "TurnMaker":
         """What makes the views. Raises UsageError where the encoder is not fed images."""
-        return TurnMaker(CropMaker(self.crops, name, input, grid, seed=seed), name, seed=seed)
+        return TurnMaker(CropMaker(self, name, input, grid, seed=seed), name, seed=seed)
 
 
-class TurnMaker:
+class TurnMaker(OfWhole):
     """Makes the turned views of one family: [V, S, S, C] uint8."""
 
     def __init__(self, crops: CropMaker, name: str, *, seed: int) -> None:
@@ -57,12 +49,6 @@ class TurnMaker:
         self.layout = crops.layout
         count = crops.layout.count
         self.cues: Mapping[str, Layout] = {"turns": Layout(count, (), np.dtype(np.int64))}
-
-    def windows(
-        self, index: int, epoch: int, span: float, around: Sequence[Window] = ()
-    ) -> list[Window]:
-        """The whole image."""
-        return [WHOLE]
 
     def __call__(
         self,

@@ -1,77 +1,84 @@
-"""A data set whose images are corrupted, for `extract`."""
+"""Corrupted images as a family of views."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from manyviews.data.sources import ImageSource
+from manyviews.core.inputs import Input
+from manyviews.core.sample import Layout, Maker, Window
 from manyviews.evaluation.image.corruptions.catalog import check, corrupt
-from manyviews.views.image.plain import Plain
+from manyviews.views.pipeline import PLAIN
 
 Bytes = NDArray[np.uint8]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Corrupted:
-    """Some images of a source as the encoder would see them, each spoilt in its own way.
+    """A family of one view: the plain view of each image, spoilt in its own way.
 
-    They are resized and cropped first and corrupted then, as in ImageNet-C: strengths are in
-    pixels of what the encoder sees. Nothing is left to do but `prepare`.
+    Images are resized and cropped first and corrupted then, as in ImageNet-C: strengths are in
+    pixels of what the encoder sees.
 
     Attributes:
         name: of the corruption.
         severity: 1 to 5.
+        to: the encoder that it is made for.
+        of: the stream.
+        count: 1.
+        around: nothing.
     """
 
-    def __init__(
-        self,
-        source: ImageSource,
-        plain: Plain,
-        name: str,
-        severity: int,
-        *,
-        seed: int,
-        count: int = 0,
-    ) -> None:
-        """Read nothing yet.
+    name: str
+    severity: int
+    to: str = "image"
+    of: str = "image"
+    count: int = 1
+    around: str = ""
 
-        Args:
-            source: the clean images.
-            plain: the view that the encoder sees.
-            name: of the corruption.
-            severity: 1 to 5.
-            seed: of all that is random.
-            count: take this many, evenly spread; 0 for all.
+    def maker(self, name: str, input: Input, grid: tuple[int, ...], *, seed: int) -> Maker:
+        """What makes it.
 
         Raises:
-            UsageError: no such corruption or severity.
+            UsageError: no such corruption or severity, or the encoder is not fed images.
         """
-        check(name, severity)
-        self.source, self.plain, self.seed = source, plain, seed
-        self.name, self.severity = name, severity
-        self.rows = spread(len(source), count)
+        check(self.name, self.severity)
+        plain = PLAIN[type(input)](to=self.to).maker(name, input, grid, seed=seed)
+        return CorruptMaker(self, plain, seed=seed)
 
-    @property
-    def digest(self) -> str:
-        """Changes with the images and with what is done to them."""
-        parts = (self.source.digest, self.name, self.severity, self.seed, len(self.rows))
-        return hashlib.sha256(repr(("corrupted 1", *parts)).encode()).hexdigest()
 
-    def __len__(self) -> int:
-        return len(self.rows)
+class CorruptMaker:
+    """Makes corrupted views: [1, S, S, C] uint8."""
 
-    def read(self, i: int, /) -> Bytes:
-        """[S, S, C] uint8. Raises `Unreadable`."""
-        row = self.rows[i]
-        image = self.plain.uint8([self.source.read(row)])[0]
-        return corrupt(image, self.name, self.severity, seed=self.seed, index=row)
+    cues: Mapping[str, Layout] = {}
 
-    def prepare(self, images: Sequence[Bytes]) -> Tensor:
-        """[B, C, S, S] float32, normalised, of what `read` gave."""
-        return self.plain.input.finish(torch.from_numpy(np.stack(images)))
+    def __init__(self, corrupted: Corrupted, plain: Maker, *, seed: int) -> None:
+        """Keep what makes the plain view, and what is done to it."""
+        self._corrupted, self._plain, self._seed = corrupted, plain, seed
+        self.layout = plain.layout
+
+    def windows(
+        self, index: int, epoch: int, span: float, around: Sequence[Window] = ()
+    ) -> list[Window]:
+        """Those of the plain view."""
+        return self._plain.windows(index, epoch, span, around)
+
+    def __call__(
+        self,
+        decoded: Sequence[Bytes],
+        windows: Sequence[Window],
+        index: int,
+        epoch: int,
+        out: Bytes,
+        around: Sequence[Window] = (),
+    ) -> Mapping[str, NDArray[Any]]:
+        """Fill out [1, S, S, C] with the spoilt view of one image [H, W, C]."""
+        self._plain(decoded, windows, index, epoch, out, around)
+        how = self._corrupted
+        out[0] = corrupt(out[0], how.name, how.severity, seed=self._seed, index=index)
+        return {}
 
 
 def spread(length: int, count: int) -> range | list[int]:

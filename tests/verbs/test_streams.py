@@ -1,0 +1,177 @@
+"""The verbs on encoders of video and of sound: embed, evaluate, diagnose, export."""
+
+import csv
+import json
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import killing
+import manyviews
+import media
+from manyviews.core import UsageError
+from manyviews.data.loader import seen
+from manyviews.data.sources import open_media
+from manyviews.evaluation.settings import Probe
+from manyviews.verbs import cli
+from manyviews.verbs.train import execute
+
+torch.set_num_threads(1)
+
+BOTH = ("video", "audio")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Clips in a folder for each of four tones; one cannot be read."""
+    folder = tmp_path_factory.mktemp("data") / "clips"
+    media.clips(folder, labelled=True)
+    (folder / "tone0" / "torn.mkv").write_bytes(b"no clip")
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def run(clips, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("avid")
+    settings = killing.settings("avid", folder)
+    data = replace(settings.data, source=clips, workers=0, max_bad=0.5)
+    train = replace(settings.train, steps=4, checkpoint_every=2)
+    settings = replace(settings, data=data, train=train, probe=Probe(source=clips, every=0))
+    execute(settings, out=folder / "run")
+    return folder / "run"
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_features_of_a_folder_are_those_of_the_plain_views(run, clips, tmp_path, name):
+    out = tmp_path / "x.parquet"
+    found = manyviews.embed(run, which=name, data=clips, out=out, thumbnails=16)
+    assert any("1 unreadable" in note for note in found.notes)
+    read = pq.read_table(out)
+    rows = read["index"].to_pylist()
+    assert len(rows) == 24
+    network = manyviews.load(run / f"encoder-{name}.safetensors")
+    where, raw, _ = seen(open_media(clips, (name,)), network.fixed, rows)
+    assert where == rows
+    [views] = network.fixed.finish(
+        {n: torch.from_numpy(v) for n, v in raw.items()},
+        {},
+        torch.tensor(rows),
+        torch.device("cpu"),
+    ).views.values()
+    with torch.no_grad():
+        wanted = network(views[:, 0]).numpy()
+    features = np.array(read["feature"].to_pylist(), dtype=np.float32)
+    np.testing.assert_allclose(features, wanted, rtol=1e-5, atol=1e-6)
+    assert all(picture["bytes"] for picture in read["image"].to_pylist())
+
+
+def test_features_in_a_file_are_measured_as_those_of_the_encoder(run, clips, tmp_path):
+    manyviews.embed(run, which="video", data=clips, out=tmp_path / "x.npy")
+    [stored] = manyviews.evaluate(tmp_path / "x.npy", data=clips).found
+    [own] = manyviews.evaluate(run, which="video", data=clips, baselines=False).found
+    assert (stored.result.n, stored.result.value) == (own.result.n, own.result.value)
+
+
+def test_every_place_of_a_clip_has_its_features(run, clips, tmp_path):
+    manyviews.embed(run, which="video", data=clips, out=tmp_path / "x.npy", level="patch")
+    network = manyviews.load(run / "encoder-video.safetensors")
+    assert np.load(tmp_path / "x.npy").shape[1:] == (network.encoder.num_tokens, network.dim)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_protocols_that_need_no_images_are_measured_beside_an_untrained_encoder(
+    run, clips, name, caplog
+):
+    with caplog.at_level(logging.INFO, "manyviews"):
+        found = manyviews.evaluate(
+            run, which=name, data=clips, protocol=["knn", "robustness", "linear", "retrieval"]
+        )
+    assert [one.result.protocol for one in found.found] == ["knn", "linear", "retrieval"]
+    assert "robustness is for encoders of images" in caplog.text
+    assert "Raw pixels are left out" in caplog.text
+    assert all(set(one.beside) == {"untrained encoder"} for one in found.found)
+    assert found.found[0].result.classes == 4
+    kept = [json.loads(path.read_text()) for path in run.glob("evaluation/knn--*.json")]
+    assert name in [one["which"] for one in kept]
+    again = manyviews.evaluate(run, which=name, data=clips, protocol=["knn"])
+    assert again.found[0].result.value == found.found[0].result.value
+
+
+def test_tones_are_told_apart_by_sound_however_it_is_labelled(run, clips, tmp_path):
+    """Four tones are far apart even for random weights; a wrong label or sound is seen."""
+    table = tmp_path / "labels.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "split"])
+        for i in range(24):
+            part = "test" if i < 8 else "train"
+            writer.writerow([f"{clips}/tone{i % 4}/{i:02}.mkv", f"tone {i % 4}", part])
+    by_table = manyviews.evaluate(run, which="audio", data=str(table)).found[0]
+    assert by_table.result.n == 8
+    assert by_table.result.value == 1.0
+
+
+def test_both_encoders_are_probed_beside_training(run):
+    for name in BOTH:
+        kept = json.loads((run / "evaluation" / f"knn-{name}.json").read_text())
+        assert (kept["which"], kept["classes"]) == (name, 4)
+
+
+def test_every_encoder_of_a_run_is_diagnosed_or_the_one_that_is_named(run, clips):
+    looked = {"sample": 20, "views": 2, "clusters": 3}
+    found = manyviews.diagnose(run, **looked)
+    assert list(found.encoders) == ["video", "audio"]
+    assert "the encoder audio" in found.lines()
+    for name in BOTH:
+        one = found.encoders[name]
+        assert list(one.spaces) == ["encoder"]
+        assert one.invariance == {}
+        assert len(one.checkpoints) == 2
+        kept = json.loads((run / f"diagnosis-{name}.json").read_text())
+        assert kept["spaces"]["encoder"].keys() == one.spaces["encoder"].keys()
+    alone = manyviews.diagnose(run, which="audio", **looked)
+    assert alone.to_json() == found.encoders["audio"].to_json()
+    of_file = manyviews.diagnose(run / "encoder-audio.safetensors", labels=clips, **looked)
+    assert of_file.groups["purity"] > 0
+    assert of_file.spaces["encoder"]["rankme"] > 1
+
+
+def test_the_command_line_takes_which(run, clips, tmp_path, capsys):
+    arguments = ["diagnose", str(run), "--which", "video", "--sample", "20", "--views", "2"]
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*arguments, "--json"])
+    assert stop.value.code == 0
+    assert "rankme" in json.loads(capsys.readouterr().out)["spaces"]["encoder"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda run, data: manyviews.embed(run, data=data, out="x.npy"), "--which audio"),
+        (lambda run, data: manyviews.evaluate(run, data=data), "--which audio"),
+        (lambda run, data: manyviews.evaluate(run, which="depth", data=data), "audio and video"),
+        (lambda run, data: manyviews.diagnose(run, which="depth"), "video and audio"),
+        (
+            lambda run, data: manyviews.evaluate(
+                run, which="video", data=data, protocol=["finetune"]
+            ),
+            "finetune is for encoders of images",
+        ),
+        (
+            lambda run, data: manyviews.evaluate(run, which="video", data="builtin:fashion"),
+            "has images alone",
+        ),
+        (
+            lambda run, data: manyviews.export(run, which="video", out="x", format="timm"),
+            "timm has no r2plus1d",
+        ),
+    ],
+)
+def test_what_cannot_be_had_is_said_in_a_line(run, clips, ask, said):
+    with pytest.raises(UsageError, match=said) as caught:
+        ask(run, clips)
+    assert "\n" not in str(caught.value)
