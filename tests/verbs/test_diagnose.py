@@ -140,8 +140,8 @@ def test_an_encoder_that_says_the_same_of_all_images_is_called_collapsed(runs, p
     run = runs("simclr")
     real = diagnosing.assembly_of
 
-    def constant(directory):
-        assembly = real(directory)
+    def constant(directory, data=""):
+        assembly = real(directory, data)
         with torch.no_grad():
             for parameter in assembly.method.parameters():
                 parameter.zero_()
