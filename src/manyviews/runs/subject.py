@@ -328,6 +328,8 @@ def _timm(name: str, image_size: int) -> Embedder:
             f"The weights of {name} do not fit its encoder ({missing[0]} and {len(missing) - 1} "
             "more tensors). Leave out --image-size."
         )
+    licence = cast("Any", given).pretrained_cfg.get("license")
+    log.info("%s: licence of the weights, as timm states it: %s", name, licence or "none stated")
     return Embedder(built, replace(about, info={"method": name}))
 
 
