@@ -345,3 +345,22 @@ def test_what_is_no_run_is_one_line(given):
     with pytest.raises(UsageError) as error:
         manyviews.compare(given)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_an_encoder_of_others_is_a_row_beside_the_runs(trained, photos, tmp_path):
+    file = tmp_path / "theirs.safetensors"
+    shutil.copy(trained / "seed1" / "encoder.safetensors", file)
+    runs = [shutil.copytree(trained / "seed0", tmp_path / "seed0"), file]
+    found = manyviews.compare(runs, data=str(photos))
+    rows = {row.name: row for row in found.table.rows}
+    alone = manyviews.evaluate(trained / "seed1", data=str(photos), protocol="knn", baselines=False)
+    [knn] = [cell for key, cell in rows[str(file)].cells.items() if key.startswith("knn")]
+    assert knn.value == pytest.approx(alone.found[0].result.value)
+    assert rows[str(file)].words["ended"] == "not trained here"
+    assert rows["seed0"].words["ended"] == "done"
+
+
+def test_an_encoder_of_others_wants_labelled_data(trained):
+    file = trained / "seed1" / "encoder.safetensors"
+    with pytest.raises(UsageError, match=r"is no run, .*: add --data LABELLED"):
+        manyviews.compare([trained / "seed0", file])

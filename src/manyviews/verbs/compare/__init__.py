@@ -1,6 +1,7 @@
 """`manyviews compare`: runs side by side, measured, with intervals."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ def compare(
     overlap are never told apart: the best of a column is marked together with all that reach it.
 
     Args:
-        runs: run directories. One that is given twice is counted once.
+        runs: run directories. One that is given twice is counted once. With `data` also encoders
+            that no run here trained: timm:NAME, or an encoder.safetensors.
         data: labelled data. Protocols that a run lacks on it (knn, linear, lowshot) are measured,
             beside raw pixels and untrained encoders, and clusters are held against its labels.
             Without it the table shows what the runs hold.
@@ -43,12 +45,15 @@ def compare(
         forms_of,
         measured,
         opened,
+        others_of,
+        others_rows,
         refuse,
         table_of,
         write,
     )
 
     forms = forms_of(out)
+    runs, others = others_of(runs, data)
     pasts = opened(runs)
     differing = differences.differing(pasts)
     refuse(differing, anyway=anyway)
@@ -62,4 +67,6 @@ def compare(
     diagnoses, notes = diagnoses_of(pasts, data, max_pixels=max_pixels)
     notes = [*NOTES, *notes, *older, *differences.unknown_data(pasts, evaluations)]
     table = table_of(pasts, diagnoses, evaluations, differing, notes)
+    rows = [*table.rows, *others_rows(others, data, max_pixels=max_pixels)]
+    table = replace(table, rows=rows)
     return Compared(table=table, files=[write(path, table) for path in forms])

@@ -17,6 +17,7 @@ from manyviews.evaluation.result import Evaluated
 from manyviews.reports.table import Column, Row, Table, markdown, page
 from manyviews.runs.folder.paths import Paths
 from manyviews.runs.past import Past, read_diagnosis, read_past
+from manyviews.runs.subject import TIMM
 from manyviews.verbs.compare import differences
 from manyviews.verbs.compare.rows import (
     COLUMNS,
@@ -108,6 +109,35 @@ def opened(runs: Sequence[str | Path]) -> list[Past]:
         name if last.count(name) == 1 else str(path) for name, path in zip(last, paths, strict=True)
     ]
     return [read_past(path, name=name) for path, name in zip(paths, names, strict=True)]
+
+
+def others_of(runs: Sequence[str | Path], data: str) -> tuple[list[str | Path], list[str]]:
+    """The run directories among what is to be compared, and the encoders of others.
+
+    Raises:
+        UsageError: there are such encoders and nothing to measure them on.
+    """
+    given = [runs] if isinstance(runs, str | Path) else list(runs)
+    others = [str(r) for r in given if str(r).startswith(TIMM) or Path(r).is_file()]
+    if others and not data:
+        raise UsageError(
+            f"{others[0]} is no run, so nothing is known of it: add --data LABELLED to measure it."
+        )
+    return [run for run in given if str(run) not in others], list(dict.fromkeys(others))
+
+
+def others_rows(others: Sequence[str], data: str, *, max_pixels: int) -> list[Row]:
+    """A row for each encoder that no run here trained, measured on labelled data."""
+    rows: list[Row] = []
+    for spec in others:
+        log.info("evaluating %s", spec)
+        made = evaluate(
+            spec, data=data, protocol=list(PROTOCOLS), baselines=False, max_pixels=max_pixels
+        )
+        cells = performance(list(_as_held(made).values()))
+        words = {"recipe": "-", "ended": "not trained here"}
+        rows.append(Row(name=spec, cells=cells, words=words))
+    return rows
 
 
 def measured(
