@@ -45,6 +45,13 @@ class Telling:
         return {"place": index[:, None] * 10}
 
 
+class Deep(Telling):
+    """As Telling, in wider numbers."""
+
+    def __init__(self, dtype: str) -> None:
+        self.makes = {"global": Layout(2, (1, 1, 4), np.dtype(dtype))}
+
+
 class Died(Exception):
     pass
 
@@ -508,3 +515,16 @@ def test_samples_that_are_only_looked_at_are_those_that_can_be_read(tmp_path: Pa
     assert cues["place"].tolist() == [[40], [10]]
     where, views, cues = loader.seen(source, Telling(), [3])
     assert (where, views["global"].shape, cues) == ([], (0, 2, 1, 1, 4), {})
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int64", "float16", "float64", "bool"])
+def test_views_of_every_type_come_from_workers_as_from_this_process(dtype):
+    source = Stored("numbers", np.arange(80, dtype=np.uint8).reshape(40, 1, 1, 2))
+    options = {"seed": 1, "global_batch": 8, "start_step": 0, "stop_step": 2, "max_bad": 0.0}
+    one, two = (
+        list(batches(source, Deep(dtype), workers=n, on_bad=lambda _: None, **options))
+        for n in (0, 1)
+    )
+    for [here], [there] in zip(one, two, strict=True):
+        assert str(here.views["global"].dtype) == f"torch.{dtype}"
+        assert torch.equal(here.views["global"], there.views["global"])

@@ -1,6 +1,7 @@
 """From samples to tensors: all families of a plan at once, each for its encoder."""
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from manyviews.views.image.engine import Engine
 from manyviews.views.image.plain import Plain
 from manyviews.views.image.tiles import Tiles
 from manyviews.views.image.turned import Turned
+from manyviews.views import pipeline as pipelines
 from manyviews.views.pipeline import Fed, Pipeline, plain
 from manyviews.views.plan import Crops, Mask
 from manyviews.views.video.clips import Clips
+from manyviews.views.video.plain import PlainClips
 
 PLAN = {
     "global": Crops(blur=(1.0, 0.1), solarize=(0.0, 0.2), mask=Mask(ratio=0.75)),
@@ -211,3 +214,73 @@ def test_a_plan_that_does_not_fit_is_refused_by_the_familys_name(plan, says):
 def test_views_of_images_are_refused_for_an_encoder_of_something_else(family):
     with pytest.raises(UsageError, match=r"the encoder 'image' is fed Frames"):
         Pipeline({"some": family}, {"image": Fed(Frames())})
+
+
+def test_a_window_that_several_families_and_views_ask_for_is_decoded_once():
+    fed = {name: Fed(Frames(side=16, frames=2)) for name in ("one", "two")}
+    plan = {name: PlainClips(to=name, count=count) for name, count in (("one", 1), ("two", 3))}
+    film = Film()
+    item = Pipeline(plan, fed).read(film, 0, epoch=0)
+    assert [len(item.decoded[name]) for name in plan] == [1, 3]
+    assert item.windows["one"] == item.windows["two"][1:2]
+    assert item.decoded["one"][0] is item.decoded["two"][1]
+    assert len(film.streams["video"].asked) == 3
+
+
+def test_a_family_comes_behind_the_one_that_it_is_cut_around_however_deep():
+    fed = {"video": Fed(Frames(side=16, frames=2)), "audio": Fed(LogMel(seconds=1.0))}
+    plan = {
+        "third": Sounds(around="second", offset=0.0),
+        "second": Sounds(around="first", offset=0.0),
+        "first": Clips(),
+    }
+    item = Pipeline(plan, fed).read(Film(), 5, epoch=0)
+    assert list(item.windows) == ["first", "second", "third"]
+    assert item.windows["third"] == item.windows["second"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Around(Turned):
+    """A family of images that asks for what images do not have."""
+
+    around: str = "a"
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        (
+            {"a": Sounds(around="b"), "b": Sounds(around="a"), "c": Sounds(around="")},
+            "The families a, b are cut around one another in a circle",
+        ),
+        ({"a": Sounds(around="a")}, "in a circle"),
+        ({"a": Sounds(around="b")}, "which is not made"),
+        ({"a": Sounds(around="b"), "b": Crops(to="image")}, "images have no time"),
+        ({"b": Around(), "a": Clips()}, "images have no time"),
+    ],
+)
+def test_what_cannot_be_cut_around_is_refused_in_one_line(plan, says):
+    fed = {"video": Fed(Frames()), "audio": Fed(LogMel()), "image": Fed(pixels())}
+    with pytest.raises(UsageError, match=says) as refused:
+        Pipeline(plan, fed)
+    assert "\n" not in str(refused.value)
+
+
+def test_images_with_two_numbers_of_channels_are_refused():
+    fed = {"grey": Fed(pixels(1)), "colour": Fed(pixels(3))}
+    plan = {"one": Crops(to="colour"), "two": Turned(to="grey")}
+    with pytest.raises(UsageError, match="would be 3 in 'one' and 1 in 'two'") as refused:
+        Pipeline(plan, fed)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_plain_view_says_itself_what_it_is_beside(monkeypatch):
+    fed = {"ear": Fed(LogMel()), "eye": Fed(Frames()), "second": Fed(Frames())}
+    assert plain(fed)._families["ear"].around == "eye"
+    assert plain({"ear": fed["ear"]})._families["ear"].around == ""
+
+    class Others(PlainClips):
+        """Another plain view of video, of whatever name."""
+
+    monkeypatch.setitem(pipelines.PLAIN, Frames, Others)
+    assert plain(fed)._families["ear"].around == "eye"

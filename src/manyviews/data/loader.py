@@ -243,7 +243,7 @@ class _Packet:
             room = lent.claim(self.slot)
             for name, area in packed(makes, len(self.index))[0].items():
                 part = room[area.start : area.start + area.size]
-                views[name] = part.view(_TORCH[area.dtype.name]).view(area.shape)
+                views[name] = part.view(_of_torch(area.dtype)).view(area.shape)
         return Raw(_tensors(views), _tensors(self.cues), torch.as_tensor(self.index))
 
 
@@ -258,7 +258,9 @@ class Area:
 
 
 _ALIGNED = 64
-_TORCH = {"uint8": torch.uint8, "float32": torch.float32}
+
+def _of_torch(dtype: np.dtype[Any]) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, dtype)).dtype
 
 
 def packed(makes: Mapping[str, Layout], rows: int) -> tuple[dict[str, Area], int]:

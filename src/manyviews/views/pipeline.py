@@ -11,7 +11,7 @@ from torch import Tensor
 
 from manyviews.core import Batch, UsageError
 from manyviews.core.inputs import Frames, Input, LogMel, Pixels
-from manyviews.core.sample import Family, Layout, Maker, Source, Window
+from manyviews.core.sample import WHOLE, Family, Layout, Maker, Source, Window
 from manyviews.views.audio.plain import PlainSounds
 from manyviews.views.audio.sounds import Sounds
 from manyviews.views.image.crops import CropMaker
@@ -28,7 +28,10 @@ PLAIN: Mapping[type[Any], type[Any]] = {
     Frames: PlainClips,
     LogMel: PlainSounds,
 }
-"""Kind of input -> the family that is its evaluation view."""
+"""Kind of input -> the family that is its evaluation view.
+
+One with `beside`, a kind of input, is cut around the view of the first encoder that is fed that.
+"""
 
 RANDOM: Mapping[type[Any], type[Any]] = {Pixels: Crops, Frames: Clips, LogMel: Sounds}
 """Kind of input -> the family of random views that an encoder alone is looked at with."""
@@ -79,7 +82,8 @@ class Pipeline:
 
         Raises:
             UsageError: a family is made for an encoder that is not there or is fed something
-                else, or is cut around one that is not there.
+                else, or is cut around one that is not there, or images would be needed with
+                several numbers of channels.
         """
         self.planned = tuple(families)
         families = {name: plan for name, plan in families.items() if plan.count}
@@ -96,6 +100,7 @@ class Pipeline:
             fed = encoders[plan.to]
             self._inputs[name] = fed.input
             self._makers[name] = plan.maker(name, fed.input, fed.grid, seed=seed)
+        _one_number_of_channels(self._families, self._inputs)
         self._crops = {
             name: maker
             for name, maker in self._makers.items()
@@ -122,18 +127,21 @@ class Pipeline:
         """Decode what the draws ask for. Raises `core.sample.Unreadable`. Runs in workers."""
         streams = source.open(index)
         item = Item()
-        whole: dict[str, NDArray[Any]] = {}
+        known: dict[tuple[str, Window], NDArray[Any]] = {}  # families may ask for the same
+
+        def decoded(of: str, window: Window = WHOLE) -> NDArray[Any]:
+            if (of, window) not in known:
+                known[of, window] = streams[of].read(window)
+            return known[of, window]
+
         for name, plan in self._families.items():
-            stream = streams[plan.of]
             if plan.of == "image":
-                if plan.of not in whole:
-                    whole[plan.of] = stream.read()
-                item.image = whole[plan.of]
+                item.image = decoded(plan.of)
                 continue
             around = item.windows.get(plan.around, [])
-            windows = self._makers[name].windows(index, epoch, stream.span, around)
+            windows = self._makers[name].windows(index, epoch, streams[plan.of].span, around)
             item.windows[name] = windows
-            item.decoded[name] = [stream.read(window) for window in windows]
+            item.decoded[name] = [decoded(plan.of, window) for window in windows]
         return item
 
     def stacked(self, source: Source) -> NDArray[np.uint8] | None:
@@ -214,16 +222,15 @@ def plain(encoders: Mapping[str, Fed]) -> Pipeline:
 
     Sound beside video is that of the video's clips.
     """
-    first: dict[str, str] = {}
     families: dict[str, Family] = {}
     for name, fed in encoders.items():
         kind = PLAIN[type(fed.input)]
-        first.setdefault(kind.__name__, name)
-        families[name] = kind(to=name)
-    clips = first.get("PlainClips", "")
-    for name, fed in encoders.items():
-        if isinstance(fed.input, LogMel):
-            families[name] = PlainSounds(to=name, around=clips)
+        beside: type[Any] | None = getattr(kind, "beside", None)
+        if beside is None:
+            families[name] = kind(to=name)
+        else:
+            others = (other for other, its in encoders.items() if isinstance(its.input, beside))
+            families[name] = kind(to=name, around=next(others, ""))
     return Pipeline(families, encoders)
 
 
@@ -276,7 +283,7 @@ def _in_order(families: Mapping[str, Family]) -> list[str]:
     """Names, each behind that of the family around which it is cut.
 
     Raises:
-        UsageError: that family is not there.
+        UsageError: that family is not there or has no windows in time, or there is a circle.
     """
     for name, plan in families.items():
         if plan.around and plan.around not in families:
@@ -284,4 +291,35 @@ def _in_order(families: Mapping[str, Family]) -> list[str]:
                 f"The family {name!r} is cut around {plan.around!r}, which is not made. "
                 f"Set --views.{name}.around."
             )
-    return sorted(families, key=lambda name: bool(families[name].around))
+        if plan.around and "image" in (plan.of, families[plan.around].of):
+            raise UsageError(
+                f"The family {name!r} is cut around {plan.around!r}, and images have no time to "
+                f"cut around. Leave out --views.{name}.around."
+            )
+    placed: list[str] = []
+    while len(placed) < len(families):
+        rest = {name: plan.around for name, plan in families.items() if name not in placed}
+        ready = [name for name, around in rest.items() if not around or around in placed]
+        if not ready:
+            first = next(iter(rest))
+            raise UsageError(
+                f"The families {', '.join(rest)} are cut around one another in a circle. "
+                f"Leave out --views.{first}.around."
+            )
+        placed += ready
+    return placed
+
+
+def _one_number_of_channels(families: Mapping[str, Family], inputs: Mapping[str, Input]) -> None:
+    """Refuse a plan that needs images with several numbers of channels: they are decoded once."""
+    fed = {
+        name: given.channels
+        for name, given in inputs.items()
+        if families[name].of == "image" and isinstance(given, Pixels)
+    }
+    if len(set(fed.values())) > 1:
+        said = " and ".join(f"{count} in {name!r}" for name, count in fed.items())
+        raise UsageError(
+            f"Images have one number of channels in all families, and it would be {said}. "
+            "Give their encoders one --encoders.NAME.input.channels."
+        )

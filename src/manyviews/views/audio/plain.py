@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.core.inputs import Input, LogMel
+from manyviews.core.inputs import Frames, Input, LogMel
 from manyviews.core.sample import Layout, Window
 from manyviews.views.audio.sounds import check_rows, fed_sound, offset_cue, offsets
 from manyviews.views.video.plain import spread
@@ -26,8 +26,10 @@ class PlainSounds:
         of: the stream.
         count: pieces of each sound; as many as there are clips, where cut around some.
         around: family of the clips, "" for sound alone.
+        beside: what the clips' encoder is fed; see `views.pipeline.PLAIN`.
     """
 
+    beside: ClassVar[type[Input]] = Frames
     to: str = "audio"
     of: str = "audio"
     count: int = 1
