@@ -11,12 +11,12 @@ from manyviews.core import UsageError
 from manyviews.core.inputs import Frames, LogMel, Pixels
 from manyviews.data.loader import rooms, seen
 from manyviews.data.sources import Stored
+from manyviews.views import pipeline as pipelines
 from manyviews.views.audio.sounds import Sounds
 from manyviews.views.image.engine import Engine
 from manyviews.views.image.plain import Plain
 from manyviews.views.image.tiles import Tiles
 from manyviews.views.image.turned import Turned
-from manyviews.views import pipeline as pipelines
 from manyviews.views.pipeline import Fed, Pipeline, plain
 from manyviews.views.plan import Crops, Mask
 from manyviews.views.video.clips import Clips

@@ -43,14 +43,24 @@ def share(x: Tensor) -> Tensor:
     return x.tensor_split(world_size())[rank()]
 
 
-def joined(x: Tensor) -> Tensor:
-    """Each rank's own rows of [N, ...], NaN elsewhere, put together on every rank. No gradient."""
+def whole(x: Tensor, rows: int) -> Tensor:
+    """Every rank's share [n, ...] put together as [rows, ...] on every rank. No gradient."""
     if world_size() == 1:
         return x
-    known = ~x.isnan()
-    dist.all_reduce(found := torch.where(known, x, 0.0))
-    dist.all_reduce(ranks := known.to(x.dtype))
-    return torch.where(ranks > 0, found, torch.nan)
+    sizes = [len(part) for part in torch.arange(rows).tensor_split(world_size())]
+    room = x.new_empty(sizes[0], *x.shape[1:])  # the first is the largest
+    room[: len(x)] = x
+    out = x.new_empty(world_size() * sizes[0], *x.shape[1:])
+    _gather_into(out, room)
+    parts = zip(out.split(sizes[0]), sizes, strict=True)
+    return torch.cat([part[:size] for part, size in parts])
+
+
+def largest(x: Tensor) -> Tensor:
+    """Each entry's largest over ranks. No gradient."""
+    if world_size() > 1:
+        dist.all_reduce(x := x.clone(), op=dist.ReduceOp.MAX)
+    return x
 
 
 def broadcast(x: Tensor) -> Tensor:

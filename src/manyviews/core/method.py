@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
@@ -30,13 +30,31 @@ class Group:
     frozen_until: float = 0.0
 
 
-EmbedAll = Callable[[Callable[[Mapping[str, Tensor]], Tensor]], Tensor]
-"""One pass over the data set without gradient, through the loader, each rank its share.
+class EmbedAll(Protocol):
+    """One pass over the data set without gradient, through the loader, each rank its share.
 
-`embed_all(f)` gives f the plain views of a batch, encoder name -> [B, ...] on the device, takes
-[B, D] from it, and returns [samples, D] float32 in the order of the data, the same on every rank.
-Rows of samples that cannot be read are NaN.
-"""
+    Files are read by worker processes, with time limits and quarantine as in training.
+    """
+
+    def __call__(
+        self, f: Callable[[Mapping[str, Tensor]], Tensor], *, share: bool = False
+    ) -> Tensor:
+        """What f makes of every sample; called on all ranks.
+
+        Args:
+            f: the plain views of a batch, encoder name -> [B, ...] on the device, to [B, D]. Ranks
+                call it differently often, so that it must not ask them.
+            share: keep the rows apart, for a D so large that no rank should hold all of them.
+
+        Returns:
+            [samples, D] float32 in the order of the data, the same on every rank; with `share`
+            those rows of it that `comm.share` gives this rank. Rows of samples that cannot be
+            read are NaN.
+
+        Raises:
+            Failure: on all ranks: too many samples cannot be read on one of them, or none on any.
+        """
+        ...
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from torch.utils.data import get_worker_info
 from manyviews.core import Failure
 from manyviews.core.sample import Layout, Source, Unreadable, memory
 from manyviews.data import workers as processes
-from manyviews.data.order import Order
+from manyviews.data.order import Order, Pass
 from manyviews.data.patience import Doing, Unanswered, within
 from manyviews.data.quarantine import Bad, most_bad
 from manyviews.data.slots import Slots, slots
@@ -129,18 +129,55 @@ def batches(
         count=len(source), batch=global_batch, accumulate=accumulate, seed=seed, rank=rank,
         world=world,
     )  # fmt: skip
+    make = _make(source, pipeline, order, workers, max_bad)
+    items = range(start_step * accumulate, stop_step * accumulate)
+    return _steps(make, items, max_bad, on_bad, spent or Spent())
+
+
+def once(
+    source: Source,
+    pipeline: Makes,
+    rows: range,
+    *,
+    batch: int,
+    workers: int = -1,
+    max_bad: float = 0.01,
+    on_bad: OnBad,
+) -> Iterator[Raw]:
+    """These samples once each, in their order and of epoch 0; unreadable ones are left out.
+
+    Args:
+        source: the samples.
+        pipeline: makes the views.
+        rows: consecutive positions.
+        batch: samples at a time; fewer where some cannot be read, and at the end.
+        workers: processes of this rank; -1 chooses, 0 works in this process.
+        max_bad: share of files that may be unreadable, see `quarantine.most_bad`.
+        on_bad: called in this process, before a batch that met the file is yielded.
+
+    Raises:
+        Failure: more unreadable files than `max_bad` allows, or a worker died.
+    """
+    order = Pass(count=len(source), start=rows.start, stop=rows.stop, local=batch)
+    make = _make(source, pipeline, order, workers, max_bad)
+    for [raw] in _steps(make, range(order.steps), max_bad, on_bad, Spent()):
+        if len(raw.index):
+            yield raw
+
+
+def _make(
+    source: Source, pipeline: Makes, order: Order | Pass, workers: int, max_bad: float
+) -> "_Make":
     running = processes.count(workers, in_memory=bool(source.stack))
     lent = None
     if running:
         # Those ahead, the step that is in use, the batch that arrives, and the one after it, which
         # is asked for before that arrives.
         size = packed(pipeline.makes, order.local)[1]
-        lent = slots(running * processes.AHEAD + accumulate + 2, size)
+        lent = slots(running * processes.AHEAD + order.accumulate + 2, size)
     most = most_bad(max_bad, len(source))
     doing = Doing(running) if running else None
-    make = _Make(source, pipeline, order, lent, most_bad=most, senders=running, doing=doing)
-    items = range(start_step * accumulate, stop_step * accumulate)
-    return _steps(make, items, max_bad, on_bad, spent or Spent())
+    return _Make(source, pipeline, order, lent, most_bad=most, senders=running, doing=doing)
 
 
 def _steps(
@@ -259,6 +296,7 @@ class Area:
 
 _ALIGNED = 64
 
+
 def _of_torch(dtype: np.dtype[Any]) -> torch.dtype:
     return torch.from_numpy(np.empty(0, dtype)).dtype
 
@@ -298,7 +336,7 @@ class _Make:
 
     source: Source
     pipeline: Makes
-    order: Order
+    order: Order | Pass
     lent: Slots | None
     most_bad: int
     senders: int
@@ -334,7 +372,7 @@ class _Make:
             self._at(Doing.MAKING)
             room = self.lent.room(slot) if slot is not None and self.lent is not None else None
             views = rooms(self.pipeline.makes, len(index), room)
-            cues = self.pipeline.make(items, index, epoch, views)
+            cues = self.pipeline.make(items, index, epoch, views) if len(index) else {}
             if room is None:
                 packet = self._pack(views, cues, index)
             else:  # views stay where they are; what else there is is small
@@ -348,18 +386,21 @@ class _Make:
         self, wanted: NDArray[np.int64], epoch: int, bad: dict[str, Bad]
     ) -> tuple[NDArray[np.int64], list[Any]]:
         """Samples, and the positions they are from; fills `bad`, and ends where it is too full."""
-        index = wanted.copy()
+        index: list[int] = []
         items: list[Any] = []
-        for place in range(len(index)):
-            while len(items) == place and len(bad) <= self.most_bad:
-                here = int(index[place])
+        for here in wanted.tolist():
+            again = True
+            while again and len(bad) <= self.most_bad:
                 self._at(here)
                 try:
                     items.append(self._sample(here, epoch))
+                    index.append(here)
+                    again = False
                 except Unreadable as error:
                     bad[error.path] = Bad(error.path, error.reason)
-                    index[place] = (here + 1) % len(self.source)
-        return index, items
+                    again = self.order.replaces
+                    here = (here + 1) % len(self.source)
+        return np.array(index, dtype=np.int64), items
 
     def _sample(self, index: int, epoch: int) -> Any:
         """What the pipeline reads of a sample; one that did not answer is not asked again."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,10 @@ class Order:
         batch: samples per optimiser step, over all ranks and micro-batches.
         accumulate: micro-batches per step and rank.
         seed, rank, world: as everywhere.
+        replaces: a sample that cannot be read is replaced by another.
     """
 
+    replaces: ClassVar[bool] = True
     count: int
     batch: int
     accumulate: int
@@ -88,6 +91,40 @@ class Order:
         place = step % self.steps_per_epoch
         start = place * self.batch + (self.rank * self.accumulate + part) * self.local
         return _cached(self.count, self.seed, self.epoch(step))[start : start + self.local]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """Samples start to stop - 1 once, in the order of the data, as micro-batches of `local`.
+
+    Attributes:
+        count: samples in the data set.
+        start, stop: this rank's.
+        local: samples of a micro-batch; the last may have fewer.
+    """
+
+    replaces: ClassVar[bool] = False
+    accumulate: ClassVar[int] = 1
+    count: int
+    start: int
+    stop: int
+    local: int
+
+    @property
+    def steps(self) -> int:
+        """Micro-batches."""
+        return -(-(self.stop - self.start) // self.local)
+
+    def epoch(self, step: int) -> int:
+        """0."""
+        del step
+        return 0
+
+    def indices(self, step: int, part: int) -> NDArray[np.int64]:
+        """[b] int64: the samples of one micro-batch."""
+        del part
+        start = self.start + step * self.local
+        return np.arange(start, min(start + self.local, self.stop))
 
 
 @lru_cache(maxsize=2)  # a worker may hold the end of one epoch and the start of the next

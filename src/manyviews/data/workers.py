@@ -186,6 +186,7 @@ def _loader(work: Callable[[Item], T], items: Iterable[Item], workers: int) -> D
         prefetch_factor=AHEAD if workers else None,
         worker_init_fn=prepare,
         collate_fn=_same,
+        generator=torch.Generator(),  # or each start would draw from the one that trains
     )
 
 

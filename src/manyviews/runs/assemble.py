@@ -79,7 +79,7 @@ class Assembly:
                 stop_step=stop,
                 workers=data.workers if processes is None else processes,
                 max_bad=data.max_bad,
-                on_bad=(lambda _: None) if quarantine is None else quarantine.add,
+                on_bad=_on_bad(quarantine),
                 rank=comm.rank(),
                 world=comm.world_size(),
                 spent=self.spent,
@@ -104,21 +104,61 @@ class Assembly:
         return self.pipeline.finish(raw.views, raw.cues, raw.index, self.device)
 
     @torch.no_grad()
-    def embed_all(self, f: Callable[[Mapping[str, Tensor]], Tensor]) -> Tensor:
+    def embed_all(
+        self,
+        f: Callable[[Mapping[str, Tensor]], Tensor],
+        *,
+        share: bool = False,
+        quarantine: Quarantine | None = None,
+    ) -> Tensor:
         """One pass over the data without gradient; see `core.EmbedAll`."""
-        count, size = len(self.source), self.run.data.batch_size
-        mine = comm.share(torch.arange(count)).tolist()
         found: Tensor | None = None
-        for start in range(0, len(mine), size):
-            where, seen = self.look(mine[start : start + size])
-            if where:
-                made = f({name: made[:, 0] for name, made in seen.items()}).float()
+        why: Exception | None = None
+        mine = comm.share(torch.arange(len(self.source))).tolist()
+        try:
+            for where, made in self._embedded(f, range(mine[0], mine[-1] + 1), quarantine):
                 if found is None:
-                    found = made.new_full((count, made.shape[1]), torch.nan)
-                found[where] = made
+                    found = made.new_full((len(mine), made.shape[1]), torch.nan)
+                found[where - mine[0]] = made
+        except Exception as error:  # of any kind: the others must not wait for this rank
+            why = error
+        width = 0 if found is None else found.shape[1]
+        voted = comm.largest(torch.tensor([int(why is not None), width], device=self.device))
+        failed, width = voted.tolist()
+        if why is not None:
+            raise why
+        if failed:
+            raise Failure("Another rank could not embed its share of the data, and says why.")
+        if not width:
+            raise Failure("No sample of the data can be read. Run `manyviews doctor`.")
         if found is None:
-            raise Failure("No sample of this rank's share can be read. Run `manyviews doctor`.")
-        return comm.joined(found)
+            found = torch.full((len(mine), width), torch.nan, device=self.device)
+        return found if share else comm.whole(found, len(self.source))
+
+    def _embedded(
+        self,
+        f: Callable[[Mapping[str, Tensor]], Tensor],
+        rows: range,
+        quarantine: Quarantine | None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Positions [B] and what f makes of them, [B, D] float32, of those that can be read."""
+        data = self.run.data
+        raws = loader.once(
+            self.source,
+            self.fixed,
+            rows,
+            batch=max(1, data.batch_size // (comm.world_size() * self.run.train.accumulate)),
+            workers=data.workers,
+            max_bad=data.max_bad,
+            on_bad=_on_bad(quarantine),
+        )
+        batches = ahead(raws, self._plain, tensors=_tensors_of, device=self.device)
+        for batch in batches:
+            plain = {name: views[:, 0] for name, views in batch.views.items()}
+            yield batch.index, f(plain).float()
+
+    def _plain(self, raw: loader.Raw) -> Batch:
+        return self.fixed.finish(raw.views, raw.cues, raw.index, self.device)
 
     def look(self, index: Sequence[int]) -> tuple[list[int], Mapping[str, Tensor]]:
         """Evaluation views of some samples: those that can be read, and encoder -> [B, V, ...]."""
@@ -128,12 +168,16 @@ class Assembly:
         return where, self.fixed.finish(raw, {}, kept, self.device).views if where else {}
 
 
+def _on_bad(quarantine: Quarantine | None) -> loader.OnBad:
+    return (lambda _: None) if quarantine is None else quarantine.add
+
+
+def _tensors_of(batch: Batch) -> list[Tensor]:
+    return [*batch.views.values(), *batch.cues.values(), batch.index]
+
+
 def _tensors(step: Sequence[Batch]) -> list[Tensor]:
-    return [
-        tensor
-        for batch in step
-        for tensor in (*batch.views.values(), *batch.cues.values(), batch.index)
-    ]
+    return [tensor for batch in step for tensor in _tensors_of(batch)]
 
 
 def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -137,7 +138,7 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
                 monitors=[watch],
                 probe=probes,
                 probe_every=run.probe.every,
-                embed_all=assembly.embed_all,
+                embed_all=partial(assembly.embed_all, quarantine=quarantine),
                 why_waiting=assembly.why_waiting,
                 resume=resume,
             )

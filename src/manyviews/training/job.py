@@ -102,7 +102,7 @@ class Job:
     after_epoch: Sequence[Callback] = ()
     probe: Callback | None = None
     probe_every: float = 1.0
-    embed_all: EmbedAll = lambda _: torch.empty(0)
+    embed_all: EmbedAll = lambda f, *, share=False: torch.empty(0)
     why_waiting: Callable[[], str] = lambda: "Try more --data.workers."
     resume: bool = False
     tensorboard: bool = True
