@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 
 import manyviews
-from manyviews.core import UsageError
+from manyviews.core import Batch, Given, Method, Step, UsageError
+from manyviews.data import loader
+from manyviews.data.sources import BUILTIN
 from manyviews.methods.catalog import METHODS
 from manyviews.runs import diagnose as diagnosing
 from manyviews.runs import look as sight
@@ -31,6 +33,8 @@ HEADS = {
     "swav": {"method.hidden": 16, "method.out": 16, "method.prototypes": 12, "method.queue": 0},
     "dino": {"method.hidden": 16, "method.bottleneck": 8, "method.prototypes": 12},
     "er": {"method.hidden": 16, "method.out": 16},
+    "pirl": {"method.out": 16, "method.negatives": 16},
+    "deepcluster": {"method.hidden": 16, "method.out": 16, "method.prototypes": (8, 8)},
     "mae": {},
 }
 
@@ -75,7 +79,7 @@ def test_a_run_is_diagnosed_in_both_spaces(runs, name):
         assert {"rankme", "lidar", "alignment", "entropy_joe", "infonce_bound"} <= set(numbers)
         assert all(np.isfinite(value) for value in numbers.values())
     assert {"crop", "flip", "colour", "grey", "blur"} < set(found.invariance["encoder"])
-    assert (found.prototypes is not None) == (name in ("swav", "dino"))
+    assert (found.prototypes is not None) == (name in ("swav", "dino", "deepcluster"))
     assert (found.trend is None) == (name == "mae")  # two steps are no course
     kept = json.loads((runs(name) / "diagnosis.json").read_text())
     assert kept["verdict"]["sentence"] == found.verdict.sentence == found.lines()[0]
@@ -91,13 +95,69 @@ def test_the_projectors_numbers_are_those_of_the_methods_own_projection(runs, ph
     assembly = diagnosing.assembly_of(runs("simclr"))
     look = sight.look_at_method(assembly)
     x = torch.randn(4, 3, *assembly.method.encoder.input.shape)
-    found = look.encode(x)
+    found = look.encode(x) | {"projector": look.project(x, Batch({}, torch.arange(4)))}
     method = assembly.method.eval()
     with torch.no_grad():
         h = method.encoder(x.flatten(0, 1)).pooled
         z = torch.nn.functional.normalize(method.projector(h), dim=-1)
     torch.testing.assert_close(found["encoder"].flatten(0, 1), h)
     torch.testing.assert_close(found["projector"].flatten(0, 1), z)
+
+
+def test_a_method_sees_its_own_families_and_samples(runs, monkeypatch):
+    """PIRL reads tiles beside the views, and the bank's rows of the samples that they are of."""
+    given = []
+    real = sight._projected
+
+    def projected(method, x, batch, **more):
+        given.append((x, batch))
+        return real(method, x, batch, **more)
+
+    monkeypatch.setattr(sight, "_projected", projected)
+    assembly = diagnosing.assembly_of(runs("pirl"))
+    look = sight.look_at_method(assembly)
+    index = np.arange(30, 10, -1)
+    found = sight.see(look, assembly.source, index, views=3)
+    assert {tuple(batch.index.tolist()) for _, batch in given} == {tuple(index.tolist())}
+    (x, batch), method = given[0], assembly.method.eval()
+    _, tiles, _ = loader.seen(assembly.source, assembly.pipeline, index.tolist())
+    wanted = assembly.pipeline.inputs()["tiles"].finish(torch.from_numpy(tiles["tiles"]))
+    assert torch.equal(batch.views["tiles"], wanted)
+    with torch.no_grad():
+        z = torch.nn.functional.normalize(method.head(method.encoder(x[:, 0]).pooled))
+    torch.testing.assert_close(found.plain["projector"], z)
+    assert found.views["projector"].shape == (20, 3, 16)
+
+
+def test_on_other_data_a_method_that_knows_its_own_samples_is_not_asked(runs, caplog):
+    caplog.set_level("INFO")
+    found = manyviews.diagnose(runs("deepcluster"), data=BUILTIN, **LOOK | {"sample": 80})
+    assert list(found.spaces) == ["encoder"]
+    assert "the projector is left out: the method knows its own samples alone" in caplog.text
+    assert list(manyviews.diagnose(runs("simclr"), data=BUILTIN, **LOOK).spaces) == [
+        "encoder",
+        "projector",
+    ]
+
+
+class Halves(Method):
+    """Projects one view of the two that it reads."""
+
+    def __init__(self, shown):
+        super().__init__(Given({}))
+        self.shown = shown
+
+    def forward(self, batch, clock):
+        z = batch.views["global"].flatten(2)[:, : self.shown]
+        return Step({}, {}, projection=z)
+
+
+@pytest.mark.parametrize("shown", [1, 2])
+@pytest.mark.parametrize("views", [1, 2, 5])
+def test_every_view_is_projected_once_whatever_the_method_shows(shown, views):
+    x, batch = torch.randn(3, views, 4), Batch({}, torch.arange(3))
+    found = sight._projected(Halves(shown), x, batch, family="global", count=2)
+    assert torch.equal(found, x)
 
 
 def test_diagnosing_changes_no_run(runs):

@@ -285,7 +285,7 @@ def checkpoints_of(
         except (Failure, checkpoint.Damaged) as error:
             log.warning("%s", error)
             continue
-        seen = see(replace(look, altered={}, assign=None), source, index, views=4)
+        seen = see(replace(look, altered={}, assign=None, project=None), source, index, views=4)
         plain, views = seen.plain["encoder"], seen.views["encoder"]
         numbers = {
             "lidar": lidar.lidar(views),

@@ -1,8 +1,9 @@
 """What an encoder makes of samples: plain, in random views, and altered in one thing at a time."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manyviews.core import Batch, Clock, UsageError
+from manyviews.core import Batch, Clock, Method, UsageError
 from manyviews.core.inputs import Input, Pixels
 from manyviews.core.sample import Source
 from manyviews.core.settings import parts
@@ -20,6 +21,8 @@ from manyviews.runs.embedder import Embedder
 from manyviews.training import launch
 from manyviews.views.image.single import altered
 from manyviews.views.pipeline import Fed, Item, Pipeline, plain_of, random_of
+
+log = logging.getLogger("manyviews")
 
 TURNED = 500
 """Images that each single augmentation is tried on, and as many more as fill the last batch."""
@@ -48,6 +51,10 @@ class Look:
         random: makes the views of a training, or those of `views.pipeline.RANDOM`.
         encode: as the encoder is fed, [B, V, *shape] -> space -> [B, V, D]; the first space is the
             encoder.
+        project: those views in the place of their family in a batch of the training -> what the
+            loss sees of them, [B, V, D]; None where that is nothing.
+        rest: makes such a batch, where a method reads more than the family that is looked at.
+        of: digest of the only data on which `project` means something; "" for any.
         device: where it computes.
         altered: augmentation -> what makes it of evaluation views; of images alone.
         assign: as the encoder is fed, [B, *shape] -> [B, K], where there are prototypes.
@@ -59,6 +66,9 @@ class Look:
     device: torch.device
     altered: Mapping[str, Pipeline] = field(default_factory=dict[str, Pipeline])
     assign: Callable[[Tensor], Tensor] | None = None
+    project: Callable[[Tensor, Batch], Tensor | None] | None = None
+    rest: Pipeline | None = None
+    of: str = ""
 
     @property
     def input(self) -> Input:
@@ -72,9 +82,13 @@ class Look:
         [x] = pipeline.finish(views, {}, torch.zeros(0), self.device).views.values()
         return x
 
-    def features(self, pipeline: Pipeline, raw: Mapping[str, NDArray[Any]]) -> Spaces:
+    def features(self, pipeline: Pipeline, raw: Mapping[str, NDArray[Any]], batch: Batch) -> Spaces:
         """Space -> [B, V, D] float32 on the CPU, of raw views [B, V, ...]."""
-        found = self.encode(self.finished(pipeline, raw))
+        x = self.finished(pipeline, raw)
+        found = self.encode(x)
+        projected = None if self.project is None else self.project(x, batch)
+        if projected is not None:
+            found["projector"] = projected
         return {space: part.float().cpu() for space, part in found.items()}
 
 
@@ -114,27 +128,21 @@ def look_at_method(assembly: Assembly, name: str = "") -> Look:
     [name] = [key for key, kept in method.encoders.items() if kept is encoder]
     alone = len(method.encoders) == 1
     embed = embedder(encoder, assembly.device)
-    clock = Clock(1, 1)
+    fed, run = encoder.input, assembly.run
+    random = random_of(fed, parts(run.views), name, seed=run.seed)
+    [(family, layout)] = random.makes.items()
+    needed = {need.partition(".")[0] for need, least in method.needs.items() if least}
+    others = needed != {family} or any("." in need for need in method.needs)
+    held = any(getattr(module, "of_samples", False) for module in method.modules())
+
+    def encode(x: Tensor) -> Spaces:
+        return {"encoder": embed(x.flatten(0, 1)).unflatten(0, x.shape[:2])}
 
     @torch.inference_mode()
-    def encode(x: Tensor) -> Spaces:
-        found = {"encoder": embed(x.flatten(0, 1)).unflatten(0, x.shape[:2])}
-        needs = method.needs
-        if not alone or needs.get("global", 0) < 2 or any("." in need for need in needs):
-            return found
+    def project(x: Tensor, batch: Batch) -> Tensor | None:
         method.eval()
-        index = torch.arange(len(x), device=x.device)
-        pairs: list[Tensor] = []
-        for start in range(0, x.shape[1], 2):
-            two = x[:, start : start + 2]
-            if two.shape[1] == 1:
-                two = two.expand(-1, 2, *two.shape[2:])
-            step = method(Batch({"global": two}, index), clock)
-            if step.projection is not None:
-                pairs.append(step.projection)
+        found = _projected(method, x, batch, family=family, count=layout.count)
         method.train()
-        if pairs:
-            found["projector"] = torch.cat(pairs, dim=1)[:, : x.shape[1]]
         return found
 
     @torch.inference_mode()
@@ -144,15 +152,42 @@ def look_at_method(assembly: Assembly, name: str = "") -> Look:
         method.train()
         return found
 
-    fed, run = encoder.input, assembly.run
     return Look(
         plain_of(fed),
-        random_of(fed, parts(run.views), name, seed=run.seed),
+        random,
         encode,
         assembly.device,
         alterations(fed),
         assign if alone and isinstance(method, Assigns) else None,
+        project if alone and family in needed else None,
+        assembly.pipeline if others else None,
+        assembly.source.digest if held else "",
     )
+
+
+def _projected(
+    method: Method, x: Tensor, batch: Batch, *, family: str, count: int
+) -> Tensor | None:
+    """What a method's loss sees of views [B, V, ...] that stand in the place of a family's.
+
+    Args:
+        method: in eval mode.
+        x: the views.
+        batch: one of its training, of the same samples.
+        family: whose first projections are those of its first views.
+        count: of the family's views; the last is repeated where fewer are left.
+    """
+    found: list[Tensor] = []
+    start, end = 0, x.shape[1]
+    while start < end:
+        some = x[:, [min(start + v, end - 1) for v in range(count)]]
+        there = Batch({**batch.views, family: some}, batch.index, batch.cues)
+        projection = method(there, Clock(1, 1)).projection
+        if projection is None:
+            return None
+        found.append(projection[:, : min(count, end - start)])
+        start += found[-1].shape[1]
+    return torch.cat(found, dim=1)
 
 
 def _silent(done: int, total: int) -> None:
@@ -193,16 +228,23 @@ def see(
     changed: dict[str, dict[str, list[Tensor]]] = {}
     shares: list[Tensor] = []
     size = max(1, min(BATCH, ROOM // (views * math.prod(look.input.shape))))
+    if look.of and look.of != source.digest:
+        log.info("the projector is left out: the method knows its own samples alone.")
+        look = replace(look, project=None)
     for start in range(0, len(index), size):
-        items, passes = _read(look, source, index[start : start + size].tolist(), views)
+        items, passes, rest = _read(look, source, index[start : start + size].tolist(), views)
         if items:
             raw = made(look.fixed, items)[0]
-            _collect(plain, look.features(look.fixed, raw), first=True)
-            _collect(random, look.features(look.random, _random_views(look, passes, views)))
+            batch = _batch(look, list(items), rest)
+            found = look.features(look.fixed, raw, batch)
+            if "projector" not in found:  # it has none: it need not be asked again
+                look = replace(look, project=None)
+            _collect(plain, found, first=True)
+            _collect(random, look.features(look.random, _random_views(look, passes, views), batch))
             if look.assign is not None:
                 shares.append(look.assign(look.finished(look.fixed, raw)[:, 0]))
             if len(rows) < TURNED:
-                for name, part in _altered(look, list(items), raw):
+                for name, part in _altered(look, list(items), raw, batch):
                     for space, of in part.items():
                         changed.setdefault(space, {}).setdefault(name, []).append(of[:, 0])
             rows += items
@@ -225,19 +267,35 @@ def see(
 Items = dict[int, Any]
 
 
-def _read(look: Look, source: Source, index: list[int], views: int) -> tuple[Items, list[Items]]:
-    """What can be read, for the evaluation view and for each epoch of the random ones.
+def _read(
+    look: Look, source: Source, index: list[int], views: int
+) -> tuple[Items, list[Items], Items]:
+    """What can be read, for the evaluation view, each epoch of the random ones, and the rest.
 
     An image is read once: of video and sound each epoch reads other pieces.
     """
+    rest = look.rest if look.project is not None else None
     [layout] = look.random.makes.values()
     epochs = range(-(-views // layout.count))
     items, _ = opened(source, look.fixed, index)
-    if look.fixed.streams == ("image",):
-        return items, [items for _ in epochs]
+    if look.fixed.streams == ("image",) and (rest is None or rest.streams == ("image",)):
+        return items, [items for _ in epochs], items
     passes = [opened(source, look.random, list(items), epoch=epoch)[0] for epoch in epochs]
-    whole = [i for i in items if all(i in read for read in passes)]
-    return {i: items[i] for i in whole}, [{i: read[i] for i in whole} for read in passes]
+    others = items if rest is None else opened(source, rest, list(items))[0]
+    whole = [i for i in items if all(i in read for read in (*passes, others))]
+    [items, others, *passes] = [{i: r[i] for i in whole} for r in (items, others, *passes)]
+    return items, passes, others
+
+
+def _batch(look: Look, index: list[int], rest: Items) -> Batch:
+    """What a method reads of these samples but for the views that are looked at."""
+    where = torch.tensor(index, device=look.device)
+    if look.project is None or look.rest is None:
+        return Batch({}, where)
+    views, cues = made(look.rest, rest)
+    raw = {name: torch.from_numpy(view) for name, view in views.items()}
+    hints = {name: torch.from_numpy(np.ascontiguousarray(cue)) for name, cue in cues.items()}
+    return look.rest.finish(raw, hints, where, look.device)
 
 
 def _collect(into: dict[str, list[Tensor]], found: Spaces, *, first: bool = False) -> None:
@@ -253,12 +311,12 @@ def _random_views(look: Look, passes: list[Items], count: int) -> dict[str, NDAr
 
 
 def _altered(
-    look: Look, where: list[int], raw: Mapping[str, NDArray[Any]]
+    look: Look, where: list[int], raw: Mapping[str, NDArray[Any]], batch: Batch
 ) -> list[tuple[str, Spaces]]:
     """Each single augmentation of plain views [B, 1, S, S, C]."""
     [pixels] = raw.values()
     items = {i: Item(image=view) for i, view in zip(where, pixels[:, 0], strict=True)}
     return [
-        (name, look.features(pipeline, made(pipeline, items)[0]))
+        (name, look.features(pipeline, made(pipeline, items)[0], batch))
         for name, pipeline in look.altered.items()
     ]
