@@ -172,6 +172,24 @@ def test_the_least_that_is_needed_is_enough(method):
     assert method(Batch(views, batch.index, cues), Clock(1, 10)).total.isfinite()
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_every_view_is_read_that_is_not_said_to_be_left_out(name):
+    method = make(name, TinyViT)
+    for family, least in method.needs.items():
+        if "." in family:
+            continue
+        counts = {k: max(1, v) for k, v in method.needs.items()}
+        counts[family] = method.most.get(family, least + 1)
+        for need in counts:  # a cue has as many rows as its family has views
+            counts[need] = counts[need.partition(".")[0]]
+        batch = batch_of(counts, 0, size=B)
+        changed = {k: v.clone() for k, v in batch.views.items()}
+        changed[family][:, -1] += torch.randn_like(changed[family][:, -1])
+        one = method(batch, Clock(1, 10)).total
+        two = method(Batch(changed, batch.index, batch.cues), Clock(1, 10)).total
+        assert one != two, f"{name} does not read view {counts[family]} of '{family}'"
+
+
 def test_the_groups_hold_every_trainable_parameter_once(method):
     grouped = [id(p) for group in method.param_groups() for p in group.params]
     trainable = [id(p) for p in method.parameters() if p.requires_grad]

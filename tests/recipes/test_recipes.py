@@ -12,7 +12,7 @@ from manyviews.core.settings import parts
 from manyviews.methods import catalog
 from manyviews.recipes import RECIPES, one_duration
 from manyviews.runs import saved
-from manyviews.runs.assemble import check_needs
+from manyviews.runs.assemble import check_needs, surplus
 from manyviews.runs.settings import Facts
 from manyviews.training.optim import build
 from manyviews.views.pipeline import Fed, Pipeline
@@ -78,7 +78,9 @@ def test_every_recipe_builds_its_method_and_optimiser(name, facts):
     run = RECIPES[name](facts)
     kept = built(run)
     method = catalog.build(run.method, Given(kept, samples=64))
-    check_needs(pipeline_of(run, kept), method, name)
+    pipeline = pipeline_of(run, kept)
+    check_needs(pipeline, method, name)
+    assert not surplus(run, pipeline, method)
     build(method, run.optim, run.data.batch_size)
 
 

@@ -103,6 +103,8 @@ class Method(nn.Module):
 
     Attributes:
         needs: family of views, or "family.cue" -> least count, checked before training.
+        most: family -> how many of its views are read, where that is not all of them; a training
+            that would make more for nothing is refused.
         trains: names of the encoders, where it tells several apart; () for one of any name.
         tokens: whether it needs encoders whose tokens can be kept and hidden.
         asks: names of the teachers that it cannot do without.
@@ -110,6 +112,7 @@ class Method(nn.Module):
     """
 
     needs: Mapping[str, int] = {"global": 2}
+    most: Mapping[str, int] = {}
     trains: tuple[str, ...] = ()
     tokens: bool = False
     asks: tuple[str, ...] = ()

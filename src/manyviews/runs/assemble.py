@@ -286,6 +286,20 @@ def check_needs(pipeline: Pipeline, method: Method, name: str) -> None:
             )
 
 
+def surplus(run: AnyRun, pipeline: Pipeline, method: Method) -> str:
+    """One line on views that the method would not read, or ""."""
+    around = {plan.around for plan in settings.parts(run.views).values()}
+    for family, layout in pipeline.makes.items():
+        most = method.most.get(family, layout.count) if family in method.needs else 0
+        if layout.count > most and family not in around:
+            return (
+                f"{catalog.name_of(run.method)} reads {most or 'no'} '{family}' a sample; "
+                f"the view plan makes {layout.count}, and the others for nothing. "
+                f"Set --views.{family}.count {most}."
+            )
+    return ""
+
+
 def embedder(encoder: Encoder, device: torch.device) -> Callable[[Tensor], Tensor]:
     """A function from normalised views [B, ...] to embeddings [B, D] float32.
 

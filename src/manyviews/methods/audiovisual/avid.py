@@ -48,6 +48,7 @@ class AVID(Method):
     """A clip's pictures have to pick out what was remembered of its sound, and the reverse."""
 
     needs: Mapping[str, int] = {"video": 1, "audio": 1}
+    most = needs
     trains = ("video", "audio")
 
     def __init__(self, given: Given, config: AVIDConfig) -> None:

@@ -1,6 +1,7 @@
 """MoCo. He et al. 2020, arXiv:1911.05722; v2: Chen et al. 2020, arXiv:2003.04297."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -51,6 +52,8 @@ class MoCo(Method):
     Keys enter the queue after the loss, so a key is never its own negative. The key encoder
     follows after each optimiser step, the authors' before each key forward: the same weights.
     """
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: MoCoConfig) -> None:
         super().__init__(given)

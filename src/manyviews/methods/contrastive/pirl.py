@@ -57,7 +57,7 @@ class PIRL(Method):
         super().__init__(given)
         self.config, self.backbone = config, given.encoder
         self.family, parts = _PARTS[config.transform]
-        self.needs = {"global": 1, self.family: parts}
+        self.needs = self.most = {"global": 1, self.family: parts}
         sizes = [given.encoder.dim, *[config.hidden] * (config.hidden > 0), config.out]
         self.head = mlp(sizes, norm=False)
         self.part_head = mlp(sizes, norm=False)

@@ -1,6 +1,7 @@
 """SimCLR. Chen et al. 2020, arXiv:2002.05709; v2's deeper head: arXiv:2006.10029."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +33,8 @@ class SimCLRConfig:
 
 class SimCLR(Method):
     """Pull two views of a sample together, push all other views in the global batch away."""
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: SimCLRConfig) -> None:
         super().__init__(given)

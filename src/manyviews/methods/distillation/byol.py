@@ -1,5 +1,6 @@
 """BYOL. Grill et al. 2020, arXiv:2006.07733."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -31,6 +32,8 @@ class BYOLConfig:
 
 class BYOL(Method):
     """Predict the slow target's projection of the other view; no negatives."""
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: BYOLConfig) -> None:
         super().__init__(given)

@@ -1,5 +1,6 @@
 """ER: entropy and reconstruction. Rodriguez-Galvez et al. 2023, arXiv:2307.10907."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,6 +51,8 @@ class ERConfig:
 
 class ER(Method):
     """Let each view tell the other, and let views of different images differ; one network."""
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: ERConfig) -> None:
         super().__init__(given)

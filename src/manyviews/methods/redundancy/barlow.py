@@ -1,5 +1,6 @@
 """Barlow Twins. Zbontar et al. 2021, arXiv:2103.03230."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manyviews.core import Batch, Clock, Given, Method, Step
@@ -26,6 +27,8 @@ class BarlowTwinsConfig:
 
 class BarlowTwins(Method):
     """Make the cross-correlation of two views' embeddings the identity matrix."""
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: BarlowTwinsConfig) -> None:
         super().__init__(given)

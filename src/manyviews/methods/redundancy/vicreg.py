@@ -1,5 +1,6 @@
 """VICReg. Bardes et al. 2022, arXiv:2105.04906."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manyviews.core import Batch, Clock, Given, Method, Step
@@ -30,6 +31,8 @@ class VICRegConfig:
 
 class VICReg(Method):
     """Bring two views together while every dimension stays spread out and uncorrelated."""
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: VICRegConfig) -> None:
         super().__init__(given)
