@@ -7,6 +7,7 @@ from torch import nn
 from manyviews.core import Batch, Clock, Given, Method, Step
 from manyviews.core.schedules import Cosine
 from manyviews.diagnosis.wiring import check
+from manyviews.parts.bank import Bank
 from manyviews.parts.targets import EMA
 
 CLOCK = Clock(0, 10)
@@ -125,6 +126,25 @@ def test_checking_changes_nothing(mode):
         assert (p.grad is None and grad is None) or torch.equal(p.grad, grad)
     assert torch.equal(random, torch.get_rng_state())
     assert method.training is mode
+
+
+def test_a_bank_is_read_where_it_lies(monkeypatch):
+    method, seen = Pupil(), []
+    method.bank = Bank(1000, 4, momentum=0.5)
+    forward = Pupil.forward
+
+    def looking(self, batch, clock):
+        seen.append((self is method, self.bank.items.data_ptr(), self.online[1].weight.data_ptr()))
+        return forward(self, batch, clock)
+
+    monkeypatch.setattr(Pupil, "forward", looking)
+    before = method.bank.items.clone()
+    assert names(method) == []
+    [(same, bank, weight)] = seen
+    assert not same
+    assert bank == method.bank.items.data_ptr()
+    assert weight != method.online[1].weight.data_ptr()
+    assert torch.equal(method.bank.items, before)
 
 
 def test_one_view_of_patches_is_enough():

@@ -13,6 +13,8 @@ from manyviews.diagnosis.alarms import Alarm
 def check(method: Method, batch: Batch, clock: Clock) -> list[Alarm]:
     """Look for faults, on a copy of the method; neither it nor random numbers change.
 
+    What it holds of samples (`of_samples`) is not copied.
+
     - A momentum target that shares memory with what it follows, or that would be trained itself.
     - Trainable parameters that the loss does not reach.
     - Two views of an image that are the same, or views that are blank.
@@ -27,9 +29,15 @@ def check(method: Method, batch: Batch, clock: Clock) -> list[Alarm]:
         What was found; empty where all is well.
     """
     found = [*_targets(method, clock), *_views(batch, clock)]
+    held = {  # read in `forward`, and too large for a copy
+        id(buffer): buffer
+        for module in method.modules()
+        if getattr(module, "of_samples", False)
+        for buffer in module.buffers(recurse=False)
+    }
     devices = {p.device for p in method.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices=sorted(devices, key=str)):
-        return found + list(_gradients(copy.deepcopy(method), batch, clock))
+        return found + list(_gradients(copy.deepcopy(method, held), batch, clock))
 
 
 def _alarm(name: str, clock: Clock, *, message: str, cause: str, advice: str, bad: bool) -> Alarm:
