@@ -1,14 +1,29 @@
 """What a report shows. Whoever runs a training gathers it; `page.render` lays it out."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manyviews.reports.maps import Kind
 from manyviews.reports.pictures import Pixels
+
+log = logging.getLogger("manyviews")
+
+T = TypeVar("T")
+
+
+def attempt(what: str, make: Callable[[], T], otherwise: T) -> T:
+    """A part of the report; where it cannot be made, a line that says so, and the rest goes on."""
+    try:
+        return make()
+    except Exception as error:  # of any kind: a training that is over has cost more than a figure
+        first = (str(error).splitlines() or [""])[0]
+        log.warning("The report is without %s (%s: %s).", what, type(error).__name__, first)
+        return otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +61,7 @@ class Content:
         figures: the few numbers that come first: label -> value.
         facts: what was run: label -> value.
         records: the lines of metrics.jsonl.
-        embedded: a sample of the data set, embedded; None for a run without a checkpoint.
+        embedded: a sample of the data set, embedded; None where there is none.
         spectrum: singular values, descending, of the centred features.
         views: an image and its training views, a strip each.
         insight: heading -> strips that only some encoders and methods have (attention, colours

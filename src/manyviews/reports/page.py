@@ -1,7 +1,7 @@
 """One offline HTML page for a run. It asks the network for nothing."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from manyviews.diagnosis.explain import MEASURES
 from manyviews.reports.charts import Line, line_chart, series
-from manyviews.reports.content import Content, Embedded, Strip
+from manyviews.reports.content import Content, Embedded, Strip, attempt
 from manyviews.reports.figures import invariance_bars, neighbours, spectrum
 from manyviews.reports.maps import Kind, place
 from manyviews.reports.pictures import data_uri, sheet
@@ -62,12 +62,21 @@ def render(content: Content) -> str:
         content=content,
         charts=_charts(content),
         notes=NOTES,
-        diagnosis=_diagnosis(content.diagnosis),
+        diagnosis=attempt("the diagnosis", lambda: _diagnosis(content.diagnosis), None),
         views=[_strip(strip, 160) for strip in content.views],
         insight={k: [_strip(s, 160) for s in v] for k, v in content.insight.items()},
-        gallery=_gallery(embedded) if embedded else [],
-        map=_map(embedded, content.map) if embedded else None,
+        gallery=attempt("its gallery", lambda: _gallery(embedded), []) if embedded else [],
+        map=_map_if(embedded, content.map),
     )
+
+
+def _map_if(embedded: Embedded | None, how: Kind) -> dict[str, Any] | None:
+    """The map; one that was asked for says what is wrong."""
+    if embedded is None:
+        return None
+    if how == "pca":
+        return attempt("its map", lambda: _map(embedded, how), None)
+    return _map(embedded, how)
 
 
 def _charts(content: Content) -> dict[str, list[Markup]]:
@@ -75,24 +84,29 @@ def _charts(content: Content) -> dict[str, list[Markup]]:
     train = [r for r in content.records if r.get("kind") == "train"]
     probe = [r for r in content.records if r.get("kind") == "probe"]
     health = [r for r in content.records if r.get("kind") == "health"] or train
-    groups = {
-        "Training": [
+    groups: dict[str, Callable[[], list[Markup]]] = {
+        "Training": lambda: [
             line_chart([series(train, "loss")], x="step", y="loss"),
             line_chart([series(train, "lr")], x="step", y="learning rate"),
         ],
-        "Health": [
-            line_chart([series(health, key) for key in keys], x="step", y=label)
-            for label, keys in HEALTH.values()
-        ]
-        + _watched(health),
-        "Entropy and reconstruction": _entropy_reconstruction(health),
-        "With labels, which training never saw": [
+        "Health": lambda: (
+            [
+                line_chart([series(health, key) for key in keys], x="step", y=label)
+                for label, keys in HEALTH.values()
+            ]
+            + _watched(health)
+        ),
+        "Entropy and reconstruction": lambda: _entropy_reconstruction(health),
+        "With labels, which training never saw": lambda: [
             line_chart([series(probe, key)], x="step", y=f"{key} top-1")
             for key in ("knn", "linear")
         ],
-        "Spectrum": [spectrum(content.spectrum)],
+        "Spectrum": lambda: [spectrum(content.spectrum)],
     }
-    drawn = {name: [c for c in charts if c] for name, charts in groups.items()}
+    drawn = {
+        name: [chart for chart in attempt(f"the charts '{name}'", draw, []) if chart]
+        for name, draw in groups.items()
+    }
     return {name: charts for name, charts in drawn.items() if charts}
 
 

@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -18,7 +19,7 @@ from manyviews.data import loader
 from manyviews.diagnosis import spectrum
 from manyviews.diagnosis.verdict import Verdict, verdict
 from manyviews.encoders.vit import ViT, attention
-from manyviews.reports.content import Content, Embedded, Strip
+from manyviews.reports.content import Content, Embedded, Strip, attempt
 from manyviews.reports.figures import attention_heads
 from manyviews.reports.maps import Kind
 from manyviews.reports.page import render
@@ -39,10 +40,15 @@ PACKAGES = ("manyviews", "torch", "torchvision", "timm", "numpy")
 
 @runtime_checkable
 class Reconstructs(Protocol):
-    """A method that can show what it predicts."""
+    """A method that can show what it predicts of the family that has masks."""
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder]:
+        """As of `core.Method`."""
+        ...
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """[B, C, H, W], normalised as the input."""
+        """[B, *shape], that family's first views, normalised as the input."""
         ...
 
 
@@ -66,23 +72,28 @@ def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content
     names = list(assembly.method.encoders)
     diagnosis, diagnosed = _diagnosis(directory, names[0] if len(names) > 1 else "")
     records = read.read_metrics(directory)
-    embedded = _embed(assembly)
-    values = spectrum.singular_values(torch.from_numpy(embedded.features))
-    state = verdict(torch.from_numpy(embedded.features))
+    embedded = attempt("what needs features", lambda: _embed(assembly), None)
+    features = torch.from_numpy(embedded.features) if embedded else None
+    state = None if features is None else attempt("a verdict", lambda: verdict(features), None)
+    values: list[float] = []
+    if features is not None:
+        values = attempt(
+            "its spectrum", lambda: spectrum.singular_values(features).tolist(), values
+        )
     alarms = sorted({str(r.get("message")) for r in records if r.get("kind") == "alarm"})
-    lights = {state.light, *(one["light"] for one in kept(directory).values())}
+    lights = {state.light if state else "warn", *(one["light"] for one in kept(directory).values())}
     light = "bad" if "bad" in lights else "warn" if alarms or "warn" in lights else "ok"
     return Content(
         title=f"{assembly.run.recipe} on {assembly.run.data.source}",
         light=light,
-        verdict=state.sentence,
+        verdict=state.sentence if state else "The features could not be looked at; see log.txt.",
         against=sentences(directory),
-        figures=_figures(assembly, directory, records, state),
+        figures=_figures(directory, records, state),
         facts=_facts(assembly),
         records=records,
         embedded=embedded,
-        spectrum=values.tolist(),
-        views=_views(assembly),
+        spectrum=values,
+        views=attempt("views", lambda: _views(assembly), []),
         insight=_insight(assembly),
         diagnosis=diagnosis,
         diagnosed=diagnosed,
@@ -133,13 +144,13 @@ def _thumbnail(image: Pixels, side: int = 96) -> Pixels:
 
 
 def _figures(
-    assembly: Assembly, directory: Path, records: Sequence[Mapping[str, Any]], state: Verdict
+    directory: Path, records: Sequence[Mapping[str, Any]], state: Verdict | None
 ) -> dict[str, str]:
     train = [r for r in records if r.get("kind") == "train"]
-    figures = {
-        "directions used (effective rank)": f"{state.directions:.0f} of {state.width}",
-        "RankMe": f"{state.numbers['rankme']:.0f}",
-    }
+    figures: dict[str, str] = {}
+    if state is not None:
+        figures["directions used (effective rank)"] = f"{state.directions:.0f} of {state.width}"
+        figures["RankMe"] = f"{state.numbers['rankme']:.0f}"
     for path in Paths(directory).evaluations():
         result = read.read_evaluation(path)
         if result:
@@ -213,33 +224,39 @@ def _insight(assembly: Assembly) -> dict[str, Sequence[Strip]]:
     method.eval()
     with torch.inference_mode():
         if isinstance(method, Reconstructs):
-            found["Reconstructions"] = _reconstructions(assembly, method)
-        for encoder in method.encoders.values():
+            found["Reconstructions"] = attempt(
+                "reconstructions", lambda: _reconstructions(assembly, method), []
+            )
+        for name, encoder in method.encoders.items():
             if isinstance(encoder, ViT):
-                found[PATCHES] = _patches(assembly, encoder)
+                heading = PATCHES if len(method.encoders) == 1 else f"{PATCHES}: {name}"
+                make = partial(_patches, assembly, name, encoder)
+                found[heading] = attempt(f"patches of '{name}'", make, [])
     method.train(was_training)
-    return found
+    return {heading: strips for heading, strips in found.items() if strips}
 
 
 def _reconstructions(assembly: Assembly, method: Reconstructs) -> list[Strip]:
     batch = _training_views(assembly)
-    fed, [patch, _] = assembly.method.encoder.input, assembly.method.encoder.patch
     made = method.reconstruct(batch)
+    family = next(family for family in batch.views if f"{family}.mask" in batch.cues)
+    fed = assembly.pipeline.inputs()[family]
+    grid = method.encoders[parts(assembly.run.views)[family].to].grid
     strips: list[Strip] = []
-    for row, seen in enumerate(batch.views["global"][:, 0]):
-        view = fed.picture(seen)
-        hidden = batch.cues["global.mask"][row, 0].cpu().numpy()
-        hidden = hidden.reshape(view.shape[0] // patch, -1)
-        cover = hidden.repeat(patch, 0).repeat(patch, 1)
-        masked = np.where(cover[..., None], np.uint8(128), view)
-        captions = ["view", "what it sees", "what it makes"]
-        strips.append(Strip(pictures=[view, masked, fed.picture(made[row])], captions=captions))
+    for row, seen in enumerate(batch.views[family][:, 0]):
+        shown = {"view": fed.picture(seen)}
+        if len(fed.shape) == 3 and len(grid) == 2:  # of others a picture is no map of the tokens
+            hidden = batch.cues[f"{family}.mask"][row, 0].cpu().numpy().reshape(grid)
+            cover = _enlarge(hidden[..., None], shown["view"])
+            shown["what it sees"] = np.where(cover, np.uint8(128), shown["view"])
+        shown["what it makes"] = fed.picture(made[row])
+        strips.append(Strip(pictures=list(shown.values()), captions=list(shown)))
     return strips
 
 
-def _patches(assembly: Assembly, encoder: ViT) -> list[Strip]:
+def _patches(assembly: Assembly, name: str, encoder: ViT) -> list[Strip]:
     _, fixed = assembly.look(range(min(SHOWN, len(assembly.source))))
-    images = next(iter(fixed.values()))[:, 0]
+    images = fixed[name][:, 0]
     seen = [encoder.input.picture(image) for image in images]
     tokens = encoder(images).tokens.float().cpu().numpy()
     colours = principal_colours(tokens.reshape(len(tokens), *encoder.grid, -1))
@@ -256,6 +273,7 @@ def _patches(assembly: Assembly, encoder: ViT) -> list[Strip]:
     ]
 
 
-def _enlarge(colours: Pixels, image: Pixels) -> Pixels:
-    scale = image.shape[0] // colours.shape[0]
-    return colours.repeat(scale, 0).repeat(scale, 1)
+def _enlarge(cells: NDArray[Any], image: Pixels) -> NDArray[Any]:
+    """[h, w, ...], a value a token -> [H, W, ...] as the image."""
+    down, right = (image.shape[axis] // cells.shape[axis] for axis in (0, 1))
+    return cells.repeat(down, 0).repeat(right, 1)

@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from manyviews.core import Clock, Failure, comm
+from manyviews.core import Clock, Failure, UsageError, comm
 from manyviews.core.files import write_json
 from manyviews.core.settings import parts
 from manyviews.data.places import contents
@@ -22,7 +22,7 @@ from manyviews.diagnosis import wiring
 from manyviews.methods import catalog
 from manyviews.runs import moved, report
 from manyviews.runs.against import sentences, with_start
-from manyviews.runs.assemble import Assembly, assemble, embedder
+from manyviews.runs.assemble import Assembly, assemble, embedder, surplus
 from manyviews.runs.embedder import save_encoder
 from manyviews.runs.folder import read
 from manyviews.runs.folder.lock import RunDirectory
@@ -113,6 +113,7 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
             if comm.rank() == 0:
                 moved.keep(directory, run)
         assembly = assemble(run, start=start)
+        _no_surplus(assembly, resume=resume)
         if resume and assembly.teachers:
             check_same(assembly.teachers, read.read_began(directory).get("teachers"))
         assembly = stack.enter_context(kept(assembly, directory, resume=resume))
@@ -169,7 +170,7 @@ def _leave_behind(assembly: Assembly, probes: Probes | None, directory: Path) ->
         keep_encoders(assembly, Paths(directory).encoder)
         evaluation = _final_evaluation(assembly, probes, directory)
         with_start(assembly, directory, probes)
-        report.write(assembly, directory)
+        _report(assembly, directory)
     except (Failure, OSError) as error:
         failed = isinstance(error, OSError)
         said = f"Cannot write to {directory}: {error.strerror}." if failed else str(error)
@@ -178,6 +179,20 @@ def _leave_behind(assembly: Assembly, probes: Probes | None, directory: Path) ->
             f"is mended, `manyviews resume {shlex.quote(str(directory))}` does the rest."
         ) from error
     return evaluation
+
+
+def _report(assembly: Assembly, directory: Path) -> None:
+    """Write the report; one that cannot be made is no reason for a finished training to fail."""
+    try:
+        report.write(assembly, directory)
+    except (Failure, OSError):  # a disk, which can be mended
+        raise
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        log.warning(
+            "The report could not be made (%s: %s). `manyviews report %s` tries again.",
+            *(type(error).__name__, first, shlex.quote(str(directory))),
+        )
 
 
 def _peak_memory(device: torch.device) -> int:
@@ -212,6 +227,15 @@ def _begin(assembly: Assembly, directory: Path, start: Start | None) -> None:
         start="" if start is None else start.digest,
         teachers=fingerprints(assembly.teachers),
     )
+
+
+def _no_surplus(assembly: Assembly, *, resume: bool) -> None:
+    """Refuse to make views for nothing; a run of an earlier version may have begun so."""
+    said = surplus(assembly.run, assembly.pipeline, assembly.method)
+    if said and not resume:
+        raise UsageError(said)
+    if said and comm.rank() == 0:
+        log.warning("%s", said)
 
 
 def _check_wiring(assembly: Assembly, watch: Watch) -> None:

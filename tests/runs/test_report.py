@@ -1,0 +1,166 @@
+"""The report of a method of several families and encoders, and of a figure that fails."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from manyviews.core import Method, Step
+from manyviews.core.inputs import Pixels
+from manyviews.core.settings import struct
+from manyviews.data.sources import BUILTIN
+from manyviews.encoders import ResNetSmallConfig, ViTConfig
+from manyviews.methods import catalog
+from manyviews.methods.catalog import Entry
+from manyviews.recipes import RECIPES
+from manyviews.runs import report
+from manyviews.runs.assemble import assemble
+from manyviews.runs.facts import facts
+from manyviews.runs.folder.write import begin
+from manyviews.verbs.train import execute
+from manyviews.views.plan import Crops, Mask
+
+torch.set_num_threads(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairConfig:
+    weight: float = 1.0
+
+
+class Pair(Method):
+    """Two encoders of images; it says of the masked family that it predicts it perfectly."""
+
+    needs: Mapping = {"wide": 1, "seen": 1, "seen.mask": 1}
+    trains = ("left", "right")
+
+    def __init__(self, given, config):
+        super().__init__(given)
+        self.left, self.right = given.encoders["left"], given.encoders["right"]
+
+    def forward(self, batch, clock):
+        a = self.left(batch.views["wide"][:, 0]).pooled
+        b = self.right(batch.views["seen"][:, 0]).pooled
+        loss = (a.mean(dim=1) - b.mean(dim=1)).square().mean()
+        return Step({"alike": loss}, {"left": a.detach()[:, None], "right": b.detach()[:, None]})
+
+    def reconstruct(self, batch):
+        return batch.views["seen"][:, 0]
+
+
+VIEWS = {
+    "wide": Crops(to="left", count=1),
+    "seen": Crops(to="right", count=1, mask=Mask(ratio=0.5)),
+}
+
+
+def settings():
+    run = RECIPES["mae"](facts(BUILTIN))
+    left, right = (Pixels(side=side, channels=1, mean=(0.3,), std=(0.3,)) for side in (20, 16))
+    encoders = {
+        "left": ResNetSmallConfig(input=left, stem="small", width=8),
+        "right": ViTConfig(input=right, patch=4, width=16, depth=1, heads=2),
+    }
+    return replace(
+        run,
+        method=PairConfig(),
+        encoders=struct("Encoders", encoders),
+        views=struct("Views", VIEWS),
+        data=replace(run.data, batch_size=8, workers=0),
+        train=replace(run.train, minutes=0.0, epochs=0, steps=1, precision="fp32"),
+    )
+
+
+@pytest.fixture
+def pair(monkeypatch):
+    monkeypatch.setitem(catalog.METHODS, "pair", Entry(Pair, PairConfig))
+    monkeypatch.setattr(report, "SAMPLE", 40)
+
+
+@pytest.fixture
+def run(pair, tmp_path):
+    assembly = assemble(settings())
+    begin(
+        tmp_path,
+        assembly.run,
+        digest=assembly.source.digest,
+        contents="",
+        images=len(assembly.source),
+        command="manyviews train pair",
+    )
+    return assembly, tmp_path
+
+
+def missing(caplog):
+    return re.findall(r"The report is without (.*) \(", caplog.text)
+
+
+def test_every_encoder_is_shown_what_it_is_fed_and_every_family_what_it_hides(run, caplog):
+    assembly, folder = run
+    found = report.gather(assembly, folder)
+    assert missing(caplog) == []
+    assert list(found.insight) == ["Reconstructions", f"{report.PATCHES}: right"]
+    strip = found.insight["Reconstructions"][0]
+    assert list(strip.captions) == ["view", "what it sees", "what it makes"]
+    view, sees, makes = strip.pictures
+    assert np.array_equal(view, makes)
+    batch = report._training_views(assembly)
+    hidden = batch.cues["seen.mask"][0, 0].reshape(4, 4).numpy().repeat(4, 0).repeat(4, 1)
+    assert (sees[hidden] == 128).all()
+    assert np.array_equal(sees[~hidden], view[~hidden])
+    assert found.insight[f"{report.PATCHES}: right"][0].pictures[0].shape == (16, 16, 1)
+    report.write(assembly, folder)
+    assert "what it makes" in (folder / "report.html").read_text()
+
+
+def test_cells_are_enlarged_as_the_image_is_in_both_directions():
+    cells = np.arange(6).reshape(2, 3, 1)
+    image = np.zeros((8, 6, 3), dtype=np.uint8)
+    assert np.array_equal(report._enlarge(cells, image), cells.repeat(4, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize(
+    ("part", "lost"),
+    [
+        ("_views", ["views"]),
+        ("_reconstructions", ["reconstructions"]),
+        ("_patches", ["patches of 'right'"]),
+        ("_embed", ["what needs features"]),
+        ("verdict", ["a verdict"]),
+    ],
+)
+def test_a_figure_that_fails_costs_that_figure_and_a_line(run, monkeypatch, caplog, part, lost):
+    def failing(*_):
+        raise RuntimeError("no such axis\nand more")
+
+    monkeypatch.setattr(report, part, failing)
+    report.write(*run)
+    assert missing(caplog) == lost
+    assert "(RuntimeError: no such axis)." in caplog.text
+    page = (run[1] / "report.html").read_text()
+    assert ("The features could not be looked at" in page) == (part in ("_embed", "verdict"))
+
+
+def test_a_chart_or_a_map_that_fails_costs_no_report(run, monkeypatch, caplog):
+    from manyviews.reports import page
+
+    def failing(*_):
+        raise ValueError("nothing to draw")
+
+    for part in ("_map", "_gallery", "spectrum"):
+        monkeypatch.setattr(page, part, failing)
+    report.write(*run)
+    assert sorted(missing(caplog)) == ["its gallery", "its map", "the charts 'Spectrum'"]
+
+
+def test_a_training_is_done_whatever_becomes_of_its_report(pair, monkeypatch, caplog, tmp_path):
+    def failing(*_, **__):
+        raise RuntimeError("no page")
+
+    monkeypatch.setattr(report, "render", failing)
+    assert execute(settings(), out=tmp_path / "run").status == "done"
+    assert "The report could not be made (RuntimeError: no page)" in caplog.text
+    assert (tmp_path / "run" / "encoder-right.safetensors").exists()
