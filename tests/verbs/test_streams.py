@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -175,3 +176,20 @@ def test_what_cannot_be_had_is_said_in_a_line(run, clips, ask, said):
     with pytest.raises(UsageError, match=said) as caught:
         ask(run, clips)
     assert "\n" not in str(caught.value)
+
+
+def test_doctor_looks_at_clips_for_a_recipe_that_takes_them(tmp_path, capsys):
+    data = Path(media.clips(tmp_path / "clips", count=6))
+    (data / "03.mkv").write_bytes(b"no video")
+    (data / "notes.txt").write_text("of the day")
+    found = manyviews.doctor(str(data), "avid")
+    assert (found.report.count, found.report.examined) == (6, 6)
+    assert [Path(bad.path).name for bad in found.report.unreadable] == ["03.mkv"]
+    lines = found.lines()
+    assert lines[0].startswith(f"{data}: 6 files with video and audio (manifest ")
+    assert "other files, ignored: .txt: 1" in lines
+    assert any(line.startswith("unreadable: 1 (16.67%), each is replaced by") for line in lines)
+    assert "shorter sides in pixels: 48: 5" in lines
+    assert found.report.seconds[1] == pytest.approx(1.5, abs=0.1)
+    assert any(f"manyviews train avid --data {data}" in line for line in lines)
+    assert manyviews.doctor(str(data), "avid", sample=2).report.examined == 2

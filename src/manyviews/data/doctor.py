@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -23,6 +23,8 @@ from manyviews.data.statistics import Sums, add, is_grey
 _SIDES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 _SHOWN = 5
 _BLANK = 1e-4
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,7 @@ class DataReport:
         lines = [f"{self.spec}: {self.count:,} images{part} (manifest {self.digest[:12]})"]
         if self.ignored:
             lines.append(f"other files, ignored: {_counts(self.ignored)}")
-        lines.extend(self._unreadable_lines())
+        lines += unreadable_lines(self.unreadable, self.examined, self.max_bad, what="image")
         if not self.readable:
             return lines
         small, large = (f"{w} x {h}" for w, h in (self.smallest, self.largest))
@@ -105,21 +107,6 @@ class DataReport:
             f"mean {_numbers(self.mean)}, std {_numbers(self.std)}",
         ]
         return lines + self._advice()
-
-    def _unreadable_lines(self) -> list[str]:
-        if not self.unreadable:
-            return ["unreadable: none"]
-        share = len(self.unreadable) / self.examined
-        verdict = (
-            f"above --data.max-bad {self.max_bad:g}: training would stop"
-            if len(self.unreadable) > most_bad(self.max_bad, self.examined)
-            else "each is replaced by another image in training"
-        )
-        lines = [f"unreadable: {len(self.unreadable):,} ({share:.2%}), {verdict}"]
-        lines += [f"  {_one_line(bad.path)}: {bad.reason}" for bad in self.unreadable[:_SHOWN]]
-        if len(self.unreadable) > _SHOWN:
-            lines.append(f"  and {len(self.unreadable) - _SHOWN:,} more (see --json)")
-        return lines
 
     def _stack_lines(self) -> list[str]:
         if not self.stacks:
@@ -197,7 +184,7 @@ def doctor(
         chosen,
         workers=processes.count(workers, in_memory=bool(source.stack)),
     )
-    found = list(_shown(looks, len(chosen)) if progress else looks)
+    found = list(shown(looks, len(chosen)) if progress else looks)
     bad = tuple(
         Bad(source.name(index), look.reason)
         for index, look in zip(chosen, found, strict=True)
@@ -217,6 +204,24 @@ def doctor(
         **_pixels([look for _, look in readable]),
         **_copies(readable, source),
     )
+
+
+def unreadable_lines(
+    unreadable: Sequence[Bad], examined: int, max_bad: float, *, what: str
+) -> list[str]:
+    """How many of the examined cannot be read, which, and what becomes of them in training."""
+    if not unreadable:
+        return ["unreadable: none"]
+    verdict = (
+        f"above --data.max-bad {max_bad:g}: training would stop"
+        if len(unreadable) > most_bad(max_bad, examined)
+        else f"each is replaced by another {what} in training"
+    )
+    lines = [f"unreadable: {len(unreadable):,} ({len(unreadable) / examined:.2%}), {verdict}"]
+    lines += [f"  {_one_line(bad.path)}: {bad.reason}" for bad in unreadable[:_SHOWN]]
+    if len(unreadable) > _SHOWN:
+        lines.append(f"  and {len(unreadable) - _SHOWN:,} more (see --json)")
+    return lines
 
 
 def _look(source: ImageSource, index: int) -> _Look:
@@ -240,7 +245,8 @@ def _look(source: ImageSource, index: int) -> _Look:
     )
 
 
-def _shown(looks: Iterator[_Look], total: int) -> Iterator[_Look]:
+def shown(looks: Iterator[T], total: int) -> Iterator[T]:
+    """The same, with a progress bar on a terminal's stderr."""
     console = Console(file=sys.stderr)
     return iter(
         track(

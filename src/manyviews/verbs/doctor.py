@@ -11,6 +11,7 @@ from manyviews.verbs.parse import Flag, Positional
 from manyviews.verbs.train import recipe_of
 
 if TYPE_CHECKING:
+    from manyviews.runs.settings import AnyRun
     from manyviews.verbs.bench import Bench
 
 
@@ -42,6 +43,8 @@ def doctor(
 ) -> "Examined | Bench":
     """Look at DATA: unreadable files, sizes, channels, duplicates, mean and std.
 
+    Of videos and sounds, for a recipe that takes them: unreadable files, lengths and sizes.
+
     With --bench: what bounds training on this machine, and what to change.
 
     Args:
@@ -53,7 +56,7 @@ def doctor(
         sample: examine only this many images, evenly spread; 0 examines all.
     """
     make = recipe_of(recipe)
-    from manyviews.core.settings import override, parts
+    from manyviews.core.settings import override
     from manyviews.data import doctor as doctoring
     from manyviews.recipes import streams_of
     from manyviews.runs.facts import facts
@@ -63,6 +66,13 @@ def doctor(
 
         seen = facts(data, streams_of(recipe), channels=channels, max_pixels=max_pixels)
         return benching.bench(override(make(seen), {"data.max_pixels": max_pixels}))
+    streams = streams_of(recipe)
+    if streams != ("image",):
+        from manyviews.data.doctor_media import media_doctor
+
+        seen = facts(data, streams)
+        found = media_doctor(data, streams, sample=sample)
+        return Examined(report=found, advice=_advice(recipe, data, make(seen), seen.device))
     examine = partial(doctoring.doctor, data, max_pixels=max_pixels, sample=sample)
     try:
         seen = facts(data, channels=channels, max_pixels=max_pixels)
@@ -71,13 +81,23 @@ def doctor(
         found = examine(channels=channels or 3)
         return Examined(report=found, advice=["too few readable images to train on"])
     found = examine(channels=seen.channels)
-    run = make(seen)
+    advice = _advice(recipe, data, make(seen), seen.device, channels=channels)
+    return Examined(report=found, advice=advice)
+
+
+def _advice(recipe: str, data: str, run: "AnyRun", device: str, *, channels: int = 0) -> list[str]:
+    """What to type, and what that would train."""
+    from manyviews.core.inputs import LogMel
+    from manyviews.core.settings import parts
+
     flag = f" --data.channels {channels}" if channels else ""
-    said = [f"{e.name} at {e.input.shape[-1]} px" for e in parts(run.encoders).values()]
-    return Examined(
-        report=found,
-        advice=[
-            f"train: manyviews train {recipe} --data {shlex.quote(data)}{flag}",
-            f"that takes {' + '.join(said)}, batch {run.data.batch_size}, on {seen.device}",
-        ],
-    )
+    encoders = [
+        f"{e.name} on {e.input.seconds:g} s"
+        if isinstance(e.input, LogMel)
+        else f"{e.name} at {e.input.shape[-1]} px"
+        for e in parts(run.encoders).values()
+    ]
+    return [
+        f"train: manyviews train {recipe} --data {shlex.quote(data)}{flag}",
+        f"that takes {' + '.join(encoders)}, batch {run.data.batch_size}, on {device}",
+    ]
