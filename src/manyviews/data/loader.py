@@ -129,7 +129,7 @@ def batches(
         count=len(source), batch=global_batch, accumulate=accumulate, seed=seed, rank=rank,
         world=world,
     )  # fmt: skip
-    make = _make(source, pipeline, order, workers, max_bad)
+    make = _maker_of(source, pipeline, order, workers, max_bad)
     items = range(start_step * accumulate, stop_step * accumulate)
     return _steps(make, items, max_bad, on_bad, spent or Spent())
 
@@ -159,13 +159,13 @@ def once(
         Failure: more unreadable files than `max_bad` allows, or a worker died.
     """
     order = Pass(count=len(source), start=rows.start, stop=rows.stop, local=batch)
-    make = _make(source, pipeline, order, workers, max_bad)
+    make = _maker_of(source, pipeline, order, workers, max_bad)
     for [raw] in _steps(make, range(order.steps), max_bad, on_bad, Spent()):
         if len(raw.index):
             yield raw
 
 
-def _make(
+def _maker_of(
     source: Source, pipeline: Makes, order: Order | Pass, workers: int, max_bad: float
 ) -> "_Make":
     running = processes.count(workers, in_memory=bool(source.stack))
