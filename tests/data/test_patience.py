@@ -14,7 +14,7 @@ from pictures import folder_of
 from manyviews.core import Failure
 from manyviews.core.sample import Layout, Unreadable
 from manyviews.data import patience
-from manyviews.data.loader import batches
+from manyviews.data.loader import batches, once
 from manyviews.data.patience import Unanswered, within
 from manyviews.data.sources import open_source
 from manyviews.data.streams.image import read, read_header
@@ -96,6 +96,18 @@ def test_a_named_pipe_in_the_place_of_an_image_is_replaced_by_the_next(tmp_path)
     steps = list(stream(source, 4, on_bad=met.append))
     assert [bad.reason for bad in met] == ["is no regular file"]
     assert not any(7 in row for row in index_of(steps))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_pass_over_all_files_does_not_wait_for_one_that_never_answers(tmp_path, short, workers):
+    source, met = source_of(tmp_path), []
+    pipeline = Reading(blocked(tmp_path / "pipe"))
+    raws = once(
+        source, pipeline, range(4, 15), batch=2, workers=workers, max_bad=0.1, on_bad=met.append
+    )
+    found = [raw.index.tolist() for raw in raws]
+    assert found == [[4, 5], [6], [8, 9], [10, 11], [12, 13], [14]]
+    assert [bad.path for bad in met] == [source.name(7)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -75,11 +75,9 @@ def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content
     embedded = attempt("what needs features", lambda: _embed(assembly), None)
     features = torch.from_numpy(embedded.features) if embedded else None
     state = None if features is None else attempt("a verdict", lambda: verdict(features), None)
-    values: list[float] = []
+    values = None
     if features is not None:
-        values = attempt(
-            "its spectrum", lambda: spectrum.singular_values(features).tolist(), values
-        )
+        values = attempt("its spectrum", lambda: spectrum.singular_values(features), None)
     alarms = sorted({str(r.get("message")) for r in records if r.get("kind") == "alarm"})
     lights = {state.light if state else "warn", *(one["light"] for one in kept(directory).values())}
     light = "bad" if "bad" in lights else "warn" if alarms or "warn" in lights else "ok"
@@ -92,7 +90,7 @@ def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content
         facts=_facts(assembly),
         records=records,
         embedded=embedded,
-        spectrum=values,
+        spectrum=[] if values is None else values.tolist(),
         views=attempt("views", lambda: _views(assembly), []),
         insight=_insight(assembly),
         diagnosis=diagnosis,
