@@ -5,7 +5,7 @@ import dataclasses
 import torch
 from torch import nn
 
-from manyviews.core import Batch, Clock, Encoder, Features, Given, Unsupported
+from manyviews.core import Batch, Clock, Encoder, Features, Given, Unsupported, comm
 from manyviews.core.inputs import Pixels
 from manyviews.core.positions import sincos
 
@@ -159,13 +159,14 @@ def begin(method):
 
     dtype = next(method.parameters()).dtype
 
-    def embed_all(f):
+    def embed_all(f, *, share=False):
         views = batch_for(method, 1, size=64, dtype=dtype).views
         plain = {
             name: views.get(name, next(iter(views.values())))[:, 0] for name in method.encoders
         }
         with torch.no_grad():
-            return f(plain).float()
+            rows = f(plain).float()
+        return comm.share(rows) if share else rows
 
     torch.manual_seed(7)
     method.before_epoch(Clock(0, 10), embed_all)
