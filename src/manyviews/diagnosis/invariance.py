@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check
+from manyviews.diagnosis.spectrum import check_features
 
 _NORMAL = 1.959963984540054
 """Of a normal distribution 95 % lies within so many deviations."""
@@ -51,7 +51,7 @@ def invariance(
         UsageError: unusable features, one image, shapes that differ, or images that all have the
             same features, so that there is nothing to compare with.
     """
-    check(plain)
+    check_features(plain)
     n = len(plain)
     if n < 2:
         raise UsageError("Invariance compares with other images; wanted 2 or more, got 1.")
@@ -66,7 +66,7 @@ def invariance(
         )
     bars: dict[str, Bar] = {}
     for name, features in changed.items():
-        check(features)
+        check_features(features)
         if features.shape != plain.shape:
             raise UsageError(
                 f"Features of '{name}' have shape {tuple(features.shape)} and plain ones "

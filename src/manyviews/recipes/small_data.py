@@ -3,19 +3,17 @@
 import logging
 import math
 import re
-from typing import Any, TypeVar
+from typing import Any
 
 from manyviews.core.inputs import Pixels
 from manyviews.core.settings import struct
 from manyviews.data.settings import Data
 from manyviews.encoders import ImageConfig, ViTConfig, choose
-from manyviews.runs.settings import Facts, Run
+from manyviews.runs.settings import Facts, MethodConfig, Run
 from manyviews.training.settings import Optim, Train
 from manyviews.views.plan import Crops
 
 log = logging.getLogger("manyviews")
-
-MethodConfig = TypeVar("MethodConfig")
 
 LARGEST_BATCH = 256
 

@@ -7,15 +7,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.reports.maps import Kind
-from manyviews.reports.pictures import Pixels
+from manyviews.core.sample import Bytes
+from manyviews.reports.maps import MapKind
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
     """A row of pictures with a line below each: one image and what was made of it."""
 
-    pictures: Sequence[Pixels]
+    pictures: Sequence[Bytes]
     captions: Sequence[str]
 
 
@@ -30,7 +30,7 @@ class Embedded:
     """
 
     features: NDArray[np.float32]
-    images: Sequence[Pixels]
+    images: Sequence[Bytes]
     names: Sequence[str]
 
 
@@ -74,7 +74,7 @@ class Content:
     diagnosis: Mapping[str, Any] = field(default_factory=dict[str, Any])
     diagnosed: int = 0
     against: Sequence[str] = ()
-    map: Kind = "pca"
+    map: MapKind = "pca"
     alarms: Sequence[str] = ()
     quarantine: Sequence[Mapping[str, Any]] = ()
     command: str = ""

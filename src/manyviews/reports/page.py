@@ -12,7 +12,7 @@ from manyviews.diagnosis.explain import MEASURES
 from manyviews.reports.charts import Line, line_chart, series
 from manyviews.reports.content import Content, Embedded, Strip
 from manyviews.reports.figures import invariance_bars, neighbours, spectrum
-from manyviews.reports.maps import Kind, place
+from manyviews.reports.maps import MapKind, place
 from manyviews.reports.pictures import data_uri, sheet
 
 TILE = 56
@@ -171,7 +171,7 @@ def _gallery(embedded: Embedded) -> list[list[tuple[str, str, str]]]:
     return rows
 
 
-def _map(embedded: Embedded, how: Kind) -> dict[str, Any]:
+def _map(embedded: Embedded, how: MapKind) -> dict[str, Any]:
     """Points in the unit square, and a sprite sheet to show on hover."""
     points = place(embedded.features, how)
     low, high = points.min(axis=0), points.max(axis=0)

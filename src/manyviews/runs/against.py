@@ -91,7 +91,7 @@ def against(
     return found
 
 
-def kept(directory: Path) -> dict[str, dict[str, Any]]:
+def read_against(directory: Path) -> dict[str, dict[str, Any]]:
     """RUN/start.json: encoder -> `Against.to_json`; {} where it is missing or damaged."""
     found = read.read_json(Paths(directory).against) if directory.is_dir() else {}
     whole = all(
@@ -103,7 +103,7 @@ def kept(directory: Path) -> dict[str, dict[str, Any]]:
 
 def sentences(directory: Path) -> list[str]:
     """What RUN/start.json says, a sentence for each encoder."""
-    found = kept(directory)
+    found = read_against(directory)
     several = len(found) > 1
     return [f"{n}: {one['sentence']}" if several else one["sentence"] for n, one in found.items()]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from manyviews.core import Clock, Method, UsageError
 from manyviews.core.inputs import Input, image_channels
-from manyviews.evaluation.features import Cache, cached, extract, said
+from manyviews.evaluation.features import Cache, Embed, cached, extract, said
 from manyviews.evaluation.identity import content
 from manyviews.evaluation.labelled import Labelled, open_labelled
 from manyviews.evaluation.protocols import PROTOCOLS
@@ -21,11 +21,10 @@ from manyviews.views.pipeline import plain_of
 
 log = logging.getLogger("manyviews")
 
-Embed = Callable[[Tensor], Tensor]
 Tell = Callable[[int, int], None]
 
 
-class Split(NamedTuple):
+class SplitFeatures(NamedTuple):
     """What a protocol is given: features [N, D] and labels [N] to learn from, and to be tested."""
 
     train_x: Tensor
@@ -71,7 +70,7 @@ class LabelledProbe:
         input: Input | None = None,
         cache: Cache | None = None,
         progress: Tell | None = None,
-    ) -> Split:
+    ) -> SplitFeatures:
         """Features and labels of both parts, extracted once if there is a cache.
 
         Args:
@@ -109,7 +108,7 @@ class LabelledProbe:
                 )
             return found.features, part.labels[found.index]
 
-        return Split(*features(self.train), *features(self.test))
+        return SplitFeatures(*features(self.train), *features(self.test))
 
     def content(self, *, cache: Path | None = None, progress: Tell | None = None) -> str:
         """A hash of all samples and labels; see `evaluation.identity`."""

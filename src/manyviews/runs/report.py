@@ -13,6 +13,7 @@ from torch import Tensor
 
 from manyviews.core import Batch, Encoder, Unsupported
 from manyviews.core.files import atomic
+from manyviews.core.sample import Bytes
 from manyviews.core.settings import parts
 from manyviews.data import loader
 from manyviews.diagnosis import spectrum
@@ -20,10 +21,10 @@ from manyviews.diagnosis.verdict import Verdict, verdict
 from manyviews.encoders.vit import ViT, attention
 from manyviews.reports.content import Content, Embedded, Strip
 from manyviews.reports.figures import attention_heads
-from manyviews.reports.maps import Kind
+from manyviews.reports.maps import MapKind
 from manyviews.reports.page import render
-from manyviews.reports.pictures import Pixels, principal_colours
-from manyviews.runs.against import kept, sentences
+from manyviews.reports.pictures import principal_colours
+from manyviews.runs.against import read_against, sentences
 from manyviews.runs.assemble import Assembly, embedder
 from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
@@ -46,7 +47,7 @@ class Reconstructs(Protocol):
         ...
 
 
-def write(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Path:
+def write(assembly: Assembly, directory: Path, *, how: MapKind = "pca") -> Path:
     """Write `report.html` of a run whose method is at its last checkpoint.
 
     Args:
@@ -61,7 +62,7 @@ def write(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Path:
     return page
 
 
-def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content:
+def gather(assembly: Assembly, directory: Path, *, how: MapKind = "pca") -> Content:
     """Everything that the page shows."""
     names = list(assembly.method.encoders)
     diagnosis, diagnosed = _diagnosis(directory, names[0] if len(names) > 1 else "")
@@ -70,7 +71,7 @@ def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content
     values = spectrum.singular_values(torch.from_numpy(embedded.features))
     state = verdict(torch.from_numpy(embedded.features))
     alarms = sorted({str(r.get("message")) for r in records if r.get("kind") == "alarm"})
-    lights = {state.light, *(one["light"] for one in kept(directory).values())}
+    lights = {state.light, *(one["light"] for one in read_against(directory).values())}
     light = "bad" if "bad" in lights else "warn" if alarms or "warn" in lights else "ok"
     return Content(
         title=f"{assembly.run.recipe} on {assembly.run.data.source}",
@@ -113,7 +114,7 @@ def _embed(assembly: Assembly) -> Embedded:
     first = next(iter(assembly.method.encoders))
     embed = embedder(assembly.method.encoders[first], assembly.device)
     features: list[NDArray[np.float32]] = []
-    images: list[Pixels] = []
+    images: list[Bytes] = []
     names: list[str] = []
     for start in range(0, count, 128):
         where, seen = assembly.look(index[start : start + 128])
@@ -126,7 +127,7 @@ def _embed(assembly: Assembly) -> Embedded:
     return Embedded(features=np.concatenate(features), images=images, names=names)
 
 
-def _thumbnail(image: Pixels, side: int = 96) -> Pixels:
+def _thumbnail(image: Bytes, side: int = 96) -> Bytes:
     """Small enough to keep a thousand of them."""
     step = max(1, max(image.shape[:2]) // side)
     return np.ascontiguousarray(image[::step, ::step])
@@ -194,7 +195,7 @@ def _views(assembly: Assembly) -> list[Strip]:
     _, fixed = assembly.look(where)
     strips: list[Strip] = []
     for row in range(len(where)):
-        pictures, captions = list[Pixels](), list[str]()
+        pictures, captions = list[Bytes](), list[str]()
         for name, views in fixed.items():
             pictures.append(assembly.fixed.inputs()[name].picture(views[row, 0]))
             captions.append(name)
@@ -256,6 +257,6 @@ def _patches(assembly: Assembly, encoder: ViT) -> list[Strip]:
     ]
 
 
-def _enlarge(colours: Pixels, image: Pixels) -> Pixels:
+def _enlarge(colours: Bytes, image: Bytes) -> Bytes:
     scale = image.shape[0] // colours.shape[0]
     return colours.repeat(scale, 0).repeat(scale, 1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from manyviews.core import Batch, UsageError
 from manyviews.core.inputs import Frames, Input, LogMel, Pixels
-from manyviews.core.sample import Family, Layout, Maker, Source, Window
+from manyviews.core.sample import Arrays, Family, Layout, Maker, Source, Window
 from manyviews.views.audio.plain import PlainSounds
 from manyviews.views.audio.sounds import Sounds
 from manyviews.views.image.crops import CropMaker
@@ -20,8 +20,6 @@ from manyviews.views.image.plain import PlainImages
 from manyviews.views.plan import Crops, Mask
 from manyviews.views.video.clips import Clips
 from manyviews.views.video.plain import PlainClips
-
-Arrays = Mapping[str, NDArray[Any]]
 
 PLAIN: Mapping[type[Any], type[Any]] = {
     Pixels: PlainImages,
