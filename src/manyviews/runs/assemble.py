@@ -205,8 +205,10 @@ def source_of(run: AnyRun) -> Source:
     Raises:
         UsageError: they are not there, or cannot be used.
     """
-    fed = [config.input for config in settings.parts(run.encoders).values()]
-    channels = {each.channels for each in fed if isinstance(each, Pixels)}
+    fed = {name: config.input for name, config in settings.parts(run.encoders).items()}
+    views = settings.parts(run.views).values()
+    images = [fed[plan.to] for plan in views if plan.of == "image" and plan.to in fed]
+    channels = {each.channels for each in images if hasattr(each, "channels")}
     if len(channels) > 1:
         raise UsageError(
             f"Encoders of images are fed {' and '.join(map(str, sorted(channels)))} channels. "
@@ -214,7 +216,7 @@ def source_of(run: AnyRun) -> Source:
         )
     return open_data(
         run.data.source,
-        tuple(dict.fromkeys(plan.of for plan in settings.parts(run.views).values())),
+        tuple(dict.fromkeys(plan.of for plan in views)),
         channels=channels.pop() if channels else 3,
         max_pixels=run.data.max_pixels,
     )

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyviews.core import Batch, Clock, UsageError
-from manyviews.core.inputs import Input, Pixels
+from manyviews.core.inputs import Input
 from manyviews.core.sample import Source
 from manyviews.core.settings import parts
 from manyviews.data.loader import made, opened
 from manyviews.runs.assemble import Assembly, embedder
 from manyviews.runs.embedder import Embedder
 from manyviews.training import launch
-from manyviews.views.image.single import altered
-from manyviews.views.pipeline import Fed, Item, Pipeline, plain_of, random_of
+from manyviews.views.pipeline import ALTERED, Fed, Item, Pipeline, plain_of, random_of
 
 TURNED = 500
 """Images that each single augmentation is tried on, and as many more as fill the last batch."""
@@ -79,11 +78,10 @@ class Look:
 
 
 def alterations(input: Input) -> dict[str, Pipeline]:
-    """What makes each single augmentation of evaluation views; nothing for other than images."""
-    if not isinstance(input, Pixels):
-        return {}
-    fed = {"image": Fed(input)}
-    return {name: Pipeline({"global": plan}, fed) for name, plan in altered(input).items()}
+    """What makes each single augmentation of evaluation views, where `ALTERED` has some."""
+    make = ALTERED.get(type(input))
+    families = {} if make is None else make(input)
+    return {n: Pipeline({"global": plan}, {plan.to: Fed(input)}) for n, plan in families.items()}
 
 
 def look_at_encoder(subject: Embedder) -> Look:
