@@ -16,7 +16,7 @@ from manyviews.data import loader
 from manyviews.diagnosis.against import Against, ByLabels, judge, measures
 from manyviews.evaluation.intervals import bootstrap
 from manyviews.evaluation.knn import knn
-from manyviews.runs.assemble import Assembly, embedder
+from manyviews.runs.assemble import Assembly, embed_with
 from manyviews.runs.embedder import load_encoder
 from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
@@ -83,7 +83,7 @@ def against(
     """
     found: dict[str, Against] = {}
     for name, now in assembly.method.encoders.items():
-        two = [embedder(each, assembly.device) for each in (others[name], now)]
+        two = [embed_with(each, assembly.device) for each in (others[name], now)]
         numbers = _measured(assembly, name, two)
         probe = (probes or {}).get(name if len(assembly.method.encoders) > 1 else "")
         labelled = None if probe is None else _knn(probe, two)

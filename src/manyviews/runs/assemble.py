@@ -14,11 +14,11 @@ from manyviews.core import Batch, Encoder, Failure, Given, Method, UsageError, c
 from manyviews.core.inputs import Pixels
 from manyviews.core.sample import Source
 from manyviews.data import advice, loader, workers
-from manyviews.data.ahead import ahead
 from manyviews.data.order import Order
 from manyviews.data.quarantine import Quarantine
 from manyviews.data.sources import open_data
 from manyviews.data.store import Kept
+from manyviews.data.to_device import ahead
 from manyviews.methods import catalog
 from manyviews.runs.entropy import spread
 from manyviews.runs.settings import AnyRun
@@ -244,7 +244,7 @@ def check_needs(pipeline: Pipeline, method: Method, name: str) -> None:
             )
 
 
-def embedder(encoder: Encoder, device: torch.device) -> Callable[[Tensor], Tensor]:
+def embed_with(encoder: Encoder, device: torch.device) -> Callable[[Tensor], Tensor]:
     """A function from normalised views [B, ...] to embeddings [B, D] float32.
 
     The encoder is in eval mode during a call and goes back to the mode it was in.

@@ -15,7 +15,7 @@ from manyviews.core.inputs import Input
 from manyviews.core.sample import Source
 from manyviews.core.settings import parts
 from manyviews.data.loader import made, opened
-from manyviews.runs.assemble import Assembly, embedder
+from manyviews.runs.assemble import Assembly, embed_with
 from manyviews.runs.embedder import Embedder
 from manyviews.training import launch
 from manyviews.views.pipeline import ALTERED, Fed, Item, Pipeline, plain_of, random_of
@@ -111,7 +111,7 @@ def look_at_method(assembly: Assembly, name: str = "") -> Look:
     encoder = method.encoders[name] if name else method.encoder
     [name] = [key for key, kept in method.encoders.items() if kept is encoder]
     alone = len(method.encoders) == 1
-    embed = embedder(encoder, assembly.device)
+    embed = embed_with(encoder, assembly.device)
     clock = Clock(1, 1)
 
     @torch.inference_mode()

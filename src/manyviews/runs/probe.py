@@ -16,7 +16,7 @@ from manyviews.evaluation.identity import content
 from manyviews.evaluation.labelled import Labelled, open_labelled
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.evaluation.result import Result
-from manyviews.runs.assemble import embedder, readers
+from manyviews.runs.assemble import embed_with, readers
 from manyviews.views.pipeline import plain_of
 
 log = logging.getLogger("manyviews")
@@ -122,7 +122,7 @@ class LabelledProbe:
     def __call__(self, method: Method, clock: Clock) -> Mapping[str, float]:
         """What the training loop asks for: protocol -> headline."""
         encoder = method.encoders[self.name] if self.name else method.encoder
-        self.last = self.measure(embedder(encoder, self.device), self.protocols)
+        self.last = self.measure(embed_with(encoder, self.device), self.protocols)
         return {result.protocol: result.value for result in self.last}
 
 

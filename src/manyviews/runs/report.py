@@ -25,7 +25,7 @@ from manyviews.reports.maps import MapKind
 from manyviews.reports.page import render
 from manyviews.reports.pictures import principal_colours
 from manyviews.runs.against import read_against, sentences
-from manyviews.runs.assemble import Assembly, embedder
+from manyviews.runs.assemble import Assembly, embed_with
 from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
 from manyviews.training import checkpoint
@@ -112,7 +112,7 @@ def _embed(assembly: Assembly) -> Embedded:
     count = min(SAMPLE, len(source))
     index = np.linspace(0, len(source) - 1, count).astype(int).tolist()
     first = next(iter(assembly.method.encoders))
-    embed = embedder(assembly.method.encoders[first], assembly.device)
+    embed = embed_with(assembly.method.encoders[first], assembly.device)
     features: list[NDArray[np.float32]] = []
     images: list[Bytes] = []
     names: list[str] = []
