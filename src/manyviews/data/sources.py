@@ -1,4 +1,4 @@
-"""Where images come from: a folder, a list of paths, IDX files, or the package itself.
+"""Where samples come from: a folder, a list of paths, IDX files, or the package itself.
 
 No source knows labels.
 """
@@ -259,7 +259,7 @@ def open_source(
         spec: a folder (searched recursively), a text file of paths, `fashion-mnist:DIR` or
             `builtin:fashion`. Folders count .npy arrays as images where channels is not 1 or 3;
             one that `manyviews pack` wrote is read as what was packed.
-        channels: every image is brought to this many; see `decode.read`.
+        channels: every image is brought to this many; see `data.streams.image.read`.
         max_pixels: larger images are unreadable, refused from their header.
         split: which part, where a source has two; a folder or a list is the same for both.
 

@@ -44,7 +44,8 @@ def invariance(
 
     Args:
         plain: [N, D], features of the plain views, of different images.
-        changed: name -> [N, D], of the same images with one augmentation (see `views.single`).
+        changed: name -> [N, D], of the same images with one augmentation
+            (see `views.image.single`).
         chunk: rows compared at a time; does not change the result.
 
     Raises:

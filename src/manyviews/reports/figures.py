@@ -119,8 +119,8 @@ def invariance_bars(invariance: Mapping[str, Mapping[str, Bar | Mapping[str, flo
     """How far each augmentation moves features, with 95 % intervals, as SVG.
 
     Args:
-        invariance: space -> augmentation -> bar: `results.Diagnosed.invariance`, or the same from
-            diagnosis.json.
+        invariance: space -> augmentation -> bar: `diagnosis.result.Diagnosed.invariance`,
+            or the same from diagnosis.json.
     """
     drawn: dict[str, dict[str, Interval]] = {}
     for space, bars in invariance.items():
