@@ -2,6 +2,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -82,6 +83,37 @@ def test_every_recipe_builds_its_method_and_optimiser(name, facts):
     check_needs(pipeline, method, name)
     assert not surplus(run, pipeline, method)
     build(method, run.optim, run.data.batch_size)
+
+
+@pytest.mark.parametrize("name", ["avid", "avid-kinetics"])
+def test_avids_sound_is_of_the_time_of_its_clip(name):
+    run = RECIPES[name](GPU)
+    with torch.device("meta"):
+        pipeline = pipeline_of(run, built(run))
+    item = pipeline.read(Film(), 3, epoch=2)
+    clips, sounds = item.windows["video"], item.windows["audio"]
+    off = [sound.start - clip.start for clip, sound in zip(clips, sounds, strict=True)]
+    assert "audio.offset" in pipeline.cues
+    assert all(abs(seconds) <= 0.5 for seconds in off)
+
+
+class Film:
+    """Samples of a long clip with sound."""
+
+    def open(self, index):
+        return {"video": Silence(2, 2, 3), "audio": Silence()}
+
+
+class Silence:
+    """A stream of a thousand seconds of nothing."""
+
+    span = 1000.0
+
+    def __init__(self, *shape):
+        self.shape = shape
+
+    def read(self, window):
+        return np.zeros((window.count, *self.shape))
 
 
 @pytest.mark.parametrize("facts", [SMALL, MANY, LARGE], ids=["grey", "many", "rgb"])

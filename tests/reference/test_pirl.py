@@ -224,6 +224,15 @@ def test_the_branches_draw_different_negatives():
     assert (one != two).float().mean() > 0.5
 
 
+def test_each_step_draws_other_negatives():
+    method, batch = small(), some_batch()
+    method.partition.store(torch.tensor(1.0))  # or the first step would set it
+    first, again, later = (method(batch, Clock(step, 10)).losses for step in (0, 0, 1))
+    for branch in ("transformed", "image"):
+        assert first[branch] == again[branch]
+        assert abs(first[branch] - later[branch]) > 1e-4 * abs(first[branch])
+
+
 @pytest.mark.parametrize("kind", ["nce", "info_nce"])
 def test_equal_scores_are_the_floor(kind):
     method = small(loss=kind)

@@ -38,6 +38,15 @@ def test_what_ranks_agree_on_is_seeded_alike(monkeypatch):
     assert draws[0] == draws[1] != torch.rand(3).tolist()
 
 
+def test_each_epoch_and_each_run_begins_with_other_numbers():
+    draws = []
+    for seed, step in ((0, 5), (0, 10), (1, 5), (0, 5)):
+        launch.seed_epoch(seed, step)
+        draws.append(tuple(torch.rand(3).tolist()))
+    assert len(set(draws[:3])) == 3
+    assert draws[3] == draws[0]
+
+
 @pytest.mark.parametrize(
     ("flags", "wanted"),
     [

@@ -54,6 +54,22 @@ def test_two_runs_with_one_seed_are_equal_and_another_seed_is_not(tmp_path):
     assert not all(torch.equal(ends[0][n], ends[2][n]) for n in ends[0])
 
 
+def test_what_an_epoch_draws_depends_on_the_seed_and_the_step_it_begins_at(tmp_path):
+    class Draws(Toy):
+        def before_epoch(self, clock, embed_all):
+            drawn[seed, clock.step] = torch.rand(4).tolist()
+
+    drawn = {}
+    for seed in (3, 4):
+        train(tmp_path / str(seed), Draws(), seed=seed, train=settings(epochs=3))
+    assert {step for _, step in drawn} == {0, 3, 6}
+    assert len({tuple(numbers) for numbers in drawn.values()}) == 6
+    first = dict(drawn)
+    seed = 3
+    train(tmp_path / "again", Draws(), seed=seed, train=settings(epochs=3))
+    assert drawn == first
+
+
 def test_accumulating_micro_batches_equals_one_batch(tmp_path):
     """Without batch norm, dropout and queue, two halves give the gradient of the whole."""
     ends = []

@@ -185,13 +185,13 @@ def test_results_of_an_older_encoder_or_protocol_are_left_out(runs):
 
 def test_a_diagnosis_of_an_older_checkpoint_or_version_is_not_used(runs):
     run = past.read_past(runs / "seed0", name="seed0")
-    version = f'"version": {past.read_diagnosis(run)["version"]}'
+    version = f'"version": {past.diagnosis_of(run)["version"]}'
     edit(runs / "seed0" / "diagnosis.json", '"4": {', '"3": {')
-    assert past.read_diagnosis(run) == {}
+    assert past.diagnosis_of(run) == {}
     edit(runs / "seed0" / "diagnosis.json", '"3": {', '"4": {')
-    assert past.read_diagnosis(run)
+    assert past.diagnosis_of(run)
     edit(runs / "seed0" / "diagnosis.json", version, '"version": 1')
-    assert past.read_diagnosis(run) == {}
+    assert past.diagnosis_of(run) == {}
 
 
 def test_what_is_missing_is_measured(trained, photos, tmp_path, monkeypatch):

@@ -153,7 +153,7 @@ def test_an_interrupted_demo_can_be_resumed_and_says_so(monkeypatch, tmp_path, c
     class Probe:
         def split(self, embed):
             x, y = torch.eye(2).repeat(4, 1), torch.tensor([0, 1]).repeat(4)
-            return probing.Split(x, y, x, y)
+            return probing.SplitFeatures(x, y, x, y)
 
         def measure(self, embed, names):
             return [type("Result", (), {"value": 0.5})]

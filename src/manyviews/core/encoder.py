@@ -11,9 +11,10 @@ from manyviews.core.inputs import Input
 
 
 class Encoder(nn.Module):
-    """Any backbone: pixels in, Features out.
+    """Any backbone: normalised views in, Features out.
 
-    Call: `encoder(x, keep=None, hide=None, blocks=0, tokens=True)`, x [B, C, H, W].
+    Call: `encoder(x, keep=None, hide=None, blocks=0, tokens=True)`, x [B, *input.shape], for
+    instance images [B, C, H, W], clips [B, C, T, H, W] or spectrograms [B, 1, F, bins].
     keep [B, K] int64: encode only these tokens (MAE). hide: replace these tokens by a token that
     the method owns (iBOT, BEiT). blocks: also return the tokens of the last `blocks` blocks.
     tokens=False: nobody reads `Features.tokens`, and an encoder may leave them out.
@@ -22,7 +23,8 @@ class Encoder(nn.Module):
     Attributes:
         input: what it is fed.
         dim: D, width of `pooled`, and of `tokens` as `Features` says.
-        grid: the places of its tokens, which `keep` and `hide` count row by row: (rows, columns).
+        grid: the places of its tokens, which `keep` and `hide` count row by row: (rows,
+            columns) of an image.
         patch: what a token stands for along each axis of the grid, in pixels or frames.
     """
 

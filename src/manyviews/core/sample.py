@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 
 from manyviews.core.inputs import Input
 
+Bytes = NDArray[np.uint8]
+"""Pictures, and what they are made of, as files have them."""
+Floats = NDArray[np.float64]
+Arrays = Mapping[str, NDArray[Any]]
+"""Raw views or cues by name."""
+
 _LARGE_PAGES = 1 << 22
 """From so many bytes on numpy asks the system for large pages, which spares most page faults."""
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.data.streams.image import Pixels
+from manyviews.core.sample import Bytes
 
 NEAR = 3
 """Bits of 64 in which the hashes of near-duplicates may differ."""
@@ -35,7 +35,7 @@ class Print:
     thumbnail: bytes
 
 
-def print_of(image: Pixels) -> Print:
+def print_of(image: Bytes) -> Print:
     """The print of [H, W, C] uint8."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2] == 3 else image[..., 0]
     grey = np.ascontiguousarray(grey)

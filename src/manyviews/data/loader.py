@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from manyviews.core import Failure
-from manyviews.core.sample import Layout, Source, Unreadable, memory
+from manyviews.core.sample import Arrays, Layout, Source, Unreadable, memory
 from manyviews.data import workers as processes
 from manyviews.data.order import Order, Pass
 from manyviews.data.patience import Doing, Unanswered, within
@@ -35,8 +35,6 @@ log = logging.getLogger("manyviews")
 
 OnBad = Callable[[Bad], "int | None"]
 """Told of each unreadable file once; may return how many are known from all ranks and before."""
-
-Arrays = Mapping[str, NDArray[Any]]
 
 
 class Makes(Protocol):

@@ -1,4 +1,4 @@
-"""Where images come from: a folder, a list of paths, IDX files, or the package itself.
+"""Where samples come from: a folder, a list of paths, IDX files, or the package itself.
 
 No source knows labels.
 """
@@ -16,20 +16,12 @@ import numpy as np
 from PIL import Image
 
 from manyviews.core import UsageError
-from manyviews.core.sample import WHOLE, Source, Stream, Unreadable, Window
+from manyviews.core.sample import WHOLE, Bytes, Source, Stream, Unreadable, Window
 from manyviews.data.idx import find_idx, read_idx
 from manyviews.data.manifest import File, Manifest, of_folder, of_list
 from manyviews.data.pack.read import Packed, is_pack
 from manyviews.data.streams.files import STREAMS, open_streams
-from manyviews.data.streams.image import (
-    SUFFIXES,
-    Header,
-    ImageFile,
-    Pixels,
-    read,
-    read_header,
-    suffixes,
-)
+from manyviews.data.streams.image import SUFFIXES, Header, ImageFile, read, read_header, suffixes
 
 log = logging.getLogger("manyviews")
 
@@ -50,7 +42,7 @@ class ImageSource(Source, Protocol):
         """Of every image that is read."""
         ...
 
-    def read(self, index: int) -> Pixels:
+    def read(self, index: int) -> Bytes:
         """[H, W, C] uint8 of the stream "image". Raises `Unreadable`."""
         ...
 
@@ -67,7 +59,7 @@ class Held:
     index: int
     span: float = 0.0
 
-    def read(self, window: Window = WHOLE) -> Pixels:
+    def read(self, window: Window = WHOLE) -> Bytes:
         """[H, W, C] uint8. Raises `Unreadable`."""
         del window
         return self.source.read(self.index)
@@ -77,7 +69,7 @@ class Files:
     """Image files on disk, decoded when they are read."""
 
     streams: tuple[str, ...] = ("image",)
-    stack: Mapping[str, Pixels] = {}
+    stack: Mapping[str, Bytes] = {}
 
     def __init__(self, spec: str, manifest: Manifest, *, channels: int, max_pixels: int) -> None:
         self.spec = spec
@@ -97,7 +89,7 @@ class Files:
         """{"image": the file}."""
         return {"image": ImageFile(self.name(index), self.channels, self._max_pixels)}
 
-    def read(self, index: int) -> Pixels:
+    def read(self, index: int) -> Bytes:
         """[H, W, C] uint8, upright. Raises `Unreadable`."""
         return read(self.name(index), channels=self.channels, max_pixels=self._max_pixels)
 
@@ -160,10 +152,10 @@ class Stored:
 
     streams: tuple[str, ...] = ("image",)
 
-    def __init__(self, spec: str, array: Pixels, *, split: Split = "train") -> None:
+    def __init__(self, spec: str, array: Bytes, *, split: Split = "train") -> None:
         self.spec = spec
         self.array = array
-        self.stack: Mapping[str, Pixels] = {"image": array}
+        self.stack: Mapping[str, Bytes] = {"image": array}
         self.channels: int = array.shape[3]
         self._prefix = f"{spec}#" if split == "train" else f"{spec}#{split}/"
 
@@ -185,7 +177,7 @@ class Stored:
         """{"image": the row}."""
         return {"image": Held(self, index)}
 
-    def read(self, index: int) -> Pixels:
+    def read(self, index: int) -> Bytes:
         """[H, W, C] uint8."""
         return self.array[index]
 
@@ -267,7 +259,7 @@ def open_source(
         spec: a folder (searched recursively), a text file of paths, `fashion-mnist:DIR` or
             `builtin:fashion`. Folders count .npy arrays as images where channels is not 1 or 3;
             one that `manyviews pack` wrote is read as what was packed.
-        channels: every image is brought to this many; see `decode.read`.
+        channels: every image is brought to this many; see `data.streams.image.read`.
         max_pixels: larger images are unreadable, refused from their header.
         split: which part, where a source has two; a folder or a list is the same for both.
 
@@ -313,7 +305,7 @@ def _manifest(spec: str, endings: frozenset[str]) -> Manifest:
     return of_list(path)
 
 
-def _builtin(split: Split) -> Pixels:
+def _builtin(split: Split) -> Bytes:
     with (
         as_file(files("manyviews.data") / "builtin" / f"fashion-{split}.png") as path,
         Image.open(path) as strip,
@@ -321,7 +313,7 @@ def _builtin(split: Split) -> Pixels:
         return np.array(strip).reshape(-1, strip.width, strip.width)
 
 
-def _idx_images(folder: str, split: Split) -> Pixels:
+def _idx_images(folder: str, split: Split) -> Bytes:
     if not folder:
         raise UsageError(
             "fashion-mnist: needs the folder of the IDX files, for instance "
@@ -335,7 +327,7 @@ def _idx_images(folder: str, split: Split) -> Pixels:
     return images
 
 
-def _grey_to(images: Pixels, channels: int, spec: str) -> Pixels:
+def _grey_to(images: Bytes, channels: int, spec: str) -> Bytes:
     if channels not in (1, 3):
         raise UsageError(
             f"{spec} has 1 channel, which --data.channels {channels} cannot use. Use 1 or 3."

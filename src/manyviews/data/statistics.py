@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.data.streams.image import Pixels
+from manyviews.core.sample import Bytes
 
 _LOSS = 4
 
@@ -30,7 +30,7 @@ class Sums:
     high: int
 
     @classmethod
-    def of(cls, image: Pixels) -> "Sums":
+    def of(cls, image: Bytes) -> "Sums":
         """The sums of one image [H, W, C] uint8, from its histogram."""
         # Four channels at a time: OpenCV takes no image of a thousand.
         parts = [image[..., first : first + 4] for first in range(0, image.shape[2], 4)]
@@ -69,7 +69,7 @@ def add(parts: Iterable[Sums]) -> Sums:
     )
 
 
-def _histograms(image: Pixels) -> NDArray[np.float64]:
+def _histograms(image: Bytes) -> NDArray[np.float64]:
     """[C, 256]: how many pixels of each channel have each level."""
     image = np.ascontiguousarray(image)
     channels = range(image.shape[2])
@@ -77,7 +77,7 @@ def _histograms(image: Pixels) -> NDArray[np.float64]:
     return np.stack(counts).astype(np.float64)
 
 
-def is_grey(image: Pixels) -> bool:
+def is_grey(image: Bytes) -> bool:
     """Whether all channels of [H, W, C] are equal up to what lossy compression changes."""
     if image.shape[2] == 1:
         return True
@@ -85,5 +85,5 @@ def is_grey(image: Pixels) -> bool:
     return _spread(image[::8, ::8]) <= _LOSS and _spread(image) <= _LOSS
 
 
-def _spread(image: Pixels) -> int:
+def _spread(image: Bytes) -> int:
     return int((image.max(axis=2) - image.min(axis=2)).max())

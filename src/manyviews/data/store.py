@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from manyviews.core.sample import WHOLE, Source, Stream, Window
+from manyviews.core.sample import WHOLE, Bytes, Source, Stream, Window
 from manyviews.data.room import free_disk, free_memory
-from manyviews.data.streams.image import Header, Pixels
+from manyviews.data.streams.image import Header
 
 if TYPE_CHECKING:
     from manyviews.data.sources import ImageSource
@@ -103,7 +103,7 @@ class Store:
                 self._map = mmap.mmap(data, place.count * place.stride, access=mmap.ACCESS_READ)
         self._unseen = _BETWEEN
 
-    def get(self, index: int) -> Pixels | None:
+    def get(self, index: int) -> Bytes | None:
         """[H, W, C] uint8, read-only; None where it is not kept."""
         word = int(self._words[_WORDS + index])
         if not word:
@@ -119,7 +119,7 @@ class Store:
             return None
         return np.frombuffer(data, np.uint8).reshape(shape) if len(data) == size else None
 
-    def put(self, index: int, pixels: Pixels) -> None:
+    def put(self, index: int, pixels: Bytes) -> None:
         """Keep [H, W, C] uint8 if there is room; where there is not, that is said once."""
         if self._words[_ENDED] or not self._fits(pixels):
             return
@@ -162,7 +162,7 @@ class Store:
     def _start(self, index: int) -> int:
         return index * self.place.stride
 
-    def _fits(self, pixels: Pixels) -> bool:
+    def _fits(self, pixels: Bytes) -> bool:
         return (
             pixels.dtype == np.uint8
             and pixels.ndim == 3
@@ -264,7 +264,7 @@ class Kept:
     """
 
     streams: tuple[str, ...] = ("image",)
-    stack: Mapping[str, Pixels] = {}
+    stack: Mapping[str, Bytes] = {}
 
     def __init__(self, inner: Source, store: Store | None) -> None:
         self.inner = inner
@@ -292,7 +292,7 @@ class Kept:
         """{"image": the image, kept or not}."""
         return {"image": KeptImage(self, index)}
 
-    def read(self, index: int) -> Pixels:
+    def read(self, index: int) -> Bytes:
         """[H, W, C] uint8, not to be written to. Raises `Unreadable`."""
         found = None if self.store is None else self.store.get(index)
         if found is None:
@@ -336,7 +336,7 @@ class KeptImage:
     index: int
     span: float = 0.0
 
-    def read(self, window: Window = WHOLE) -> Pixels:
+    def read(self, window: Window = WHOLE) -> Bytes:
         """[H, W, C] uint8. Raises `Unreadable`."""
         del window
         return self.source.read(self.index)

@@ -24,7 +24,7 @@ from manyviews.data.patience import Doing, Late, Watchman
 
 log = logging.getLogger("manyviews")
 
-Item = TypeVar("Item")
+Task = TypeVar("Task")
 T = TypeVar("T")
 
 MOST = 8
@@ -57,8 +57,8 @@ def count(workers: int, *, in_memory: bool = False) -> int:
 
 
 def each(
-    work: Callable[[Item], T],
-    items: Iterable[Item],
+    work: Callable[[Task], T],
+    items: Iterable[Task],
     *,
     workers: int,
     doing: Doing | None = None,
@@ -81,9 +81,9 @@ def each(
     Raises:
         Failure: a worker died, or again and again one does not get on.
     """
-    rest, waiting, replaced = iter(items), deque[Item](), 0
+    rest, waiting, replaced = iter(items), deque[Task](), 0
     while True:
-        again, waiting = list(waiting), deque[Item]()
+        again, waiting = list(waiting), deque[Task]()
         watchman = Watchman(doing) if doing is not None and workers else None
         try:
             noted = _noted(itertools.chain(again, rest), waiting)
@@ -107,8 +107,8 @@ class _Died(Exception):
 
 
 def _results(
-    work: Callable[[Item], T],
-    items: Iterable[Item],
+    work: Callable[[Task], T],
+    items: Iterable[Task],
     workers: int,
     watchman: Watchman | None,
     doing: Doing | None,
@@ -157,7 +157,7 @@ def _no_handler_of_torch() -> Generator[None]:
         signal.signal(signal.SIGCHLD, before)
 
 
-def _noted(items: Iterable[Item], waiting: deque[Item]) -> Iterator[Item]:
+def _noted(items: Iterable[Task], waiting: deque[Task]) -> Iterator[Task]:
     for item in items:
         waiting.append(item)
         yield item
@@ -177,7 +177,7 @@ def _replace(found: list[Late], avoid: Callable[[int], None] | None, replaced: i
             avoid(late.sample)
 
 
-def _loader(work: Callable[[Item], T], items: Iterable[Item], workers: int) -> DataLoader[T]:
+def _loader(work: Callable[[Task], T], items: Iterable[Task], workers: int) -> DataLoader[T]:
     return DataLoader(
         _Work(work),
         batch_size=None,
@@ -200,11 +200,11 @@ def prepare(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-class _Work(Dataset[T], Generic[Item, T]):
-    def __init__(self, work: Callable[[Item], T]) -> None:
+class _Work(Dataset[T], Generic[Task, T]):
+    def __init__(self, work: Callable[[Task], T]) -> None:
         self._work = work
 
-    def __getitem__(self, index: Item) -> T:
+    def __getitem__(self, index: Task) -> T:
         return self._work(index)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check
+from manyviews.diagnosis.spectrum import check_features
 from manyviews.diagnosis.uniformity import unit
 from manyviews.losses.entropy import (
     discrete_entropy,
@@ -122,7 +122,7 @@ def discrete_entropy_reconstruction(p: Tensor, q: Tensor) -> EntropyReconstructi
         UsageError: unusable or differently shaped, or not probabilities.
     """
     for side in (p, q):
-        check(side)
+        check_features(side)
         if bool((side < 0).any()) or float((side.double().sum(dim=1) - 1).abs().max()) > 1e-2:
             raise UsageError(
                 f"Assignments have values from {float(side.min()):.3g}; wanted probabilities of "
@@ -144,8 +144,8 @@ def discrete_entropy_reconstruction(p: Tensor, q: Tensor) -> EntropyReconstructi
 
 
 def _pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    check(a)
-    check(b)
+    check_features(a)
+    check_features(b)
     _same(a, b)
     if len(a) < 2:
         raise UsageError("The bound compares images with one another; wanted 2 or more, got 1.")

@@ -12,7 +12,7 @@ from torch import Tensor
 from manyviews.core import UsageError
 from manyviews.diagnosis.grouping import kmeans
 from manyviews.diagnosis.neighbours import twonn
-from manyviews.diagnosis.spectrum import check
+from manyviews.diagnosis.spectrum import check_features
 from manyviews.diagnosis.uniformity import unit
 
 _FOLDS = 5
@@ -80,7 +80,7 @@ def cluster_learnability(
     Raises:
         UsageError: unusable features, more clusters than rows, or too few rows for k.
     """
-    check(features)
+    check_features(features)
     n = len(features)
     if not 1 <= k <= n * (_FOLDS - 1) // _FOLDS or n < _FOLDS:
         raise UsageError(

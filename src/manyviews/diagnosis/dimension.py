@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check
+from manyviews.diagnosis.spectrum import check_features
 
 _LEAST = 16
 """Points in the smallest tree."""
@@ -36,7 +36,7 @@ def mst_dimension(
     Raises:
         UsageError: unusable features, or too few rows for so many sizes.
     """
-    check(features)
+    check_features(features)
     n = min(len(features), rows)
     smallest = n >> (subsamples - 1) if subsamples > 1 else 0
     if smallest < _LEAST:
@@ -62,7 +62,7 @@ def mst_length(features: Tensor) -> float:
     Raises:
         UsageError: unusable features.
     """
-    check(features)
+    check_features(features)
     return _length(_distances(features.cpu().double()))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check
+from manyviews.diagnosis.spectrum import check_features
 from manyviews.diagnosis.uniformity import unit
 
 
@@ -67,7 +67,7 @@ def kmeans(
     Raises:
         UsageError: unusable features, or more clusters than rows.
     """
-    check(features)
+    check_features(features)
     if not 1 <= clusters <= len(features):
         raise UsageError(
             f"k-means wants {clusters} clusters of {len(features)} rows; wanted 1 to "
@@ -108,7 +108,7 @@ def stability(
     Raises:
         UsageError: unusable features, or fewer than 2 K rows.
     """
-    check(features)
+    check_features(features)
     n = len(features)
     if clusters < 2 or n < 2 * clusters:
         raise UsageError(
@@ -143,8 +143,8 @@ def consistency(
     Raises:
         UsageError: unusable features, shapes that differ, or more clusters than rows.
     """
-    check(a)
-    check(b)
+    check_features(a)
+    check_features(b)
     if a.shape != b.shape:
         raise UsageError(
             f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check
+from manyviews.diagnosis.spectrum import check_features
 
 _NORMAL = 1.959963984540054
 """Of a normal distribution 95 % lies within so many deviations."""
@@ -44,14 +44,15 @@ def invariance(
 
     Args:
         plain: [N, D], features of the plain views, of different images.
-        changed: name -> [N, D], of the same images with one augmentation (see `views.single`).
+        changed: name -> [N, D], of the same images with one augmentation
+            (see `views.image.single`).
         chunk: rows compared at a time; does not change the result.
 
     Raises:
         UsageError: unusable features, one image, shapes that differ, or images that all have the
             same features, so that there is nothing to compare with.
     """
-    check(plain)
+    check_features(plain)
     n = len(plain)
     if n < 2:
         raise UsageError("Invariance compares with other images; wanted 2 or more, got 1.")
@@ -66,7 +67,7 @@ def invariance(
         )
     bars: dict[str, Bar] = {}
     for name, features in changed.items():
-        check(features)
+        check_features(features)
         if features.shape != plain.shape:
             raise UsageError(
                 f"Features of '{name}' have shape {tuple(features.shape)} and plain ones "

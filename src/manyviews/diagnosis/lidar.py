@@ -5,7 +5,7 @@ from torch import Tensor
 
 from manyviews.core import UsageError
 from manyviews.diagnosis.rank import entropy_rank
-from manyviews.diagnosis.spectrum import check, from_gram
+from manyviews.diagnosis.spectrum import check_features, from_gram
 
 _IMAGES = 256
 
@@ -37,7 +37,7 @@ def lidar(views: Tensor, *, delta: float = 1e-4, eps: float = 0.0) -> float:
             f"LiDAR has features of shape {tuple(views.shape)}; wanted [N, Q, D] with two or more "
             "images and two or more views of each. Give several augmented views an image."
         )
-    check(views.flatten(0, 1))
+    check_features(views.flatten(0, 1))
     means = views.double().mean(dim=1).cpu()
     within = _within(views) + delta * torch.eye(views.shape[2], dtype=torch.float64)
     factor, failed = torch.linalg.cholesky_ex(within)

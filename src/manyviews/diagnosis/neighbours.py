@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check
+from manyviews.diagnosis.spectrum import check_features
 from manyviews.diagnosis.uniformity import unit
 
 
@@ -24,8 +24,8 @@ def view_consistency(a: Tensor, b: Tensor, *, chunk: int = 1024) -> float:
     Raises:
         UsageError: unusable features, or shapes that differ.
     """
-    check(a)
-    check(b)
+    check_features(a)
+    check_features(b)
     if a.shape != b.shape:
         raise UsageError(
             f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
@@ -56,7 +56,7 @@ def twonn(features: Tensor, *, drop: float = 0.1, chunk: int = 1024) -> float:
     Raises:
         UsageError: unusable features, or fewer than 10 that are no duplicates.
     """
-    check(features)
+    check_features(features)
     x = features.double()
     x = x - x.mean(dim=0)
     square = x.square().sum(dim=1)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check
+from manyviews.diagnosis.spectrum import check_features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def prototype_usage(assignment: Tensor) -> Usage:
     Raises:
         UsageError: not a finite [N, K] of probabilities, or a single prototype.
     """
-    check(assignment)
+    check_features(assignment)
     n, k = assignment.shape
     p = assignment.double()
     sums = p.sum(dim=1)

@@ -24,7 +24,7 @@ def singular_values(features: Tensor, *, centred: bool = True) -> Tensor:
     Raises:
         UsageError: not a non-empty [N, D], or NaN or infinite features.
     """
-    check(features)
+    check_features(features)
     mean = _mean(features) if centred else features.new_zeros(features.shape[1]).double().cpu()
     if len(features) >= features.shape[1]:
         gram = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64)
@@ -93,7 +93,7 @@ def alpha_req(values: Tensor, *, first: int = 5, last: int = 0) -> float:
     return -float((x * (y - y.mean())).sum() / x.square().sum())
 
 
-def check(features: Tensor) -> None:
+def check_features(features: Tensor) -> None:
     """Refuse what has no spectrum.
 
     Raises:

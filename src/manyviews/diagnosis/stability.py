@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check
+from manyviews.diagnosis.spectrum import check_features
 from manyviews.diagnosis.uniformity import unit
 
 
@@ -26,8 +26,8 @@ def graph_stability(a: Tensor, b: Tensor, *, k: int = 20, chunk: int = 1024) -> 
     Raises:
         UsageError: unusable features, different numbers of images, or k not in 1 to N - 1.
     """
-    check(a)
-    check(b)
+    check_features(a)
+    check_features(b)
     n = len(a)
     if n != len(b):
         raise UsageError(

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check
+from manyviews.diagnosis.spectrum import check_features
 
 
 def alignment(a: Tensor, b: Tensor) -> float:
@@ -25,8 +25,8 @@ def alignment(a: Tensor, b: Tensor) -> float:
     Raises:
         UsageError: unusable features, or shapes that differ.
     """
-    check(a)
-    check(b)
+    check_features(a)
+    check_features(b)
     if a.shape != b.shape:
         raise UsageError(
             f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
@@ -51,7 +51,7 @@ def uniformity(features: Tensor, *, t: float = 2.0, chunk: int = 2048) -> float:
     Raises:
         UsageError: unusable features, or a single row.
     """
-    check(features)
+    check_features(features)
     n = len(features)
     if n < 2:
         raise UsageError("Uniformity compares images with one another; wanted 2 or more, got 1.")
@@ -78,7 +78,7 @@ def feature_std(features: Tensor) -> float:
     Raises:
         UsageError: unusable features.
     """
-    check(features)
+    check_features(features)
     z = unit(features)
     return float(z.std(dim=0, correction=0).mean()) * math.sqrt(z.shape[1])
 
@@ -92,7 +92,7 @@ def mean_cosine(features: Tensor) -> float:
     Raises:
         UsageError: unusable features.
     """
-    check(features)
+    check_features(features)
     z = unit(features).double()
     n = len(z)
     squares = float(z.square().sum())

@@ -11,10 +11,10 @@ from torch import Tensor
 from manyviews.core import UsageError
 from manyviews.diagnosis.alarms import Light
 from manyviews.diagnosis.rank import entropy_rank, rankme
-from manyviews.diagnosis.spectrum import check, collapse_level, singular_values
+from manyviews.diagnosis.spectrum import check_features, collapse_level, singular_values
 from manyviews.diagnosis.uniformity import feature_std, mean_cosine, uniformity
 
-State = Literal["too early", "still improving", "stop", "getting worse"]
+Phase = Literal["too early", "still improving", "stop", "getting worse"]
 
 _UNIFORM, _ONE = 0.98, 0.1
 _CONSTANT = 0.9999
@@ -69,7 +69,7 @@ def verdict(
     Raises:
         UsageError: fewer than 2 rows, or NaN or infinite features.
     """
-    check(features)
+    check_features(features)
     rows, width = features.shape
     if rows < 2:
         raise UsageError("A verdict compares images with one another; wanted 2 or more, got 1.")
@@ -145,7 +145,7 @@ class Trend:
         light: ok, or warn where it gets worse.
     """
 
-    state: State
+    state: Phase
     sentence: str
     measure: str
     light: Light

@@ -42,7 +42,7 @@ def _timm(config: ViTConfig | TimmConfig) -> Encoder:
 
     from manyviews.encoders import timm_model
 
-    return timm_model.build(config)
+    return timm_model.build_timm(config)
 
 
 KINDS: Mapping[str, Kind] = {

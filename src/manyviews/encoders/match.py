@@ -13,7 +13,7 @@ from manyviews.encoders.official import OFFICIAL
 from manyviews.encoders.official.project import Found, Project, Spelling
 from manyviews.encoders.resample import Interpolation, resample
 
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
 AVERAGES = ("state_dict_ema", "model_ema", "ema", "teacher")
 """Keys of averaged weights, which are taken rather than the others (as timm does)."""
@@ -46,7 +46,7 @@ class Fit:
     """
 
     place: str
-    state: State
+    state: StateDict
     names: Mapping[str, tuple[str, ...]]
     resized: str
     notes: tuple[str, ...]
@@ -213,7 +213,7 @@ def _groups(names: Iterable[str]) -> dict[str, int]:
     return dict(Counter(re.split(r"[./]", name)[0] for name in names))
 
 
-def _fold_scales(state: State, rest: State) -> list[str]:
+def _fold_scales(state: StateDict, rest: StateDict) -> list[str]:
     """LayerScale that the encoder has no place for: into the layer before it, which it scales.
 
     Exact: gamma * (W x + b) = (gamma W) x + gamma b.
@@ -237,7 +237,7 @@ def _fold_scales(state: State, rest: State) -> list[str]:
     )
 
 
-def _fold_class_row(state: State, model: nn.Module) -> list[str]:
+def _fold_class_row(state: StateDict, model: nn.Module) -> list[str]:
     """A table with a row for the class token, where the encoder's has none: into that token."""
     table, token = state.get("pos_embed"), state.get("cls_token")
     if table is None or token is None or not getattr(model, "no_embed_class", False):
@@ -249,7 +249,7 @@ def _fold_class_row(state: State, model: nn.Module) -> list[str]:
     return ["The position table's row for the class token is added to that token."]
 
 
-def _resize(state: State, model: nn.Module, project: Project | None) -> str:
+def _resize(state: StateDict, model: nn.Module, project: Project | None) -> str:
     """Bring a position table to the encoder's grid, and say so."""
     table, wanted = state.get("pos_embed"), getattr(model, "pos_embed", None)
     grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)

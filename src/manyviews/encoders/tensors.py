@@ -43,7 +43,7 @@ class _InertMapping:
         return OrderedDict[Any, Any]()
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a .safetensors or torch file by their place in it.
 
     A place is the keys on the way joined by "/", then the name: "state_dict/module.conv1.weight".

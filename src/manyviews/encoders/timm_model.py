@@ -165,7 +165,7 @@ def arguments(config: ViTConfig | TimmConfig) -> tuple[str, dict[str, Any]]:
     return name, given
 
 
-def build(config: ViTConfig | TimmConfig) -> Encoder:
+def build_timm(config: ViTConfig | TimmConfig) -> Encoder:
     """Build a timm model with random weights.
 
     Raises:

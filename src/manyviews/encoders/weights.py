@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Encoder, UsageError
 from manyviews.encoders import tensors
-from manyviews.encoders.match import Fit, State, best
+from manyviews.encoders.match import Fit, StateDict, best
 from manyviews.encoders.official import OFFICIAL
 from manyviews.encoders.official.project import Project
 
@@ -111,7 +111,7 @@ def open_weights(path: str | Path, *, project: str = "") -> Weights:
     path = Path(path)
     if project and project not in OFFICIAL:
         raise UsageError(f"There is no project '{project}'. Known: {', '.join(OFFICIAL)}.")
-    found = {WRAPPERS.sub("", place): value for place, value in tensors.read(path).items()}
+    found = {WRAPPERS.sub("", place): value for place, value in tensors.read_tensors(path).items()}
     name, told = project, "you"
     if not name:
         name, told = _by_names(found), "its names"
@@ -239,7 +239,7 @@ def _looks_like(found: Mapping[str, Tensor], place: str) -> str:
     return ""
 
 
-def _check_values(state: State, path: Path) -> None:
+def _check_values(state: StateDict, path: Path) -> None:
     """Refuse what loads but is no weights: integers, quantised numbers, NaN."""
     for name, value in state.items():
         if name.endswith("num_batches_tracked"):

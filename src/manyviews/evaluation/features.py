@@ -22,6 +22,9 @@ from manyviews.views.pipeline import Pipeline
 
 log = logging.getLogger("manyviews")
 
+Embed = Callable[[Tensor], Tensor]
+"""What an encoder is fed, [B, *shape], to features [B, D]."""
+
 
 @dataclass(frozen=True)
 class UnreadRow:
@@ -48,7 +51,7 @@ class Extracted:
 
 
 def extract(
-    embed: Callable[[Tensor], Tensor],
+    embed: Embed,
     source: Source,
     pipeline: Pipeline,
     *,

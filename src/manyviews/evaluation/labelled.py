@@ -17,9 +17,9 @@ from manyviews.core.sample import Source
 from manyviews.data.idx import find_idx, read_idx
 from manyviews.data.manifest import File, Manifest, of_folder
 from manyviews.data.pack.read import Packed, is_pack
-from manyviews.data.sources import Files, ImageSource, Media, media_suffixes, open_source
+from manyviews.data.sources import Files, ImageSource, Media, Split, media_suffixes, open_source
 from manyviews.data.streams.image import suffixes
-from manyviews.evaluation.listing import FORMS, Listing, Split, of_folders, split_rows
+from manyviews.evaluation.listing import FORMS, Listing, of_folders, split_rows
 from manyviews.evaluation.table import of_csv
 
 FASHION = (

@@ -7,12 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from manyviews.core import UsageError
 from manyviews.data.manifest import File
-
-Split = Literal["train", "test"]
+from manyviews.data.sources import Split
 
 FORMS = (
     "a folder of class folders, a CSV file of path,label (several joined by |), fashion-mnist:DIR, "

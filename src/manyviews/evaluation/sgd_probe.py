@@ -18,7 +18,7 @@ DINOV2_RATES = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2
 MAE_BATCH = 16384
 """512 on each of 32 GPUs: facebookresearch/mae FINETUNE.md."""
 
-Batches = Iterable[tuple[Tensor, float]]
+_Batches = Iterable[tuple[Tensor, float]]
 """Rows [B] int64 of each step, and the factor on the learning rate."""
 
 
@@ -55,7 +55,7 @@ class Heads:
 def train_heads(
     x: Tensor,
     y: Tensor,
-    batches: Batches,
+    batches: _Batches,
     *,
     lrs: Sequence[float],
     start: Tensor,
@@ -280,5 +280,5 @@ def _cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _to(batches: Batches, x: Tensor) -> Batches:
+def _to(batches: _Batches, x: Tensor) -> _Batches:
     return ((rows.to(x.device), factor) for rows, factor in batches)

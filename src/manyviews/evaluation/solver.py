@@ -15,7 +15,7 @@ _LARGEST = 1e18  # squares of larger numbers come near the end of float32
 _CACHED = 2**19  # features in one part of the rows on a CPU: read from memory once, not twice
 _SAMPLE = 8192  # rows that the curvature is estimated on
 
-Partition = Callable[[Tensor], tuple[Tensor, Tensor]]
+_Partition = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Scores [N, C] -> log-partition [] summed over all rows (float64), and its gradient [N, C]."""
 
 
@@ -70,7 +70,7 @@ class Solver:
         y: Tensor,
         *,
         classes: int,
-        partition: Partition = softmax,
+        partition: _Partition = softmax,
         iterations: int = 100,
         like: "Solver | None" = None,
     ) -> None:

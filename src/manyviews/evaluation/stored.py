@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
+from manyviews.data.sources import Split
 from manyviews.evaluation.labelled import Labelled, open_labelled
-from manyviews.evaluation.listing import Split
 
 log = logging.getLogger("manyviews")
 

@@ -10,17 +10,10 @@ from pathlib import Path
 
 from manyviews.core import UsageError
 from manyviews.data.manifest import File
+from manyviews.data.sources import Split
 from manyviews.data.streams.files import STREAMS
 from manyviews.data.streams.image import SUFFIXES
-from manyviews.evaluation.listing import (
-    BETWEEN,
-    LabelledFile,
-    Listing,
-    Split,
-    bare,
-    role,
-    some,
-)
+from manyviews.evaluation.listing import BETWEEN, LabelledFile, Listing, bare, role, some
 
 _PATHS = (
     *("path", "filepath", "imagepath", "filename", "file", "imagename", "imagefile"),

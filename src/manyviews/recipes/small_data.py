@@ -3,20 +3,17 @@
 import logging
 import math
 import re
-from typing import Any, TypeVar
+from typing import Any
 
 from manyviews.core.inputs import Pixels
 from manyviews.core.settings import struct
 from manyviews.data.settings import Data
 from manyviews.encoders import ImageConfig, ViTConfig, choose
-from manyviews.methods.masked.mae import MAEConfig
-from manyviews.runs.settings import Facts, Run
+from manyviews.runs.settings import Facts, MethodConfig, Run
 from manyviews.training.settings import Optim, Train
-from manyviews.views.plan import Crops, Mask
+from manyviews.views.plan import Crops
 
 log = logging.getLogger("manyviews")
-
-MethodConfig = TypeVar("MethodConfig")
 
 LARGEST_BATCH = 256
 
@@ -52,23 +49,6 @@ def run(
         views=struct("Views", views),
         data=data(facts),
         optim=optim or Optim(name="adamw", lr=4e-3, weight_decay=0.05, warmup=0.05),
-        train=duration(facts),
-    )
-
-
-def masked(facts: Facts) -> Run[MAEConfig, Any, Any]:
-    """MAE sized to the data and the machine."""
-    encoder = encoder_of(facts, tokens=True, masked=True)
-    views = Crops(
-        count=1, scale=(0.5, 1.0), jitter=0.0, grey=0.0, blur=(0.0,), mask=Mask(ratio=0.75)
-    )
-    return Run(
-        recipe="mae",
-        method=MAEConfig(width=128, depth=2, heads=4),
-        encoders=struct("Encoders", {"image": encoder}),
-        views=struct("Views", {"global": views}),
-        data=data(facts),
-        optim=Optim(name="adamw", lr=1.5e-3, weight_decay=0.05, betas=(0.9, 0.95), warmup=0.05),
         train=duration(facts),
     )
 

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.reports.maps import Kind
-from manyviews.reports.pictures import Pixels
+from manyviews.core.sample import Bytes
+from manyviews.reports.maps import MapKind
 
 log = logging.getLogger("manyviews")
 
@@ -30,7 +30,7 @@ def attempt(what: str, make: Callable[[], T], otherwise: T) -> T:
 class Strip:
     """A row of pictures with a line below each: one image and what was made of it."""
 
-    pictures: Sequence[Pixels]
+    pictures: Sequence[Bytes]
     captions: Sequence[str]
 
 
@@ -45,7 +45,7 @@ class Embedded:
     """
 
     features: NDArray[np.float32]
-    images: Sequence[Pixels]
+    images: Sequence[Bytes]
     names: Sequence[str]
 
 
@@ -89,7 +89,7 @@ class Content:
     diagnosis: Mapping[str, Any] = field(default_factory=dict[str, Any])
     diagnosed: int = 0
     against: Sequence[str] = ()
-    map: Kind = "pca"
+    map: MapKind = "pca"
     alarms: Sequence[str] = ()
     quarantine: Sequence[Mapping[str, Any]] = ()
     command: str = ""

@@ -12,10 +12,11 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from manyviews.core.sample import Bytes
 from manyviews.diagnosis.invariance import Bar
 from manyviews.reports.charts import Interval, Line, bar_chart, line_chart
-from manyviews.reports.maps import Features, place, unit
-from manyviews.reports.pictures import Pixels, data_uri, heat, principal_colours
+from manyviews.reports.maps import Vectors, place, unit
+from manyviews.reports.pictures import data_uri, heat, principal_colours
 
 __all__ = [
     "Neighbours",
@@ -48,7 +49,7 @@ class Neighbours:
 
 
 def neighbours(
-    features: Features, *, queries: int = 8, nearest: int = 7, farthest: int = 2
+    features: Vectors, *, queries: int = 8, nearest: int = 7, farthest: int = 2
 ) -> list[Neighbours]:
     """Nearest and farthest rows of some rows, by the cosine of centred features.
 
@@ -75,7 +76,7 @@ def neighbours(
     return found
 
 
-def gallery(features: Features, images: Sequence[Pixels], **counts: int) -> Markup:
+def gallery(features: Vectors, images: Sequence[Bytes], **counts: int) -> Markup:
     """Rows of pictures: an image, its nearest neighbours, and after a gap the farthest images.
 
     Args:
@@ -101,7 +102,7 @@ def gallery(features: Features, images: Sequence[Pixels], **counts: int) -> Mark
     return Markup("").join(strips)
 
 
-def attention_heads(image: Pixels, weights: NDArray[Any]) -> list[Pixels]:
+def attention_heads(image: Bytes, weights: NDArray[Any]) -> list[Bytes]:
     """An image once for each head, bright where the class token looks.
 
     Args:
@@ -118,8 +119,8 @@ def invariance_bars(invariance: Mapping[str, Mapping[str, Bar | Mapping[str, flo
     """How far each augmentation moves features, with 95 % intervals, as SVG.
 
     Args:
-        invariance: space -> augmentation -> bar: `results.Diagnosed.invariance`, or the same from
-            diagnosis.json.
+        invariance: space -> augmentation -> bar: `diagnosis.result.Diagnosed.invariance`,
+            or the same from diagnosis.json.
     """
     drawn: dict[str, dict[str, Interval]] = {}
     for space, bars in invariance.items():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from manyviews.core import UsageError
 
-Kind = Literal["pca", "umap", "pacmap"]
+MapKind = Literal["pca", "umap", "pacmap"]
 
 PACKAGES = {"umap": "umap-learn", "pacmap": "pacmap"}
 FIRST = 50
@@ -20,10 +20,10 @@ FIRST = 50
 LEAST = 20
 """Rows that UMAP and PaCMAP can place."""
 
-Features = NDArray[np.floating[Any]]
+Vectors = NDArray[np.floating[Any]]
 
 
-def place(features: Features, how: Kind = "pca", *, seed: int = 0) -> NDArray[np.float32]:
+def place(features: Vectors, how: MapKind = "pca", *, seed: int = 0) -> NDArray[np.float32]:
     """A point [N, 2] float32 for each row; the same features and seed give the same points.
 
     Rows are centred, brought to length 1 and centred again, so that distances go by the cosine.
@@ -53,7 +53,7 @@ def place(features: Features, how: Kind = "pca", *, seed: int = 0) -> NDArray[np
     return np.asarray(points, dtype=np.float32)
 
 
-def components(rows: Features, count: int) -> NDArray[np.float32]:
+def components(rows: Vectors, count: int) -> NDArray[np.float32]:
     """The first principal components [N, count] of rows [N, D]; zeros where D is smaller."""
     mean = rows.mean(axis=0, dtype=np.float64)
     parts = [slice(start, start + 8192) for start in range(0, len(rows), 8192)]
@@ -70,7 +70,7 @@ def components(rows: Features, count: int) -> NDArray[np.float32]:
     return found
 
 
-def unit(rows: Features) -> NDArray[np.float32]:
+def unit(rows: Vectors) -> NDArray[np.float32]:
     """Rows [N, D] brought to length 1; zeros stay."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return (rows / np.maximum(length, 1e-12)).astype(np.float32)

@@ -12,7 +12,7 @@ from manyviews.diagnosis.explain import MEASURES
 from manyviews.reports.charts import Line, line_chart, series
 from manyviews.reports.content import Content, Embedded, Strip, attempt
 from manyviews.reports.figures import invariance_bars, neighbours, spectrum
-from manyviews.reports.maps import Kind, place
+from manyviews.reports.maps import MapKind, place
 from manyviews.reports.pictures import data_uri, sheet
 
 TILE = 56
@@ -70,7 +70,7 @@ def render(content: Content) -> str:
     )
 
 
-def _map_if(embedded: Embedded | None, how: Kind) -> dict[str, Any] | None:
+def _map_if(embedded: Embedded | None, how: MapKind) -> dict[str, Any] | None:
     """The map; one that was asked for says what is wrong."""
     if embedded is None:
         return None
@@ -185,7 +185,7 @@ def _gallery(embedded: Embedded) -> list[list[tuple[str, str, str]]]:
     return rows
 
 
-def _map(embedded: Embedded, how: Kind) -> dict[str, Any]:
+def _map(embedded: Embedded, how: MapKind) -> dict[str, Any]:
     """Points in the unit square, and a sprite sheet to show on hover."""
     points = place(embedded.features, how)
     low, high = points.min(axis=0), points.max(axis=0)

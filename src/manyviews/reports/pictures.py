@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-Pixels = NDArray[np.uint8]
+from manyviews.core.sample import Bytes
 
 
-def data_uri(image: Pixels, *, side: int = 0) -> str:
+def data_uri(image: Bytes, *, side: int = 0) -> str:
     """An image [H, W, C] uint8 as a data URI.
 
     Args:
@@ -23,7 +23,7 @@ def data_uri(image: Pixels, *, side: int = 0) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def encoded(image: Pixels, *, side: int = 0) -> tuple[str, bytes]:
+def encoded(image: Bytes, *, side: int = 0) -> tuple[str, bytes]:
     """An image as the bytes of a file: ("png", ...) up to 64 pixels, else ("jpeg", ...).
 
     Args:
@@ -43,12 +43,12 @@ def encoded(image: Pixels, *, side: int = 0) -> tuple[str, bytes]:
     return kind, out.getvalue()
 
 
-def to_pil(image: Pixels) -> Image.Image:
+def to_pil(image: Bytes) -> Image.Image:
     """[H, W, C] uint8 as a PIL image."""
     return Image.fromarray(image if image.shape[-1] == 3 else image[..., 0])
 
 
-def sheet(images: Sequence[Pixels], *, side: int, columns: int) -> str:
+def sheet(images: Sequence[Bytes], *, side: int, columns: int) -> str:
     """All images, each fitted into a square of `side` pixels, as one picture's data URI.
 
     One sprite sheet is far smaller than as many files, and lets a map show thousands of points.
@@ -65,7 +65,7 @@ def sheet(images: Sequence[Pixels], *, side: int, columns: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-def heat(image: Pixels, weights: NDArray[Any]) -> Pixels:
+def heat(image: Bytes, weights: NDArray[Any]) -> Bytes:
     """Lay a map of weights [h, w] over an image [H, W, C]: bright where the weight is high."""
     size = (image.shape[1], image.shape[0])
     scaled = (weights - weights.min()) / max(float(np.ptp(weights)), 1e-12)
@@ -80,7 +80,7 @@ def heat(image: Pixels, weights: NDArray[Any]) -> Pixels:
     )
 
 
-def principal_colours(tokens: NDArray[np.float32]) -> Pixels:
+def principal_colours(tokens: NDArray[np.float32]) -> Bytes:
     """Patch features [n, h, w, D] as colours [n, h, w, 3] uint8: their first three components.
 
     One basis serves all images, so the same colour means the same thing on each.

@@ -16,7 +16,7 @@ from manyviews.data import loader
 from manyviews.diagnosis.against import Against, ByLabels, judge, measures
 from manyviews.evaluation.intervals import bootstrap
 from manyviews.evaluation.knn import knn
-from manyviews.runs.assemble import Assembly, embedder
+from manyviews.runs.assemble import Assembly, embed_with
 from manyviews.runs.embedder import load_encoder
 from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
@@ -83,7 +83,7 @@ def against(
     """
     found: dict[str, Against] = {}
     for name, now in assembly.method.encoders.items():
-        two = [embedder(each, assembly.device) for each in (others[name], now)]
+        two = [embed_with(each, assembly.device) for each in (others[name], now)]
         numbers = _measured(assembly, name, two)
         probe = (probes or {}).get(name if len(assembly.method.encoders) > 1 else "")
         labelled = None if probe is None else _knn(probe, two)
@@ -91,7 +91,7 @@ def against(
     return found
 
 
-def kept(directory: Path) -> dict[str, dict[str, Any]]:
+def read_against(directory: Path) -> dict[str, dict[str, Any]]:
     """RUN/start.json: encoder -> `Against.to_json`; {} where it is missing or damaged."""
     found = read.read_json(Paths(directory).against) if directory.is_dir() else {}
     whole = all(
@@ -103,7 +103,7 @@ def kept(directory: Path) -> dict[str, dict[str, Any]]:
 
 def sentences(directory: Path) -> list[str]:
     """What RUN/start.json says, a sentence for each encoder."""
-    found = kept(directory)
+    found = read_against(directory)
     several = len(found) > 1
     return [f"{n}: {one['sentence']}" if several else one["sentence"] for n, one in found.items()]
 

@@ -14,11 +14,11 @@ from manyviews.core import Batch, Encoder, Failure, Given, Method, UsageError, c
 from manyviews.core.inputs import Pixels
 from manyviews.core.sample import Source
 from manyviews.data import advice, loader, workers
-from manyviews.data.ahead import ahead
 from manyviews.data.order import Order
 from manyviews.data.quarantine import Quarantine
 from manyviews.data.sources import open_data
 from manyviews.data.store import Kept
+from manyviews.data.to_device import ahead
 from manyviews.methods import catalog
 from manyviews.runs.entropy import spread
 from manyviews.runs.settings import AnyRun
@@ -249,8 +249,10 @@ def source_of(run: AnyRun) -> Source:
     Raises:
         UsageError: they are not there, or cannot be used.
     """
-    fed = [config.input for config in settings.parts(run.encoders).values()]
-    channels = {each.channels for each in fed if isinstance(each, Pixels)}
+    fed = {name: config.input for name, config in settings.parts(run.encoders).items()}
+    views = settings.parts(run.views).values()
+    images = [fed[plan.to] for plan in views if plan.of == "image" and plan.to in fed]
+    channels = {each.channels for each in images if hasattr(each, "channels")}
     if len(channels) > 1:
         raise UsageError(
             f"Encoders of images are fed {' and '.join(map(str, sorted(channels)))} channels. "
@@ -258,7 +260,7 @@ def source_of(run: AnyRun) -> Source:
         )
     return open_data(
         run.data.source,
-        tuple(dict.fromkeys(plan.of for plan in settings.parts(run.views).values())),
+        tuple(dict.fromkeys(plan.of for plan in views)),
         channels=channels.pop() if channels else 3,
         max_pixels=run.data.max_pixels,
     )
@@ -300,7 +302,7 @@ def surplus(run: AnyRun, pipeline: Pipeline, method: Method) -> str:
     return ""
 
 
-def embedder(encoder: Encoder, device: torch.device) -> Callable[[Tensor], Tensor]:
+def embed_with(encoder: Encoder, device: torch.device) -> Callable[[Tensor], Tensor]:
     """A function from normalised views [B, ...] to embeddings [B, D] float32.
 
     The encoder is in eval mode during a call and goes back to the mode it was in.

@@ -77,7 +77,9 @@ def _diagnosed(
     asked: Asked, look: Look, assembly: Assembly | None = None, name: str = ""
 ) -> Diagnosed:
     directory = Path(asked.run)
-    source, given = source_of(asked.data, asked.labels, assembly, look, max_pixels=asked.max_pixels)
+    source, given = samples_of(
+        asked.data, asked.labels, assembly, look, max_pixels=asked.max_pixels
+    )
     index = np.linspace(0, len(source) - 1, min(asked.sample, len(source))).astype(np.int64)
     index = np.unique(index)
     with bar("looking") as tell:
@@ -159,7 +161,7 @@ def encoders_of(directory: Path, which: str) -> list[str]:
     return [which] if which else names if len(names) > 1 else [""]
 
 
-def source_of(
+def samples_of(
     data: str, labels: str, assembly: Assembly | None, look: Look, *, max_pixels: int
 ) -> tuple[Source, Tensor | None]:
     """The samples to look at, and labels where those were given."""

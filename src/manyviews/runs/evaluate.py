@@ -14,7 +14,7 @@ from manyviews.core.inputs import Input, Pixels
 from manyviews.core.progress import bar
 from manyviews.core.settings import nearest
 from manyviews.evaluation import baselines as raw
-from manyviews.evaluation.features import Cache, fingerprint
+from manyviews.evaluation.features import Cache, Embed, fingerprint
 from manyviews.evaluation.image import finetune as finetuning
 from manyviews.evaluation.image import robustness as robust
 from manyviews.evaluation.image.corruptions import CORRUPTIONS
@@ -23,7 +23,7 @@ from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.evaluation.result import Result
 from manyviews.runs.assemble import readers
 from manyviews.runs.embedder import Embedder
-from manyviews.runs.probe import Embed, LabelledProbe, Split, Tell
+from manyviews.runs.probe import LabelledProbe, SplitFeatures, Tell
 from manyviews.runs.subject import untrained
 
 log = logging.getLogger("manyviews")
@@ -33,7 +33,7 @@ PIXELS = 1024
 
 
 @dataclass(frozen=True)
-class Side:
+class Contender:
     """The features in question, or what they are compared with.
 
     Attributes:
@@ -45,11 +45,11 @@ class Side:
 
     embed: Embed
     input: Input
-    split: Callable[[], Split]
+    split: Callable[[], SplitFeatures]
     network: Encoder | None
 
 
-def finetuned(side: Side, probe: LabelledProbe, settings: FineTune) -> Result | None:
+def finetuned(side: Contender, probe: LabelledProbe, settings: FineTune) -> Result | None:
     """None for raw pixels, which have no weights to tune."""
     if side.network is None:
         return None
@@ -66,7 +66,7 @@ def finetuned(side: Side, probe: LabelledProbe, settings: FineTune) -> Result | 
         )
 
 
-def spoilt(side: Side, probe: LabelledProbe, settings: Robustness) -> Result:
+def spoilt(side: Contender, probe: LabelledProbe, settings: Robustness) -> Result:
     """What is left of the accuracy on corrupted images."""
     split = side.split()
     with bar("corrupting") as progress:
@@ -86,7 +86,7 @@ def spoilt(side: Side, probe: LabelledProbe, settings: Robustness) -> Result:
         )
 
 
-def _pixels(side: Side) -> Pixels:
+def _pixels(side: Contender) -> Pixels:
     """What a side of an encoder of images is fed; `for_input` has left out others."""
     assert isinstance(side.input, Pixels)
     return side.input
@@ -121,20 +121,20 @@ def names_of(protocol: str | Sequence[str]) -> list[str]:
     return names
 
 
-def sides_of(
+def contenders(
     probe: LabelledProbe, subject: Embedder, *, cache: Cache, batch_size: int
-) -> dict[str, Side]:
+) -> dict[str, Contender]:
     """Name -> features to measure; "" is those in question, the others no training has touched."""
     random = untrained(subject).to(probe.device)
 
-    def of(network: Embedder) -> Side:
+    def of(network: Embedder) -> Contender:
         # padding and interpolation are in no weight and no setting of a checkpoint's encoder
         form = hashlib.sha256(repr(network.encoder).encode()).hexdigest()[:16]
         key = replace(cache, encoder=f"{fingerprint(network)} {network.config} {form} fp32")
         split = _once(
             lambda tell: probe.split(network, batch_size=batch_size, cache=key, progress=tell)
         )
-        return Side(network, subject.input, split, network.encoder)
+        return Contender(network, subject.input, split, network.encoder)
 
     floor = _of_pixels(probe, subject.input, cache=cache, batch_size=batch_size)
     return {"": of(subject), **floor, "untrained encoder": of(random)}
@@ -142,7 +142,7 @@ def sides_of(
 
 def _of_pixels(
     probe: LabelledProbe, input: Input, *, cache: Cache, batch_size: int
-) -> dict[str, Side]:
+) -> dict[str, Contender]:
     """What images themselves are worth; of other samples nothing, with a line."""
     if not isinstance(input, Pixels):
         log.info("Raw pixels are left out: this encoder is fed %s.", type(input).__name__)
@@ -150,23 +150,23 @@ def _of_pixels(
     small = replace(input, side=min(input.side, math.isqrt(PIXELS // input.channels) or 1))
     pixels = raw.pixels(input)
 
-    def raw_split(tell: Tell) -> Split:
+    def raw_split(tell: Tell) -> SplitFeatures:
         key = replace(cache, encoder="pixels")
         return probe.split(pixels, input=small, batch_size=batch_size, cache=key, progress=tell)
 
     raw_once = _once(raw_split)
 
-    def centred() -> Split:
+    def centred() -> SplitFeatures:
         split = raw_once()
         train_x, test_x = raw.centred(split.train_x, split.test_x)
-        return Split(train_x, split.train_y, test_x, split.test_y)
+        return SplitFeatures(train_x, split.train_y, test_x, split.test_y)
 
     def less_mean(x: Tensor) -> Tensor:
         return pixels(x) - raw_once().train_x.double().mean(dim=0).float().to(x.device)
 
     return {
-        "raw pixels": Side(pixels, small, raw_once, None),
-        "centred pixels": Side(less_mean, small, centred, None),
+        "raw pixels": Contender(pixels, small, raw_once, None),
+        "centred pixels": Contender(less_mean, small, centred, None),
     }
 
 
@@ -176,11 +176,11 @@ def content_of(probe: LabelledProbe, cache: Cache) -> str:
         return probe.content(cache=cache.directory, progress=progress)
 
 
-def _once(compute: Callable[[Tell], Split]) -> Callable[[], Split]:
+def _once(compute: Callable[[Tell], SplitFeatures]) -> Callable[[], SplitFeatures]:
     """The same features each time they are asked for, computed the first time."""
 
     @functools.cache
-    def split() -> Split:
+    def split() -> SplitFeatures:
         with bar("embedding") as progress:
             return compute(progress)
 

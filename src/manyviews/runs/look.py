@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyviews.core import Batch, Clock, Method, UsageError
-from manyviews.core.inputs import Input, Pixels
+from manyviews.core.inputs import Input
 from manyviews.core.sample import Source
 from manyviews.core.settings import parts
 from manyviews.data.loader import made, opened
-from manyviews.runs.assemble import Assembly, embedder
+from manyviews.runs.assemble import Assembly, embed_with
 from manyviews.runs.embedder import Embedder
 from manyviews.training import launch
-from manyviews.views.image.single import altered
-from manyviews.views.pipeline import Fed, Item, Pipeline, plain_of, random_of
+from manyviews.views.pipeline import ALTERED, Fed, Item, Pipeline, plain_of, random_of
 
 log = logging.getLogger("manyviews")
 
@@ -93,11 +92,10 @@ class Look:
 
 
 def alterations(input: Input) -> dict[str, Pipeline]:
-    """What makes each single augmentation of evaluation views; nothing for other than images."""
-    if not isinstance(input, Pixels):
-        return {}
-    fed = {"image": Fed(input)}
-    return {name: Pipeline({"global": plan}, fed) for name, plan in altered(input).items()}
+    """What makes each single augmentation of evaluation views, where `ALTERED` has some."""
+    make = ALTERED.get(type(input))
+    families = {} if make is None else make(input)
+    return {n: Pipeline({"global": plan}, {plan.to: Fed(input)}) for n, plan in families.items()}
 
 
 def look_at_encoder(subject: Embedder) -> Look:
@@ -127,7 +125,7 @@ def look_at_method(assembly: Assembly, name: str = "") -> Look:
     encoder = method.encoders[name] if name else method.encoder
     [name] = [key for key, kept in method.encoders.items() if kept is encoder]
     alone = len(method.encoders) == 1
-    embed = embedder(encoder, assembly.device)
+    embed = embed_with(encoder, assembly.device)
     fed, run = encoder.input, assembly.run
     random = random_of(fed, parts(run.views), name, seed=run.seed)
     [(family, layout)] = random.makes.items()

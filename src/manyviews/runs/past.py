@@ -122,7 +122,7 @@ def _number(value: object) -> float:
     return value if isinstance(value, int | float) and math.isfinite(value) else 0
 
 
-def read_diagnosis(past: Past) -> dict[str, Any]:
+def diagnosis_of(past: Past) -> dict[str, Any]:
     """RUN/diagnosis.json; empty where it is missing, of another version or an older checkpoint."""
     found = read.read_diagnosis(past.directory)
     if found.get("version") != Diagnosed.version:

@@ -11,21 +11,20 @@ from torch import Tensor
 
 from manyviews.core import Clock, Method, UsageError
 from manyviews.core.inputs import Input, image_channels
-from manyviews.evaluation.features import Cache, cached, extract, said
+from manyviews.evaluation.features import Cache, Embed, cached, extract, said
 from manyviews.evaluation.identity import content
 from manyviews.evaluation.labelled import Labelled, open_labelled
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.evaluation.result import Result
-from manyviews.runs.assemble import embedder, readers
+from manyviews.runs.assemble import embed_with, readers
 from manyviews.views.pipeline import plain_of
 
 log = logging.getLogger("manyviews")
 
-Embed = Callable[[Tensor], Tensor]
 Tell = Callable[[int, int], None]
 
 
-class Split(NamedTuple):
+class SplitFeatures(NamedTuple):
     """What a protocol is given: features [N, D] and labels [N] to learn from, and to be tested."""
 
     train_x: Tensor
@@ -71,7 +70,7 @@ class LabelledProbe:
         input: Input | None = None,
         cache: Cache | None = None,
         progress: Tell | None = None,
-    ) -> Split:
+    ) -> SplitFeatures:
         """Features and labels of both parts, extracted once if there is a cache.
 
         Args:
@@ -109,7 +108,7 @@ class LabelledProbe:
                 )
             return found.features, part.labels[found.index]
 
-        return Split(*features(self.train), *features(self.test))
+        return SplitFeatures(*features(self.train), *features(self.test))
 
     def content(self, *, cache: Path | None = None, progress: Tell | None = None) -> str:
         """A hash of all samples and labels; see `evaluation.identity`."""
@@ -123,7 +122,7 @@ class LabelledProbe:
     def __call__(self, method: Method, clock: Clock) -> Mapping[str, float]:
         """What the training loop asks for: protocol -> headline."""
         encoder = method.encoders[self.name] if self.name else method.encoder
-        self.last = self.measure(embedder(encoder, self.device), self.protocols)
+        self.last = self.measure(embed_with(encoder, self.device), self.protocols)
         return {result.protocol: result.value for result in self.last}
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from manyviews.core import Batch, Encoder, Unsupported
 from manyviews.core.files import atomic
+from manyviews.core.sample import Bytes
 from manyviews.core.settings import parts
 from manyviews.data import loader
 from manyviews.diagnosis import spectrum
@@ -21,11 +22,11 @@ from manyviews.diagnosis.verdict import Verdict, verdict
 from manyviews.encoders.vit import ViT, attention
 from manyviews.reports.content import Content, Embedded, Strip, attempt
 from manyviews.reports.figures import attention_heads
-from manyviews.reports.maps import Kind
+from manyviews.reports.maps import MapKind
 from manyviews.reports.page import render
-from manyviews.reports.pictures import Pixels, principal_colours
-from manyviews.runs.against import kept, sentences
-from manyviews.runs.assemble import Assembly, embedder
+from manyviews.reports.pictures import principal_colours
+from manyviews.runs.against import read_against, sentences
+from manyviews.runs.assemble import Assembly, embed_with
 from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
 from manyviews.training import checkpoint
@@ -52,7 +53,7 @@ class Reconstructs(Protocol):
         ...
 
 
-def write(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Path:
+def write(assembly: Assembly, directory: Path, *, how: MapKind = "pca") -> Path:
     """Write `report.html` of a run whose method is at its last checkpoint.
 
     Args:
@@ -67,7 +68,7 @@ def write(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Path:
     return page
 
 
-def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content:
+def gather(assembly: Assembly, directory: Path, *, how: MapKind = "pca") -> Content:
     """Everything that the page shows."""
     names = list(assembly.method.encoders)
     diagnosis, diagnosed = _diagnosis(directory, names[0] if len(names) > 1 else "")
@@ -79,7 +80,10 @@ def gather(assembly: Assembly, directory: Path, *, how: Kind = "pca") -> Content
     if features is not None:
         values = attempt("its spectrum", lambda: spectrum.singular_values(features), None)
     alarms = sorted({str(r.get("message")) for r in records if r.get("kind") == "alarm"})
-    lights = {state.light if state else "warn", *(one["light"] for one in kept(directory).values())}
+    lights = {
+        state.light if state else "warn",
+        *(one["light"] for one in read_against(directory).values()),
+    }
     light = "bad" if "bad" in lights else "warn" if alarms or "warn" in lights else "ok"
     return Content(
         title=f"{assembly.run.recipe} on {assembly.run.data.source}",
@@ -120,9 +124,9 @@ def _embed(assembly: Assembly) -> Embedded:
     count = min(SAMPLE, len(source))
     index = np.linspace(0, len(source) - 1, count).astype(int).tolist()
     first = next(iter(assembly.method.encoders))
-    embed = embedder(assembly.method.encoders[first], assembly.device)
+    embed = embed_with(assembly.method.encoders[first], assembly.device)
     features: list[NDArray[np.float32]] = []
-    images: list[Pixels] = []
+    images: list[Bytes] = []
     names: list[str] = []
     for start in range(0, count, 128):
         where, seen = assembly.look(index[start : start + 128])
@@ -135,7 +139,7 @@ def _embed(assembly: Assembly) -> Embedded:
     return Embedded(features=np.concatenate(features), images=images, names=names)
 
 
-def _thumbnail(image: Pixels, side: int = 96) -> Pixels:
+def _thumbnail(image: Bytes, side: int = 96) -> Bytes:
     """Small enough to keep a thousand of them."""
     step = max(1, max(image.shape[:2]) // side)
     return np.ascontiguousarray(image[::step, ::step])
@@ -203,7 +207,7 @@ def _views(assembly: Assembly) -> list[Strip]:
     _, fixed = assembly.look(where)
     strips: list[Strip] = []
     for row in range(len(where)):
-        pictures, captions = list[Pixels](), list[str]()
+        pictures, captions = list[Bytes](), list[str]()
         for name, views in fixed.items():
             pictures.append(assembly.fixed.inputs()[name].picture(views[row, 0]))
             captions.append(name)
@@ -271,7 +275,7 @@ def _patches(assembly: Assembly, name: str, encoder: ViT) -> list[Strip]:
     ]
 
 
-def _enlarge(cells: NDArray[Any], image: Pixels) -> NDArray[Any]:
+def _enlarge(cells: NDArray[Any], image: Bytes) -> NDArray[Any]:
     """[h, w, ...], a value a token -> [H, W, ...] as the image."""
     down, right = (image.shape[axis] // cells.shape[axis] for axis in (0, 1))
     return cells.repeat(down, 0).repeat(right, 1)

@@ -87,7 +87,7 @@ class Facts:
 
     Attributes:
         source: as in `Data`.
-        count: images.
+        count: samples.
         side: median of the shorter side, in pixels.
         channels: as asked for; else 1 if every sampled image is grey, and 3 if not.
         mean: per channel, of pixels in [0, 1], over a sample.

@@ -22,7 +22,7 @@ from manyviews.diagnosis import wiring
 from manyviews.methods import catalog
 from manyviews.runs import moved, report
 from manyviews.runs.against import sentences, with_start
-from manyviews.runs.assemble import Assembly, assemble, embedder, surplus
+from manyviews.runs.assemble import Assembly, assemble, embed_with, surplus
 from manyviews.runs.embedder import save_encoder
 from manyviews.runs.folder import read
 from manyviews.runs.folder.lock import RunDirectory
@@ -306,7 +306,7 @@ def _final_evaluation(
     paths = Paths(directory)
     for name, probe in (probes or {}).items():
         encoder = assembly.method.encoders[name] if name else assembly.method.encoder
-        found = probe.last or probe.measure(embedder(encoder, assembly.device), probe.protocols)
+        found = probe.last or probe.measure(embed_with(encoder, assembly.device), probe.protocols)
         told = {"content": probe.content(cache=paths.cache)} | ({"which": name} if name else {})
         for result in found:
             path = paths.evaluation(f"{result.protocol}-{name}" if name else result.protocol)

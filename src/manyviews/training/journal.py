@@ -9,9 +9,9 @@ from manyviews.core import Clock, comm
 from manyviews.training.guard import Vote
 from manyviews.training.job import Job
 from manyviews.training.keeper import State
+from manyviews.training.live_line import LiveLine, Reading
 from manyviews.training.metrics import Events, Value
 from manyviews.training.optim import Rates
-from manyviews.training.progress import LiveLine, Reading
 from manyviews.training.waiting import Waiting
 
 log = logging.getLogger("manyviews")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from manyviews.core.sample import Source
 from manyviews.data.loader import made, opened
 from manyviews.evaluation.features import Extracted
-from manyviews.reports.maps import Kind, place
+from manyviews.reports.maps import MapKind, place
 from manyviews.reports.pictures import encoded
 from manyviews.views.pipeline import Pipeline
 
@@ -24,7 +24,7 @@ def columns(
     source: Source,
     pipeline: Pipeline,
     *,
-    how: Kind = "pca",
+    how: MapKind = "pca",
     thumbnails: int = 0,
 ) -> dict[str, Any]:
     """Further columns of a Parquet file of features, a value each row.

@@ -54,7 +54,7 @@ def demo(*, out: str | Path = "runs/demo", minutes: float = 5.0, seed: int = 0) 
     from manyviews.evaluation import baselines
     from manyviews.evaluation.protocols import PROTOCOLS
     from manyviews.recipes import one_duration
-    from manyviews.runs.assemble import assemble, embedder
+    from manyviews.runs.assemble import assemble, embed_with
     from manyviews.runs.facts import facts
     from manyviews.runs.folder.read import saved_run
     from manyviews.runs.folder.write import refuse_second
@@ -79,7 +79,7 @@ def demo(*, out: str | Path = "runs/demo", minutes: float = 5.0, seed: int = 0) 
     pixels = PROTOCOLS["knn"](*raw)
     train_x, test_x = baselines.centred(raw.train_x, raw.test_x)
     centred = PROTOCOLS["knn"](train_x, raw.train_y, test_x, raw.test_y)
-    [untrained] = probe.measure(embedder(before.method.encoder, before.device), ["knn"])
+    [untrained] = probe.measure(embed_with(before.method.encoder, before.device), ["knn"])
     log.info(
         "raw pixels %.3f, centred pixels %.3f, untrained encoder %.3f",
         *(pixels.value, centred.value, untrained.value),

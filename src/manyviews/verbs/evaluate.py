@@ -68,17 +68,17 @@ def evaluate(
     from manyviews.evaluation.result import Beside, Evaluated, Result
     from manyviews.evaluation.stored import read_split
     from manyviews.runs.evaluate import (
-        Side,
+        Contender,
+        contenders,
         content_of,
         finetuned,
         for_input,
         names_of,
         refuse_for_features,
-        sides_of,
         spoilt,
     )
     from manyviews.runs.folder.write import cache_of, keep_result
-    from manyviews.runs.probe import Split, open_probe
+    from manyviews.runs.probe import SplitFeatures, open_probe
     from manyviews.runs.subject import open_subject
     from manyviews.training import launch
 
@@ -93,7 +93,7 @@ def evaluate(
         }
         refuse_for_features(names, train_data=train_data, **given)
         second = Path(test_features) if test_features else None
-        stored = Split(*read_split(Path(run), second, data=data, max_pixels=max_pixels))
+        stored = SplitFeatures(*read_split(Path(run), second, data=data, max_pixels=max_pixels))
         found = [Beside(result=PROTOCOLS[name](*stored), beside={}) for name in names]
         return Evaluated(run=str(run), data=data, found=found)
     if test_features:
@@ -108,12 +108,12 @@ def evaluate(
     )
     mark, cache = fingerprint(subject), cache_of(run)
     content = content_of(probe, cache) if Path(run).is_dir() else ""
-    sides = sides_of(probe, subject, cache=cache, batch_size=batch_size)
+    sides = contenders(probe, subject, cache=cache, batch_size=batch_size)
     if not baselines:
         sides = {"": sides[""]}
     told = {"data": data, "train_data": train_data, "which": which}
     told = {name: value for name, value in told.items() if value}
-    tests: dict[str, Callable[[Side], Result | None]] = {
+    tests: dict[str, Callable[[Contender], Result | None]] = {
         "finetune": lambda side: finetuned(side, probe, finetune),
         "robustness": lambda side: spoilt(side, probe, robustness),
     }

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyviews.core.sample import Floats
 from manyviews.views.plan import Crops
 
 _KNOWN = {"global": 0, "local": 1, "global.mask": 2}
@@ -44,7 +45,6 @@ _ATTEMPTS = 10
 _AREA, _RATIO = 16, 32
 
 Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Words = NDArray[np.uint64]
 

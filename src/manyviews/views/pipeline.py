@@ -1,6 +1,6 @@
 """The way from a sample to tensors: for training, embedding, evaluation, diagnosis, reports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,17 +11,16 @@ from torch import Tensor
 
 from manyviews.core import Batch, UsageError
 from manyviews.core.inputs import Frames, Input, LogMel, Pixels
-from manyviews.core.sample import WHOLE, Family, Layout, Maker, Source, Window
+from manyviews.core.sample import WHOLE, Arrays, Family, Layout, Maker, Source, Window
 from manyviews.views.audio.plain import PlainSounds
 from manyviews.views.audio.sounds import Sounds
 from manyviews.views.image.crops import CropMaker
 from manyviews.views.image.engine import Engine
 from manyviews.views.image.plain import PlainImages
+from manyviews.views.image.single import altered
 from manyviews.views.plan import Crops, Mask
 from manyviews.views.video.clips import Clips
 from manyviews.views.video.plain import PlainClips
-
-Arrays = Mapping[str, NDArray[Any]]
 
 PLAIN: Mapping[type[Any], type[Any]] = {
     Pixels: PlainImages,
@@ -35,6 +34,9 @@ One with `beside`, a kind of input, is cut around the view of the first encoder 
 
 RANDOM: Mapping[type[Any], type[Any]] = {Pixels: Crops, Frames: Clips, LogMel: Sounds}
 """Kind of input -> the family of random views that an encoder alone is looked at with."""
+
+ALTERED: Mapping[type[Any], Callable[[Any], dict[str, Family]]] = {Pixels: altered}
+"""Kind of input -> each single augmentation, as a family made of evaluation views [S, S, C]."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What views a run makes of each image. Plain numbers; `draw` turns them into parameters."""
+"""Families of crops of an image, and masks. Plain numbers; `draw` makes parameters of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -14,11 +14,11 @@ from PIL import Image
 
 import manyviews
 from manyviews.core import Failure, UsageError, files
+from manyviews.core.sample import Bytes
 from manyviews.data.pack import make as packing
 from manyviews.data.pack import read as packs
 from manyviews.data.pack import write as shards
 from manyviews.data.sources import ImageSource, open_source
-from manyviews.data.streams.image import Pixels
 from manyviews.verbs.cli import main
 
 FILES = ("pack.json", "index.bin", "names.bin", "shard-00000.bin")
@@ -28,7 +28,7 @@ def open_it(path: Path, channels: int = 3) -> ImageSource:
     return open_source(str(path), channels=channels, max_pixels=10**6)
 
 
-def photo(height: int, width: int) -> Pixels:
+def photo(height: int, width: int) -> Bytes:
     """Soft colours, so that JPEG changes little."""
     y, x = np.mgrid[:height, :width]
     return np.stack([255 * y // height, 255 * x // width, 128 + 0 * x], axis=2).astype(np.uint8)

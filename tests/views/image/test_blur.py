@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from manyviews.views.image.blur import blur, radius, taps
+from manyviews.views.image.blur import blur, gaussian, radius
 
 SIGMAS = [0.1, 0.3, 0.34, 0.7, 1.0, 1.4, 1.7, 2.0, 2.4, 3.1]
 
 
 def weights_of(sigma, reach):
     weights = np.full(reach + 9, 5.0, dtype=np.float32)
-    taps(sigma, reach, weights)
+    gaussian(sigma, reach, weights)
     return weights
 
 

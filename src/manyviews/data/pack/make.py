@@ -23,7 +23,7 @@ from PIL import Image
 from manyviews.core import Failure, UsageError
 from manyviews.core.files import atomic
 from manyviews.core.progress import bar
-from manyviews.core.sample import Unreadable
+from manyviews.core.sample import Bytes, Unreadable
 from manyviews.data import workers as processes
 from manyviews.data.pack.read import (
     BEGUN,
@@ -43,7 +43,6 @@ from manyviews.data.pack.read import (
 from manyviews.data.pack.write import Made, Writer, shards
 from manyviews.data.quarantine import Quarantine
 from manyviews.data.sources import Files, ImageSource, open_source
-from manyviews.data.streams.image import Pixels
 from manyviews.data.survey import survey
 
 _JOURNAL, _QUARANTINE = "packing.bin", "quarantine.jsonl"
@@ -275,7 +274,7 @@ def _make(source: ImageSource, plan: Plan, index: int) -> Made:
     return Made("", data, height, width, hashlib.sha256(data).digest())
 
 
-def _as_it_is(source: ImageSource, index: int, image: Pixels) -> bytes | None:
+def _as_it_is(source: ImageSource, index: int, image: Bytes) -> bytes | None:
     """The file, if it is a JPEG that a pack decodes to these very pixels."""
     try:
         data = source.raw(index)
@@ -286,7 +285,7 @@ def _as_it_is(source: ImageSource, index: int, image: Pixels) -> bytes | None:
         return None
 
 
-def shrink(image: Pixels, size: int) -> Pixels:
+def shrink(image: Bytes, size: int) -> Bytes:
     """The image with its shorter side brought to `size` pixels, antialiased; never enlarged.
 
     Pillow's bicubic filter, whose support grows with the scale.

@@ -33,8 +33,8 @@ from PIL import Image
 from torchvision.io import decode_jpeg
 
 from manyviews.core import UsageError
-from manyviews.core.sample import WHOLE, Stream, Unreadable, Window
-from manyviews.data.streams.image import Header, Pixels
+from manyviews.core.sample import WHOLE, Bytes, Stream, Unreadable, Window
+from manyviews.data.streams.image import Header
 
 HEADER, INDEX, NAMES = "pack.json", "index.bin", "names.bin"
 BEGUN = "packing.json"
@@ -129,7 +129,7 @@ class PackedImage:
     index: int
     span: float = 0.0
 
-    def read(self, window: Window = WHOLE) -> Pixels:
+    def read(self, window: Window = WHOLE) -> Bytes:
         """[H, W, C] uint8. Raises `Unreadable`."""
         del window
         return self.pack.read(self.index)
@@ -198,7 +198,7 @@ class Packed:
     streams: tuple[str, ...] = ("image",)
 
     @property
-    def stack(self) -> Mapping[str, Pixels]:
+    def stack(self) -> Mapping[str, Bytes]:
         """{"image": [N, H, W, C] uint8}, mapped, where images are small, of one size and intact."""
         return {} if self._array is None else {"image": self._array}
 
@@ -207,7 +207,7 @@ class Packed:
         return {"image": PackedImage(self, index)}
 
     @cached_property
-    def _array(self) -> Pixels | None:
+    def _array(self) -> Bytes | None:
         about, first = self.about, self._entries[0]
         height, width = int(first["height"]), int(first["width"])
         sides = self._entries[["height", "width"]]
@@ -237,7 +237,7 @@ class Packed:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def read(self, index: int) -> Pixels:
+    def read(self, index: int) -> Bytes:
         """[H, W, C] uint8. Raises `Unreadable`."""
         header = self.header(index)
         try:
@@ -372,7 +372,7 @@ def content_digest(entries: Entries, names: bytes, *, channels: int, format: For
     return total.hexdigest()
 
 
-def decode(data: bytes | bytearray, format: Format, shape: tuple[int, int, int]) -> Pixels:
+def decode(data: bytes | bytearray, format: Format, shape: tuple[int, int, int]) -> Bytes:
     """[H, W, C] uint8 of an image's bytes in a shard. Pixels take over the memory of a bytearray.
 
     Raises:
@@ -416,7 +416,7 @@ def jpeg_size(data: bytes | bytearray) -> tuple[int, int]:
     raise ValueError("is no JPEG: it has no frame header")
 
 
-def encode(pixels: Pixels, format: Format, quality: int) -> bytes:
+def encode(pixels: Bytes, format: Format, quality: int) -> bytes:
     """The bytes of [H, W, C] uint8 in a shard."""
     if format == "uint8":
         return pixels.tobytes()
@@ -427,7 +427,7 @@ def encode(pixels: Pixels, format: Format, quality: int) -> bytes:
     return file.getvalue()
 
 
-def fit(pixels: Pixels, channels: int) -> Pixels:
+def fit(pixels: Bytes, channels: int) -> Bytes:
     """Grey repeated to 3 channels, RGB weighed to 1 (ITU-R 601 luma), or as it is."""
     if channels == pixels.shape[2]:
         return pixels

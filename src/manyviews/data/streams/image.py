@@ -27,11 +27,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torchvision.io import decode_jpeg
 
-from manyviews.core.sample import WHOLE, Unreadable, Window
+from manyviews.core.sample import WHOLE, Bytes, Unreadable, Window
 from manyviews.data.streams.instruments import Tiff, count_pages, read_page, read_tags
 from manyviews.data.streams.png import without_texts
-
-Pixels = NDArray[np.uint8]
 
 _ENDINGS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
@@ -80,7 +78,7 @@ class Header:
     pages: int = 1
 
 
-def read(path: str, *, channels: int, max_pixels: int) -> Pixels:
+def read(path: str, *, channels: int, max_pixels: int) -> Bytes:
     """The upright pixels of a file: [H, W, channels] uint8.
 
     The first page of a stack and the first frame of an animation; transparency composited on
@@ -103,7 +101,7 @@ def read(path: str, *, channels: int, max_pixels: int) -> Pixels:
             return _read(shorter, path, channels, max_pixels)
 
 
-def _read(file: BinaryIO, path: str, channels: int, max_pixels: int) -> Pixels:
+def _read(file: BinaryIO, path: str, channels: int, max_pixels: int) -> Bytes:
     tiff = _tiff(file, max_pixels)
     if tiff is not None and (not tiff.known or (tiff.spare and channels == 4)):
         return np.ascontiguousarray(_turn(_of_page(file, tiff, channels), tiff.orientation))
@@ -238,7 +236,7 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _turn(pixels: Pixels, orientation: int) -> Pixels:
+def _turn(pixels: Bytes, orientation: int) -> Bytes:
     """Undo an EXIF orientation: what a viewer does before it shows the image."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)
@@ -249,13 +247,13 @@ def _turn(pixels: Pixels, orientation: int) -> Pixels:
     return pixels
 
 
-def _decode_jpeg(data: bytes) -> Pixels:
+def _decode_jpeg(data: bytes) -> Bytes:
     # bytearray: torch warns of memory that it must not write to
     stored = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     return cast("torch.Tensor", decode_jpeg(stored)).permute(1, 2, 0).numpy()
 
 
-def _decode(image: Image.Image, channels: int) -> Pixels:
+def _decode(image: Image.Image, channels: int) -> Bytes:
     """Pixels of a loaded Pillow image, [H, W, 1 or 3], or all its bands where others are wanted."""
     mode = image.mode
     if mode == "F" or (mode == "I" and image.format not in _SIXTEEN_BITS_IN_32):
@@ -275,19 +273,19 @@ def _decode(image: Image.Image, channels: int) -> Pixels:
     return np.asarray(image.convert("RGB"))
 
 
-def _on_white(pixels: Pixels, *, multiplied: bool = False) -> Pixels:
+def _on_white(pixels: Bytes, *, multiplied: bool = False) -> Bytes:
     alpha, colours = pixels[..., -1:].astype(np.uint16), pixels[..., :-1]
     if multiplied:
         return np.minimum(colours + (255 - alpha), 255).astype(np.uint8)
     return ((colours * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _eight_bit(pixels: NDArray[Any]) -> Pixels:
+def _eight_bit(pixels: NDArray[Any]) -> Bytes:
     """Of 16 bits the high byte, as Pillow takes it of 16-bit RGB."""
     return np.asarray(pixels >> 8 if pixels.dtype.itemsize == 2 else pixels, np.uint8)
 
 
-def _fit(pixels: Pixels, channels: int) -> Pixels:
+def _fit(pixels: Bytes, channels: int) -> Bytes:
     found = pixels.shape[2]
     if found == channels:
         return pixels
@@ -325,7 +323,7 @@ def _tiff(file: BinaryIO, max_pixels: int) -> Tiff | None:
     return tiff
 
 
-def _of_page(file: BinaryIO, tiff: Tiff, channels: int) -> Pixels:
+def _of_page(file: BinaryIO, tiff: Tiff, channels: int) -> Bytes:
     """Pixels [H, W, channels] of a TIFF that Pillow does not know."""
     colours = tiff.channels
     if channels in (1, 3) and (tiff.alpha or tiff.spare):
@@ -353,7 +351,7 @@ class ImageFile:
     max_pixels: int
     span: float = 0.0
 
-    def read(self, window: Window = WHOLE) -> Pixels:
+    def read(self, window: Window = WHOLE) -> Bytes:
         """[H, W, C] uint8, upright; see `read`. Raises `Unreadable`."""
         del window
         return read(self.path, channels=self.channels, max_pixels=self.max_pixels)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from manyviews.core import UsageError
 from manyviews.core.inputs import Pixels
-from manyviews.evaluation.features import extract
+from manyviews.evaluation.features import Embed, extract
 from manyviews.evaluation.image.corruptions import CORRUPTIONS, Corrupted
 from manyviews.evaluation.image.corruptions.source import spread
 from manyviews.evaluation.knn import knn
@@ -19,7 +19,6 @@ from manyviews.evaluation.linear import linear_probe
 from manyviews.evaluation.result import Estimate, Result, accuracy, check_labels, check_split
 from manyviews.views.pipeline import Fed, Pipeline, plain_of
 
-Embed = Callable[[Tensor], Tensor]
 Predict = Callable[[Tensor], Tensor]
 
 _Z = 1.959964

@@ -80,7 +80,7 @@ MAE_BASE = FineTune(
 have 50 epochs, a learning rate of 1e-3, a layer decay of 0.75 and drop path 0.2 and 0.3."""
 
 
-def check(settings: FineTune) -> None:
+def check_finetune(settings: FineTune) -> None:
     """Refuse numbers that are out of range.
 
     Raises:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from manyviews.core import Clock, Encoder, Failure
 from manyviews.core.inputs import Pixels
-from manyviews.core.sample import Source
+from manyviews.core.sample import Bytes, Source
 from manyviews.core.schedules import WarmupCosine
 from manyviews.data.loader import made, opened
 from manyviews.data.workers import each
@@ -23,8 +22,6 @@ from manyviews.evaluation.image.settings import FineTune
 from manyviews.evaluation.layers import param_groups, set_modes, thaw
 from manyviews.views.pipeline import Fed, Pipeline, plain_of
 from manyviews.views.plan import Crops
-
-Bytes = NDArray[np.uint8]
 
 Progress = Callable[[int, int], None]
 """Told (steps done, steps in all)."""

@@ -39,7 +39,7 @@ _DIAGNOSIS = {
 
 
 def read_diagnosis(directory: Path, encoder: str = "") -> dict[str, Any]:
-    """RUN/diagnosis.json, as `results.Diagnosed.to_json`; {} where it is missing or damaged.
+    """RUN/diagnosis.json, as `diagnosis.result.Diagnosed.to_json`; {} where missing or damaged.
 
     Measures that were not finite are left out. Of a run with several encoders, that of one.
     """
@@ -66,7 +66,7 @@ def read_diagnosis(directory: Path, encoder: str = "") -> dict[str, Any]:
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """One of RUN/evaluation/*.json, as `results.Beside.to_json` and on what; {} as above.
+    """One of RUN/evaluation/*.json, as `evaluation.result.Beside.to_json` and on what; {} as above.
 
     Also {} for what is no result of a protocol.
     """

@@ -16,7 +16,7 @@ from manyviews.evaluation.labelled import open_labelled
 from manyviews.evaluation.result import Evaluated
 from manyviews.reports.table import Column, Row, Table, markdown, page
 from manyviews.runs.folder.paths import Paths
-from manyviews.runs.past import Past, read_diagnosis, read_past
+from manyviews.runs.past import Past, diagnosis_of, read_past
 from manyviews.runs.subject import TIMM
 from manyviews.verbs.compare import differences
 from manyviews.verbs.compare.rows import (
@@ -220,7 +220,7 @@ def diagnoses_of(
     """A diagnosis of each run, all of the same images; {} where one cannot be had, and why."""
     found: list[dict[str, Any]] = []
     notes: list[str] = []
-    kept = [read_diagnosis(past) for past in pasts]
+    kept = [diagnosis_of(past) for past in pasts]
     same = {(d["data"], d["images"]) for d in kept if d}
     usable = len(same) == 1 and (not data or all(d.get("data") == data for d in kept if d))
     for past, diagnosis in zip(pasts, kept, strict=True):

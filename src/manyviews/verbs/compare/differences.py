@@ -5,7 +5,7 @@ from typing import Any
 
 from manyviews.runs.past import Past
 
-Result = Mapping[str, Any]
+_Result = Mapping[str, Any]
 """As `past.read_evaluations` reads it."""
 
 
@@ -33,8 +33,8 @@ def differing(pasts: Sequence[Past]) -> list[str]:
 
 
 def newest(
-    pasts: Sequence[Past], held: Sequence[Sequence[Result]]
-) -> tuple[list[list[Result]], list[str]]:
+    pasts: Sequence[Past], held: Sequence[Sequence[_Result]]
+) -> tuple[list[list[_Result]], list[str]]:
     """The evaluations of each run that were made in the same way as those of the others.
 
     Returns:
@@ -45,9 +45,9 @@ def newest(
         key = (result["protocol"], result["data"])
         newest[key] = max(newest.get(key, 0), int(result["version"]))
     notes: list[str] = []
-    kept: list[list[Result]] = []
+    kept: list[list[_Result]] = []
     for past, results in zip(pasts, held, strict=True):
-        best: dict[tuple[str, str], Result] = {}
+        best: dict[tuple[str, str], _Result] = {}
         for result in results:
             key = (result["protocol"], result["data"])
             if result["version"] < newest[key]:
@@ -61,13 +61,13 @@ def newest(
     return kept, notes
 
 
-def may_be_of(result: Result, content: str) -> bool:
+def may_be_of(result: _Result, content: str) -> bool:
     """Whether a result may be of labelled data of this hash: one of the two may be unknown, ""."""
     known = str(result.get("content", ""))
     return not known or not content or known == content
 
 
-def differing_data(pasts: Sequence[Past], held: Sequence[Sequence[Result]]) -> list[str]:
+def differing_data(pasts: Sequence[Past], held: Sequence[Sequence[_Result]]) -> list[str]:
     """Labelled data of one name that are not the same images and labels, a line each."""
     groups: dict[tuple[str, str], list[str]] = {}
     for protocol, data, marks in _measured(pasts, held):
@@ -84,7 +84,7 @@ def differing_data(pasts: Sequence[Past], held: Sequence[Sequence[Result]]) -> l
     ]
 
 
-def unknown_data(pasts: Sequence[Past], held: Sequence[Sequence[Result]]) -> list[str]:
+def unknown_data(pasts: Sequence[Past], held: Sequence[Sequence[_Result]]) -> list[str]:
     """A line on each data set whose content was not noted, where others are held against it."""
     unknown: dict[str, dict[str, None]] = {}
     for _, data, marks in _measured(pasts, held):
@@ -99,7 +99,7 @@ def unknown_data(pasts: Sequence[Past], held: Sequence[Sequence[Result]]) -> lis
 
 
 def _measured(
-    pasts: Sequence[Past], held: Sequence[Sequence[Result]]
+    pasts: Sequence[Past], held: Sequence[Sequence[_Result]]
 ) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Each protocol and data, with the hash of that data in each run that has a result on it."""
     found: dict[tuple[str, str], dict[str, str]] = {}

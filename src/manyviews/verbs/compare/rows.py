@@ -35,7 +35,7 @@ def label_free(diagnosis: Mapping[str, Any], augmentations: Sequence[str]) -> di
     """What `diagnose` found, of the encoder and of what the loss sees.
 
     Args:
-        diagnosis: as `results.Diagnosed.to_json`.
+        diagnosis: as `diagnosis.result.Diagnosed.to_json`.
         augmentations: over which invariance is averaged: those that all rows have.
     """
     spaces: Mapping[str, Mapping[str, float]] = diagnosis.get("spaces", {})

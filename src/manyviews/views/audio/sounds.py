@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from manyviews.core import UsageError
 from manyviews.core.inputs import Input, LogMel
 from manyviews.core.ranges import Count, Decaying, NotNegative
-from manyviews.core.sample import Layout, Window
-from manyviews.views.draw import Floats, family, streams, unit
+from manyviews.core.sample import Floats, Layout, Window
+from manyviews.views.draw import family, streams, unit
 
 _START, _GAIN = 64, 65
 """Elements of a view's stream of random numbers."""

@@ -7,11 +7,9 @@ each direction: every partial sum is a whole number of 2^-16 below 2^24 of it, w
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from manyviews.views.image.colour import Levels
 from manyviews.views.image.compiled import compiled, contracted
-
-Pixels = NDArray[np.float32]
 
 _UNIT = 1 << 14
 _FOUR, _QUARTER, _HALF = np.float32(4), np.float32(0.25), np.float32(0.5)
@@ -24,7 +22,7 @@ def radius(sigma: float) -> int:
 
 
 @compiled
-def taps(sigma: float, reach: int, out: Pixels) -> None:
+def gaussian(sigma: float, reach: int, out: Levels) -> None:
     """Fill in out[k], k = 0 ... reach: the weight of pixels k away, to either side; 0 behind."""
     total = 0.0
     for k in range(reach + 1):
@@ -40,7 +38,7 @@ def taps(sigma: float, reach: int, out: Pixels) -> None:
 
 
 @compiled
-def blur(plane: Pixels, size: int, weights: Pixels, reach: int, wide: Pixels, tall: Pixels) -> None:
+def blur(plane: Levels, size: int, weights: Levels, reach: int, wide: Levels, tall: Levels) -> None:
     """Blur plane [S * S] in place, mirrored at its borders; reach < S.
 
     Args:
@@ -78,7 +76,7 @@ def _quarter(x: np.float32) -> np.float32:
 
 @contracted
 def _weigh(
-    source: Pixels, pitch: int, step: int, weights: Pixels, reach: int, out: Pixels, size: int
+    source: Levels, pitch: int, step: int, weights: Levels, reach: int, out: Levels, size: int
 ) -> None:
     """Out [S * S]: each pixel the weighted sum of those up to reach steps before and after it."""
     n, middle, far = np.uint64(size), reach * step, 2 * reach * step

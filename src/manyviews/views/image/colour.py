@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from manyviews.views.draw import BRIGHTNESS, CONTRAST, HUE, SATURATION
 from manyviews.views.image.compiled import compiled
 
-Pixels = NDArray[np.float32]
+Levels = NDArray[np.float32]
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601, as Pillow and torchvision)."""
@@ -35,7 +35,7 @@ _CHUNK = 2048
 
 
 @compiled
-def jitter(x: Pixels, order: NDArray[np.int8], factors: Pixels, style: int = 0) -> None:
+def jitter(x: Levels, order: NDArray[np.int8], factors: Levels, style: int = 0) -> None:
     """Apply the parts of colour jitter that `order` names (`draw.BRIGHTNESS` ..., -1 for none).
 
     Args:
@@ -69,7 +69,7 @@ def jitter(x: Pixels, order: NDArray[np.int8], factors: Pixels, style: int = 0) 
 
 
 @compiled
-def _adjust(x: Pixels, low: int, high: int, part: int, factors: Pixels) -> None:
+def _adjust(x: Levels, low: int, high: int, part: int, factors: Levels) -> None:
     if part == BRIGHTNESS:
         _blend(x, low, high, factors[BRIGHTNESS], _NONE)
     elif part == SATURATION and len(x) == 3:
@@ -79,7 +79,7 @@ def _adjust(x: Pixels, low: int, high: int, part: int, factors: Pixels) -> None:
 
 
 @compiled
-def _adjust_otherwise(x: Pixels, part: int, factors: Pixels, style: int) -> None:
+def _adjust_otherwise(x: Levels, part: int, factors: Levels, style: int) -> None:
     if part == CONTRAST:
         _contrast(x, factors[CONTRAST])
     elif part == SATURATION and len(x) == 3:
@@ -91,7 +91,7 @@ def _adjust_otherwise(x: Pixels, part: int, factors: Pixels, style: int) -> None
 
 
 @compiled
-def _contrast(x: Pixels, factor: np.float32) -> None:
+def _contrast(x: Levels, factor: np.float32) -> None:
     for c in range(len(x)):
         total = 0.0
         for i in range(x.shape[1]):
@@ -102,14 +102,14 @@ def _contrast(x: Pixels, factor: np.float32) -> None:
 
 
 @compiled
-def _add(x: Pixels, level: np.float32) -> None:
+def _add(x: Levels, level: np.float32) -> None:
     for c in range(len(x)):
         for i in range(x.shape[1]):
             x[c, i] = min(max(x[c, i] + level, _NONE), _FULL)
 
 
 @compiled
-def _saturate_hsv(red: Pixels, green: Pixels, blue: Pixels, factor: np.float32) -> None:
+def _saturate_hsv(red: Levels, green: Levels, blue: Levels, factor: np.float32) -> None:
     """Distances from the largest channel, V, times the factor; S = C / V is at most 1."""
     for i in range(len(red)):
         r, g, b = red[i], green[i], blue[i]
@@ -122,7 +122,7 @@ def _saturate_hsv(red: Pixels, green: Pixels, blue: Pixels, factor: np.float32) 
 
 
 @compiled
-def _blend(x: Pixels, low: int, high: int, factor: np.float32, level: np.float32) -> None:
+def _blend(x: Levels, low: int, high: int, factor: np.float32, level: np.float32) -> None:
     """Towards (or away from) one level."""
     rest = (_ONE - factor) * level
     for c in range(len(x)):
@@ -132,7 +132,7 @@ def _blend(x: Pixels, low: int, high: int, factor: np.float32, level: np.float32
 
 @compiled
 def _saturate(
-    red: Pixels, green: Pixels, blue: Pixels, low: int, high: int, factor: np.float32
+    red: Levels, green: Levels, blue: Levels, low: int, high: int, factor: np.float32
 ) -> None:
     rest = _ONE - factor
     for i in range(np.uint64(low), np.uint64(high)):
@@ -144,7 +144,7 @@ def _saturate(
 
 
 @compiled
-def _turn(red: Pixels, green: Pixels, blue: Pixels, low: int, high: int, turns: np.float32) -> None:
+def _turn(red: Levels, green: Levels, blue: Levels, low: int, high: int, turns: np.float32) -> None:
     """Turn the hue of HSV, keeping S and V.
 
     Without a division: with M and m the largest and smallest of r, g, b and C = M - m, the hue in
@@ -176,7 +176,7 @@ def _height(
 
 
 @compiled
-def _grey_total(x: Pixels, low: int, high: int) -> int:
+def _grey_total(x: Levels, low: int, high: int) -> int:
     """The sum of the grey image, whose pixels are rounded to levels first, as Pillow's.
 
     Whole numbers add up to the same in any order.
@@ -198,7 +198,7 @@ def _grey_total(x: Pixels, low: int, high: int) -> int:
 
 
 @compiled
-def to_grey(x: Pixels) -> None:
+def to_grey(x: Levels) -> None:
     """The luma of red, green and blue, not rounded, in the first plane: the others stay."""
     red, green, blue = x[0], x[1], x[2]
     for i in range(len(red)):

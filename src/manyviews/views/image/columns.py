@@ -3,12 +3,10 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from manyviews.core.sample import Bytes
+from manyviews.views.draw import Words
 from manyviews.views.image.compiled import compiled
-
-Bytes = NDArray[np.uint8]
-Words = NDArray[np.uint64]
 
 PAD = 32
 """Rows are padded to multiples of this, so that loops over them need no remainder."""

@@ -7,9 +7,8 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from numpy.typing import NDArray
 
-from manyviews.core.sample import memory
+from manyviews.core.sample import Bytes, memory
 from manyviews.core.settings import check
 from manyviews.views.draw import Ints, draw, family
 from manyviews.views.image.columns import columns, columns_size
@@ -18,7 +17,6 @@ from manyviews.views.plan import Crops
 
 log = logging.getLogger("manyviews")
 
-Bytes = NDArray[np.uint8]
 Images = Sequence[Bytes] | Bytes
 
 SMALL = 96

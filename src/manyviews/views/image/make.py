@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from manyviews.core.sample import Bytes
 from manyviews.views.draw import BRIGHTNESS, CONTRAST, HUE, ORDERS, SATURATION, Draws
 from manyviews.views.image import blur, colour
-from manyviews.views.image.colour import Pixels
-from manyviews.views.image.columns import SHORT, Bytes, column_size, columns, padded, transpose
+from manyviews.views.image.colour import Levels
+from manyviews.views.image.columns import SHORT, column_size, columns, padded, transpose
 from manyviews.views.image.compiled import compiled
-from manyviews.views.image.resample import Weights, blend, most_taps, taps
+from manyviews.views.image.resample import Coefficients, blend, most_taps, taps
 from manyviews.views.plan import Crops
 
 _FLIP, _GREY, _BLUR, _SOLARIZE = range(4)
@@ -33,7 +34,7 @@ class Parameters(NamedTuple):
     boxes: NDArray[np.int64]
     flags: NDArray[np.bool_]
     orders: NDArray[np.int8]
-    factors: Pixels
+    factors: Levels
     sigmas: NDArray[np.float64]
 
 
@@ -43,16 +44,16 @@ class Scratch(NamedTuple):
     tall: Bytes
     wide: Bytes
     rows: Bytes
-    x: Pixels
-    before: Pixels
-    after: Pixels
+    x: Levels
+    before: Levels
+    after: Levels
     first: NDArray[np.int64]
-    weights: Weights
+    weights: Coefficients
     known: NDArray[np.int64]
     known_first: NDArray[np.int64]
-    known_weights: Weights
-    sums: Weights
-    gauss: Pixels
+    known_weights: Coefficients
+    sums: Coefficients
+    gauss: Levels
 
 
 class Cutter:
@@ -171,7 +172,7 @@ def _make(  # compiled functions take no keywords
                 if blurred:
                     sigma = float(every.sigmas[n])
                     reach = min(blur.radius(sigma), size - 1)
-                    blur.taps(sigma, reach, gauss)
+                    blur.gaussian(sigma, reach, gauss)
                     for c in range(1 if grey else channels):
                         blur.blur(x[c], size, gauss, reach, before, after)
                 _store(x, rows, size, grey)
@@ -184,7 +185,7 @@ def _up(length: int, step: int) -> int:
 
 
 @compiled
-def _load(rows: Bytes, x: Pixels, size: int) -> None:
+def _load(rows: Bytes, x: Levels, size: int) -> None:
     """Rows [S, C, S'] to planes x [C, S * S]."""
     n = np.uint64(size)
     for c in range(rows.shape[1]):
@@ -195,7 +196,7 @@ def _load(rows: Bytes, x: Pixels, size: int) -> None:
 
 
 @compiled
-def _store(x: Pixels, rows: Bytes, size: int, grey: bool) -> None:  # noqa: FBT001
+def _store(x: Levels, rows: Bytes, size: int, grey: bool) -> None:  # noqa: FBT001
     """The nearest levels of planes x [C, S * S], or of the first, in rows [S, C, S']."""
     n = np.uint64(size)
     for c in range(rows.shape[1]):

@@ -11,11 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from manyviews.core.inputs import Input, Pixels
-from manyviews.core.sample import Layout, Window
+from manyviews.core.sample import Bytes, Layout, Window
 from manyviews.views.image.crops import fed_pixels
 from manyviews.views.image.whole import OfWhole
-
-Bytes = NDArray[np.uint8]
 
 _PHOTOGRAPH = 96
 """From this side on, images are resized a little larger and cropped, as ImageNet protocols do."""

@@ -9,10 +9,10 @@ Pillow 13 begins with the cheaper direction, which makes a level of difference a
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.views.image.columns import Bytes
+from manyviews.core.sample import Bytes
 from manyviews.views.image.compiled import compiled
 
-Weights = NDArray[np.int32]
+Coefficients = NDArray[np.int32]
 
 _BITS = 22
 _HALF = np.int32(1 << (_BITS - 1))
@@ -30,7 +30,7 @@ def taps(  # compiled functions take no keywords
     size: int,
     cubic: bool,  # noqa: FBT001
     first: NDArray[np.int64],
-    weights: Weights,
+    weights: Coefficients,
     sharp: bool = False,  # noqa: FBT001, FBT002
 ) -> int:
     """Fill in what output pixel o reads: weights[o, k] of input pixel first[o] + k.
@@ -76,10 +76,10 @@ def _cubic(t: float) -> float:
 def blend(  # noqa: C901
     source: Bytes,
     first: NDArray[np.int64],
-    weights: Weights,
+    weights: Coefficients,
     most: int,
     out: Bytes,
-    sums: Weights,
+    sums: Coefficients,
     flip: bool,  # noqa: FBT001
 ) -> None:
     """out[o] = the weighted sum of source[first[o]] ..., [n, s, m] both, rounded; flip turns o."""

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyviews.core.inputs import Input, Pixels
-from manyviews.core.sample import Family, Layout, Window
+from manyviews.core.sample import Bytes, Family, Layout, Window
 from manyviews.views.image.crops import fed_pixels
 from manyviews.views.image.whole import OfWhole
 from manyviews.views.plan import Crops
-
-Bytes = NDArray[np.uint8]
 
 _MOST = 4
 """Channels that every function of OpenCV takes."""

@@ -2,14 +2,8 @@
 
 import numpy as np
 
-from manyviews.evaluation.image.corruptions.image import (
-    Floats,
-    disk,
-    enlarge,
-    filtered,
-    smear,
-    smooth,
-)
+from manyviews.core.sample import Floats
+from manyviews.evaluation.image.corruptions.image import disk, enlarge, filtered, smear, smooth
 
 
 def defocus_blur(x: Floats, rng: np.random.Generator, radius: float, sigma: float) -> Floats:

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manyviews.core import UsageError
+from manyviews.core.sample import Bytes, Floats
 from manyviews.evaluation.image.corruptions import blur, digital, noise, weather
-from manyviews.evaluation.image.corruptions.image import Floats
-
-Bytes = NDArray[np.uint8]
 
 PHOTOGRAPH = 96
 """From this shorter side on, severities are those of ImageNet-C; below, of CIFAR-10-C."""
@@ -167,7 +164,7 @@ def corrupt(image: Bytes, name: str, severity: int, *, seed: int, index: int = 0
     Raises:
         UsageError: no such corruption or severity, or another kind of array.
     """
-    check(name, severity)
+    check_corruption(name, severity)
     good = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] in (1, 3)
     if not good or min(image.shape[:2]) < SMALLEST:
         raise UsageError(
@@ -178,7 +175,7 @@ def corrupt(image: Bytes, name: str, severity: int, *, seed: int, index: int = 0
     return CORRUPTIONS[name](image, severity, rng)
 
 
-def check(name: str, severity: int) -> None:
+def check_corruption(name: str, severity: int) -> None:
     """Refuse what is not there.
 
     Raises:

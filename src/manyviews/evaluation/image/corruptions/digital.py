@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from manyviews.evaluation.image.corruptions.image import Floats, look_up, smooth
+from manyviews.core.sample import Floats
+from manyviews.evaluation.image.corruptions.image import look_up, smooth
 
 
 def contrast(x: Floats, rng: np.random.Generator, factor: float) -> Floats:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from manyviews.core.sample import Floats
 
 Edge = Literal["nearest", "reflect", "mirror"]
 """What lies outside: the last pixel for ever; d c b a | a b c d; or d c b | a b c d."""

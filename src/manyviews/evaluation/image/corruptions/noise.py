@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from manyviews.evaluation.image.corruptions.image import Floats
+from manyviews.core.sample import Floats
 
 
 def gaussian_noise(x: Floats, rng: np.random.Generator, sigma: float) -> Floats:

@@ -4,15 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from manyviews.core.inputs import Input
-from manyviews.core.sample import Layout, Maker, Window
-from manyviews.evaluation.image.corruptions.catalog import check, corrupt
+from manyviews.core.sample import Bytes, Layout, Maker, Window
+from manyviews.evaluation.image.corruptions.catalog import check_corruption, corrupt
 from manyviews.views.pipeline import PLAIN
-
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +41,7 @@ class Corrupted:
         Raises:
             UsageError: no such corruption or severity, or the encoder is not fed images.
         """
-        check(self.name, self.severity)
+        check_corruption(self.name, self.severity)
         plain = PLAIN[type(input)](to=self.to).maker(name, input, grid, seed=seed)
         return CorruptMaker(self, plain, seed=seed)
 

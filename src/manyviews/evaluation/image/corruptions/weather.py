@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from manyviews.evaluation.image.corruptions.image import Floats, enlarge, grey, smear, smooth
+from manyviews.core.sample import Floats
+from manyviews.evaluation.image.corruptions.image import enlarge, grey, smear, smooth
 
 _FROST = (-18 / 255, 3 / 255, 15 / 255)
 """Red, green and blue of frost less their mean: that of the photographs the authors crop."""

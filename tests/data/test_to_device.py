@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import torch
 
-from manyviews.data.ahead import ahead
+from manyviews.data.to_device import ahead
 
 CPU = torch.device("cpu")
 

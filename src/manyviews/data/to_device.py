@@ -6,13 +6,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-Raw = TypeVar("Raw")
+Unsent = TypeVar("Unsent")
 Sent = TypeVar("Sent")
 
 
 def ahead(
-    raws: Iterable[Raw],
-    send: Callable[[Raw], Sent],
+    raws: Iterable[Unsent],
+    send: Callable[[Unsent], Sent],
     *,
     tensors: Callable[[Sent], Iterable[Tensor]],
     device: torch.device,

@@ -2,8 +2,8 @@ import io
 
 from rich.console import Console
 
-from manyviews.training import progress
-from manyviews.training.progress import LiveLine, Reading, clock_time
+from manyviews.training import live_line
+from manyviews.training.live_line import LiveLine, Reading, clock_time
 
 READING = Reading(
     done=0.25,
@@ -45,7 +45,7 @@ def test_the_line_says_how_it_goes():
 
 def test_without_a_terminal_lines_become_rare(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(live_line.time, "monotonic", lambda: now[0])
     out = io.StringIO()
     with LiveLine(console=Console(file=out, force_terminal=False, width=200)) as line:
         for _ in range(10 * 60):
