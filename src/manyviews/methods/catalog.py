@@ -9,6 +9,7 @@ from manyviews.methods.audiovisual.avid import AVID, AVIDConfig
 from manyviews.methods.clustering.deepcluster import DeepCluster, DeepClusterConfig
 from manyviews.methods.clustering.swav import SwAV, SwAVConfig
 from manyviews.methods.contrastive.moco import MoCo, MoCoConfig
+from manyviews.methods.contrastive.nnclr import NNCLR, NNCLRConfig
 from manyviews.methods.contrastive.pirl import PIRL, PIRLConfig
 from manyviews.methods.contrastive.simclr import SimCLR, SimCLRConfig
 from manyviews.methods.distillation.byol import BYOL, BYOLConfig
@@ -43,6 +44,7 @@ METHODS: dict[str, Entry] = {
     "vicreg": Entry(VICReg, VICRegConfig),
     "er": Entry(ER, ERConfig),
     "mae": Entry(MAE, MAEConfig),
+    "nnclr": Entry(NNCLR, NNCLRConfig),
     "pirl": Entry(PIRL, PIRLConfig),
     "deepcluster": Entry(DeepCluster, DeepClusterConfig),
     "avid": Entry(AVID, AVIDConfig),

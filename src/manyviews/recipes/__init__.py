@@ -28,6 +28,7 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "vicreg": "redundancy.vicreg:small",
         "er": "information.er:small",
         "mae": "masked.mae:small",
+        "nnclr": "contrastive.nnclr:small",
         "pirl": "contrastive.pirl:small",
         "deepcluster": "clustering.deepcluster:small",
         "avid": "audiovisual.avid:small",
