@@ -141,9 +141,10 @@ def debiased(z: Tensor, *, temperature: float, prior: float, hardness: float = 0
     positive, negatives = (s / temperature for s in products(z))
     count = negatives.shape[1]
     weights = count * (hardness * negatives).softmax(dim=1)
-    # All over exp(1 / T), the largest that there can be, so that nothing overflows.
-    largest = 1 / temperature
+    # All over the largest of an anchor's, so that nothing overflows and not all vanishes.
+    largest = torch.maximum(positive, negatives.amax(dim=1)).detach()
     p = (positive - largest).exp()
-    n = (weights * (negatives - largest).exp()).sum(dim=1)
-    g = ((n - prior * count * p) / (1 - prior)).clamp(min=count * math.exp(-2 * largest))
+    n = (weights * (negatives - largest[:, None]).exp()).sum(dim=1)
+    least = count * (-1 / temperature - largest).exp()
+    g = torch.maximum((n - prior * count * p) / (1 - prior), least)
     return ((p + g).log() + largest - positive).mean()
