@@ -41,6 +41,7 @@ RECIPES = {
     "vicreg": {},
     "er": {},
     "mae": {"encoder.depth": 2},
+    "nnclr": {"method.queue": 64},
     "pirl": {"method.negatives": 64},
     "simclr-imagenet": SMALL,
     "moco-imagenet": SMALL | {"method.queue": 64, "method.norm_groups": 2, "encoder.stem": "small"},

@@ -1,15 +1,36 @@
 import pytest
 import torch
 
-from manyviews.losses.contrastive import info_nce, nt_xent, unit
+from manyviews.losses.contrastive import (
+    batch_info_nce,
+    debiased,
+    decoupled,
+    info_nce,
+    nt_xent,
+    unit,
+)
 from manyviews.losses.entropy import discrete_entropy, vmf_entropy, vmf_reconstruction
+from manyviews.losses.margin import drlim, semi_hard_triplet
 from manyviews.losses.redundancy import barlow_twins, covariance, invariance, variance
 from manyviews.losses.regression import normalised_mse
+from manyviews.losses.sphere import alignment, uniformity
+
+
+def views(a, b):
+    return unit(torch.stack([a, b], dim=1))
+
 
 LOSSES = {
     "unit": lambda a, b: unit(a),
     "nt_xent": lambda a, b: nt_xent(torch.stack([a, b], dim=1), temperature=0.1),
     "info_nce": lambda a, b: info_nce(a, b, b.flip(0), temperature=0.1),
+    "batch_info_nce": lambda a, b: batch_info_nce(unit(a), unit(b), temperature=0.1),
+    "decoupled": lambda a, b: decoupled(views(a, b), temperature=0.1, sigma=0.5),
+    "debiased": lambda a, b: debiased(views(a, b), temperature=0.1, prior=0.1, hardness=1.0),
+    "drlim": lambda a, b: drlim(views(a, b), margin=1.0),
+    "semi_hard_triplet": lambda a, b: semi_hard_triplet(views(a, b), margin=0.5),
+    "alignment": lambda a, b: alignment(unit(a), unit(b)),
+    "uniformity": lambda a, b: uniformity(unit(a)),
     "normalised_mse": normalised_mse,
     "barlow_twins": lambda a, b: barlow_twins(a, b, off_diagonal=0.1),
     "variance": lambda a, b: variance(a * 0.5),

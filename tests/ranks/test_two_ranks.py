@@ -12,7 +12,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from manyviews.core import Batch, Clock, comm
 from manyviews.losses.clustering import swapped_cross_entropy
-from manyviews.losses.contrastive import info_nce, nt_xent, unit
+from manyviews.losses.contrastive import (
+    batch_info_nce,
+    debiased,
+    decoupled,
+    info_nce,
+    nt_xent,
+    unit,
+)
 from manyviews.losses.entropy import (
     discrete_entropy,
     discrete_reconstruction,
@@ -20,9 +27,11 @@ from manyviews.losses.entropy import (
     vmf_entropy,
     vmf_reconstruction,
 )
+from manyviews.losses.margin import drlim, semi_hard_triplet
 from manyviews.losses.reconstruction import masked_mse
 from manyviews.losses.redundancy import barlow_twins, covariance, invariance, variance
 from manyviews.losses.regression import normalised_mse
+from manyviews.losses.sphere import alignment, uniformity
 from manyviews.methods.catalog import METHODS, build
 from manyviews.parts.assign import Center, entropies, sinkhorn
 from manyviews.parts.memory import Queue
@@ -69,6 +78,15 @@ def dino_targets(z):
 LOSSES = {
     "nt_xent": lambda z: nt_xent(unit(z[:, :2]), temperature=0.2),
     "info_nce": lambda z: info_nce(unit(z[:, 0]), unit(z[:, 1]), crowd(), temperature=0.2),
+    "batch_info_nce": lambda z: batch_info_nce(unit(z[:, 0]), unit(z[:, 1]), temperature=0.2),
+    "decoupled": lambda z: decoupled(unit(z[:, :2]), temperature=0.2),
+    "decoupled_weighted": lambda z: decoupled(unit(z[:, :2]), temperature=0.2, sigma=0.5),
+    "debiased": lambda z: debiased(unit(z[:, :2]), temperature=0.5, prior=0.1),
+    "hard_negatives": lambda z: debiased(unit(z[:, :2]), temperature=0.5, prior=0.1, hardness=1.0),
+    "drlim": lambda z: drlim(unit(z[:, :2]), margin=1.5),
+    "semi_hard_triplet": lambda z: semi_hard_triplet(unit(z[:, :2]), margin=0.5),
+    "alignment": lambda z: alignment(unit(z[:, 0]), unit(z[:, 1])),
+    "uniformity": lambda z: uniformity(unit(z[:, 0])),
     "normalised_mse": lambda z: normalised_mse(z[:, 0], z[:, 1]),
     "barlow_twins": lambda z: barlow_twins(z[:, 0], z[:, 1], off_diagonal=0.01),
     "barlow_twins_wide": lambda z: barlow_twins(

@@ -9,6 +9,7 @@ Row = tuple[str, dict[str, object]]
 
 COMMITS = {
     "facebookresearch/moco": "5df3287ecca83af5efc65515627009bb026dcce5",
+    "facebookresearch/moco-v3": "c349e6e24f40d3fedb22d973f92defa4cedf37a7",
     "facebookresearch/swav": "06b1b7cbaf6ba2a792300d79c7299db98b93b7f9",
     "facebookresearch/dino": "7c446df5b9f45747937fb0d72314eb9f7b66930a",
     "facebookresearch/mae": "efb2a8062c206524e35e47d04501ed4f544c0ae8",
@@ -344,6 +345,90 @@ def _pirl() -> list[Row]:
     ]
 
 
+def _npidpp() -> list[Row]:
+    yaml = "configs/config/pretrain/npid/npid++_4nodes_resnet.yaml"
+    return [
+        (f"{yaml}:17, 32 on 32 GPUs", {"data.batch_size": 32 * 32}),
+        (f"{yaml}:20", jitter("global", 0.4, 0.4, 0.4, 0.4, p=1.0)),
+        (f"{yaml}:25", at("global", scale=[0.08, 1.0], count=1)),
+        (f"{yaml}:26", at("global", size=0)),
+        (f"{yaml}:27", at("global", flip=0.5)),
+        (f"{yaml}:28, nothing else", at("global", grey=0.0, blur=[0.0], solarize=[0.0])),
+        (f"{yaml}:43", {"encoders.image.name": "resnet50"}),
+        ("vissl/config/defaults.yaml:666", {"encoders.image.zero_init": False}),
+        (f"{yaml}:45", {"method.hidden": 0, "method.out": 128}),
+        ("vissl/config/defaults.yaml:1018", {"method.loss": "nce"}),
+        (f"{yaml}:51", {"method.temperature": 0.07}),
+        (f"{yaml}:54", {"method.negatives": 32000}),
+        (f"{yaml}:59", {"method.momentum": 0.5}),
+        ("vissl/losses/nce_loss.py, no such term", {"method.proximal": 0.0}),
+        (f"{yaml}:63", {"optim.name": "sgd"}),
+        (f"{yaml}:64", OFF | {"optim.weight_decay": 1e-4}),
+        (f"{yaml}:65", {"optim.momentum": 0.9}),
+        (f"{yaml}:66", {"train.epochs": 800}),
+        (f"{yaml}:68", {"optim.decay_all": False}),
+        (f"{yaml}:74", {"optim.lr": 0.03, "optim.lr_per": 256, "optim.warmup": 0.0}),
+        (f"{yaml}:78", {"optim.lr_end": 0.00012 / 0.12}),
+        (f"{yaml}:79", {"optim.by_epoch": True}),
+        torchvision("global"),
+    ]
+
+
+def _mocov3() -> list[Row]:
+    """What both networks share."""
+    return [
+        ("main_moco.py:60", {"data.batch_size": 4096}),
+        ("main_moco.py:95", {"method.out": 256}),
+        ("main_moco.py:97", {"method.hidden": 4096}),
+        ("main_moco.py:101", {"method.momentum.end": 1.0}),
+        ("main_moco.py:190", {"optim.lr_per": 256}),
+        ("main_moco.py:265", jitter("global", 0.4, 0.4, 0.2, 0.1, p=0.8)),
+        ("main_moco.py:267", at("global", grey=0.2, count=2)),
+        ("main_moco.py:268, 280", at("global", blur=[1.0, 0.1], sigma=[0.1, 2.0])),
+        ("main_moco.py:281", at("global", solarize=[0.0, 0.2])),
+        ("main_moco.py:269", at("global", flip=0.5)),
+        ("main_moco.py, adjust_learning_rate, to 0", OFF | {"optim.lr_end": 0.0}),
+        torchvision("global"),
+    ]
+
+
+def _mocov3_resnet() -> list[Row]:
+    return [
+        *_mocov3(),
+        ("main_moco.py:49", {"encoders.image.name": "resnet50"}),
+        ("main_moco.py:186", {"encoders.image.zero_init": True}),
+        ("CONFIG.md:44", {"optim.lr": 0.3, "optim.weight_decay": 1.5e-6, "train.epochs": 1000}),
+        ("CONFIG.md:45", {"method.momentum.start": 0.996} | at("global", scale=[0.2, 1.0])),
+        ("main_moco.py:104", {"method.temperature": 1.0}),
+        ("main_moco.py:115", {"optim.warmup": 10 / 1000}),
+        ("main_moco.py:112; moco/optimizer.py", {"optim.name": "lars", "optim.decay_all": False}),
+        ("main_moco.py:67", {"optim.momentum": 0.9}),
+        ("moco/builder.py:105", {"method.layers": 2, "method.frozen_patches": False}),
+        ("moco/builder.py:109", {"method.predictor_norm": False}),
+    ]
+
+
+def _mocov3_vit() -> list[Row]:
+    return [
+        *_mocov3(),
+        ("CONFIG.md:127", {"encoders.image.name": "vit_small_patch16_224"}),
+        ("vits.py:117", {"encoders.image.heads": 12}),
+        ("vits.py:29", {"encoders.image.positions": "sincos"}),
+        ("vits.py:41, timm's own", {"encoders.image.class_token": 0.0}),
+        ("vits.py:115, its class token", {"encoders.image.pool": "cls"}),
+        ("vits.py:115, timm's default", {"encoders.image.drop_path": 0.0}),
+        ("CONFIG.md:128", {"optim.name": "adamw", "optim.lr": 1.5e-4, "optim.weight_decay": 0.1}),
+        ("CONFIG.md:129", {"train.epochs": 300, "optim.warmup": 40 / 300}),
+        ("CONFIG.md:130", {"method.frozen_patches": True, "method.temperature": 0.2}),
+        ("main_moco.py:99", {"method.momentum.start": 0.99}),
+        ("main_moco.py:117", at("global", scale=[0.08, 1.0])),
+        ("main_moco.py:229, all parameters in one group", {"optim.decay_all": True}),
+        ("main_moco.py:229, torch's default", {"optim.betas": [0.9, 0.999]}),
+        ("moco/builder.py:118", {"method.layers": 3}),
+        ("moco/builder.py:122", {"method.predictor_norm": True}),
+    ]
+
+
 def _avid() -> list[Row]:
     yaml = "configs/main/avid/kinetics/Cross-N1024.yaml"
     return [
@@ -403,6 +488,9 @@ AUTHORS: dict[str, tuple[str, list[Row]]] = {
     "barlow-imagenet": ("facebookresearch/barlowtwins", _barlow()),
     "vicreg-imagenet": ("facebookresearch/vicreg", _vicreg()),
     "mae-imagenet": ("facebookresearch/mae", _mae()),
+    "npidpp-imagenet": ("facebookresearch/vissl", _npidpp()),
+    "mocov3-imagenet": ("facebookresearch/moco-v3", _mocov3_resnet()),
+    "mocov3-vit-imagenet": ("facebookresearch/moco-v3", _mocov3_vit()),
     "pirl-imagenet": ("facebookresearch/vissl", _pirl()),
     "deepcluster-imagenet": (
         "facebookresearch/swav",

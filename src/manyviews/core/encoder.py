@@ -46,6 +46,10 @@ class Encoder(nn.Module):
         """
         return []
 
+    def patch_embedding(self) -> Sequence[nn.Parameter]:
+        """What turns pixels into tokens, before positions; nothing where that is no one layer."""
+        return []
+
     if TYPE_CHECKING:
 
         def __call__(

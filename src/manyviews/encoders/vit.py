@@ -110,6 +110,10 @@ class ViT(Encoder):
         later = {id(p) for ps in [*blocks, *(m.parameters() for m in after)] for p in ps}
         return [[p for p in self.model.parameters() if id(p) not in later], *blocks]
 
+    def patch_embedding(self) -> Sequence[nn.Parameter]:
+        """The convolution that embeds patches."""
+        return list(self.model.patch_embed.parameters())
+
     def extra_repr(self) -> str:
         """What neither parameters nor modules show."""
         return f"pool={self.pool}, interpolation={self.interpolation}"

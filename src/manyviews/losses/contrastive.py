@@ -1,10 +1,13 @@
 """Losses that tell a sample's other view from other samples."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from manyviews.core import comm
+from manyviews.losses.pairs import products
 from manyviews.losses.precision import full_precision
 
 
@@ -62,3 +65,86 @@ def info_nce(query: Tensor, key: Tensor, negatives: Tensor, *, temperature: floa
     positive = (query * key).sum(dim=1, keepdim=True)
     logits = torch.cat([positive, query @ negatives.T], dim=1) / temperature
     return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
+
+
+@full_precision
+def batch_info_nce(query: Tensor, key: Tensor, *, temperature: float) -> Tensor:
+    """Find each query's key among the keys of the global batch.
+
+    The mean of -log(exp(q_i.k_i / T) / sum over all N keys of exp(q_i.k_j / T)). Gradient reaches
+    the keys where they want it.
+
+    Args:
+        query: [B, D] unit vectors of this rank.
+        key: [B, D] unit vectors; row i belongs to query i.
+        temperature: T.
+
+    Returns:
+        Scalar; the mean over this rank's queries. Under autocast float32.
+
+    Source: Chen et al. 2021 (MoCo v3), equation 1, without its factor of 2T; Dwibedi et al. 2021
+    (NNCLR), equation 3, with the neighbour as the query.
+    """
+    keys = comm.gather(key)
+    own = comm.share(torch.arange(len(keys), device=key.device))
+    return F.cross_entropy(query @ keys.T / temperature, own)
+
+
+@full_precision
+def decoupled(z: Tensor, *, temperature: float, sigma: float = 0.0) -> Tensor:
+    """NT-Xent with the positive left out of the denominator.
+
+    The mean over the 2N anchors of -w s_pos / T + log of the sum over the 2N - 2 views of other
+    samples of exp(s / T). The weight w of a sample is 1, or with a sigma
+    2 - exp(s_pos / sigma) / mean over samples of exp(s_pos / sigma): more than 1 where its views
+    are farther apart than others'. Gradient flows through w.
+
+    Args:
+        z: [B, 2, D] unit vectors of this rank.
+        temperature: T.
+        sigma: of the weight; 0 weighs all alike.
+
+    Returns:
+        Scalar, which can be negative; the mean over this rank's anchors. Under autocast float32.
+
+    Source: Yeh et al. 2022 (DCL, DCLW), equations 3 to 6.
+    """
+    positive, negatives = products(z)
+    away = (negatives / temperature).logsumexp(dim=1)
+    if sigma > 0:
+        agree = comm.gather((z[:, 0] * z[:, 1]).sum(dim=1)) / sigma
+        mean = agree.logsumexp(dim=0) - math.log(len(agree))
+        positive = positive * (2 - (positive / sigma - mean).exp())
+    return (away - positive / temperature).mean()
+
+
+@full_precision
+def debiased(z: Tensor, *, temperature: float, prior: float, hardness: float = 0.0) -> Tensor:
+    """NT-Xent with the negatives' sum corrected for those that are positives in truth.
+
+    With p = exp(s_pos / T), the M = 2N - 2 views n of other samples, n = exp(s / T), and weights
+    n^hardness over their mean: the mean over the 2N anchors of -log(p / (p + G)), where
+    G = (sum of weighted n - prior M p) / (1 - prior), but at least M exp(-1 / T).
+
+    Args:
+        z: [B, 2, D] unit vectors of this rank.
+        temperature: T.
+        prior: the chance that another sample is of the anchor's class; below 1.
+        hardness: beta; 0 weighs all negatives alike, more weighs the similar ones up.
+
+    Returns:
+        Scalar; the mean over this rank's anchors. Under autocast float32.
+
+    Source: Chuang et al. 2020, equation 8 with one positive (chingyaoc/DCL main.py); Robinson et
+    al. 2021, section 3 (joshr17/HCL image/main.py).
+    """
+    positive, negatives = (s / temperature for s in products(z))
+    count = negatives.shape[1]
+    weights = count * (hardness * negatives).softmax(dim=1)
+    # All over the largest of an anchor's, so that nothing overflows and not all vanishes.
+    largest = torch.maximum(positive, negatives.amax(dim=1)).detach()
+    p = (positive - largest).exp()
+    n = (weights * (negatives - largest[:, None]).exp()).sum(dim=1)
+    least = count * (-1 / temperature - largest).exp()
+    g = torch.maximum((n - prior * count * p) / (1 - prior), least)
+    return ((p + g).log() + largest - positive).mean()

@@ -1,12 +1,16 @@
 """Noise-contrastive losses of a query against its own row and its own draws from a bank."""
 
-from typing import Any
+import math
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from manyviews.losses.precision import full_precision
+
+Kind = Literal["nce", "info_nce"]
+"""How a sample's own row is told from the rows drawn beside it."""
 
 _ELEMENTS = 2**24
 """Bank elements that `scores` holds at once: 64 MiB of float32."""
@@ -73,6 +77,20 @@ def own_info_nce(positive: Tensor, negatives: Tensor) -> Tensor:
     """
     logits = torch.cat([positive[:, None], negatives], dim=1)
     return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
+
+
+def own_row(kind: Kind, scores: Tensor, *, partition: Tensor) -> Tensor:
+    """`nce` or `own_info_nce` of [B, 1 + K] scores, each query's own row first."""
+    positive, negatives = scores[:, 0], scores[:, 1:]
+    if kind == "nce":
+        return nce(positive, negatives, partition=partition)
+    return own_info_nce(positive, negatives)
+
+
+def even(kind: Kind, negatives: int) -> float:
+    """What `own_row` gives where all scores are equal: nothing is learnt."""
+    k = negatives
+    return math.log1p(k) + (k * math.log1p(1 / k) if kind == "nce" else 0.0)
 
 
 class _Dots(torch.autograd.Function):

@@ -8,9 +8,18 @@ from manyviews.core import Given, Method, UsageError
 from manyviews.methods.audiovisual.avid import AVID, AVIDConfig
 from manyviews.methods.clustering.deepcluster import DeepCluster, DeepClusterConfig
 from manyviews.methods.clustering.swav import SwAV, SwAVConfig
+from manyviews.methods.contrastive.align_uniform import AlignUniform, AlignUniformConfig
+from manyviews.methods.contrastive.dcl import DCL, DCLConfig
+from manyviews.methods.contrastive.debiased import Debiased, DebiasedConfig
+from manyviews.methods.contrastive.drlim import DrLIM, DrLIMConfig
+from manyviews.methods.contrastive.hcl import HCL, HCLConfig
 from manyviews.methods.contrastive.moco import MoCo, MoCoConfig
+from manyviews.methods.contrastive.mocov3 import MoCoV3, MoCoV3Config
+from manyviews.methods.contrastive.nnclr import NNCLR, NNCLRConfig
+from manyviews.methods.contrastive.npid import NPID, NPIDConfig
 from manyviews.methods.contrastive.pirl import PIRL, PIRLConfig
 from manyviews.methods.contrastive.simclr import SimCLR, SimCLRConfig
+from manyviews.methods.contrastive.triplet import Triplet, TripletConfig
 from manyviews.methods.distillation.byol import BYOL, BYOLConfig
 from manyviews.methods.distillation.dino import DINO, DINOConfig
 from manyviews.methods.information.er import ER, ERConfig
@@ -43,6 +52,15 @@ METHODS: dict[str, Entry] = {
     "vicreg": Entry(VICReg, VICRegConfig),
     "er": Entry(ER, ERConfig),
     "mae": Entry(MAE, MAEConfig),
+    "nnclr": Entry(NNCLR, NNCLRConfig),
+    "npid": Entry(NPID, NPIDConfig),
+    "mocov3": Entry(MoCoV3, MoCoV3Config),
+    "dcl": Entry(DCL, DCLConfig),
+    "debiased": Entry(Debiased, DebiasedConfig),
+    "hcl": Entry(HCL, HCLConfig),
+    "align-uniform": Entry(AlignUniform, AlignUniformConfig),
+    "drlim": Entry(DrLIM, DrLIMConfig),
+    "triplet": Entry(Triplet, TripletConfig),
     "pirl": Entry(PIRL, PIRLConfig),
     "deepcluster": Entry(DeepCluster, DeepClusterConfig),
     "avid": Entry(AVID, AVIDConfig),

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manyviews.core import UsageError, comm, wide
+from manyviews.losses import nce
 
 _GOLDEN, _FIRST, _SECOND = -7046029254386353131, -4658895280553007687, -7723592293110705685
 """splitmix64's constants as signed integers, which wrap around as its unsigned ones do."""
@@ -68,6 +69,33 @@ class Bank(nn.Module):
         choices = len(self.items) - (not own)
         drawn = (words & (2**63 - 1)) % choices  # 2^63 is so many samples that no bias is left
         return drawn if own else drawn + (drawn >= index[:, None]).to(drawn.dtype)
+
+    def scores(
+        self,
+        z: Tensor,
+        index: Tensor,
+        *,
+        count: int,
+        temperature: float,
+        step: int,
+        branch: int = 0,
+    ) -> Tensor:
+        """Each query against its sample's row, then against rows drawn for it.
+
+        Args:
+            z: [B, dim] unit vectors.
+            index: [B] int64, their samples.
+            count: K; the sample itself may be among them, as in NPID's and vissl's code.
+            temperature: T.
+            step: of the optimiser.
+            branch: tells several draws of one step apart.
+
+        Returns:
+            [B, 1 + K] of z . row / T.
+        """
+        drawn = self.negatives(index, count=count, step=step, branch=branch, own=True)
+        which = torch.cat([index[:, None], drawn], dim=1)
+        return nce.scores(z, self.items, which, temperature=temperature)
 
     @torch.no_grad()
     def stage(self, index: Tensor, rows: Tensor) -> None:

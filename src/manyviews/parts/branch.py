@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from manyviews.core import Encoder, Features
+from manyviews.core import Encoder, Features, flat
 from manyviews.parts.heads import apart
 
 
@@ -44,3 +44,18 @@ class Branch(nn.Module):
         pooled = torch.stack([self.encoder(view, tokens=False).pooled for view in views.unbind(1)])
         pooled = pooled.transpose(0, 1)
         return pooled, apart(self.head, pooled)
+
+
+def together(encoder: Encoder, head: nn.Module, views: Tensor) -> tuple[Tensor, Tensor]:
+    """All views in one pass, so that batch norms see them at once.
+
+    Args:
+        encoder: called without tokens.
+        head: applied to `pooled`.
+        views: [B, V, C, H, W].
+
+    Returns:
+        [B, V, D] pooled, and [B, V, P] of the head.
+    """
+    pooled = flat(lambda x: encoder(x, tokens=False).pooled, views)
+    return pooled, flat(head, pooled)

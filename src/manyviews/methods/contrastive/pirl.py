@@ -1,17 +1,16 @@
 """PIRL. Misra and van der Maaten 2020, arXiv:1912.01991; facebookresearch/vissl."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from manyviews.core import Batch, Clock, Given, Method, Step
 from manyviews.core.ranges import Count, Decaying, Natural, Positive, Share
 from manyviews.losses.contrastive import unit
-from manyviews.losses.nce import nce, own_info_nce, scores
+from manyviews.losses.nce import Kind, even, own_row
 from manyviews.parts.bank import Bank, Partition
 from manyviews.parts.heads import mlp
 
@@ -39,7 +38,7 @@ class PIRLConfig:
     """
 
     transform: Literal["jigsaw", "rotation"] = "jigsaw"
-    loss: Literal["nce", "info_nce"] = "nce"
+    loss: Kind = "nce"
     temperature: Positive = 0.07
     negatives: Count = 32000
     momentum: Decaying = 0.5
@@ -74,36 +73,22 @@ class PIRL(Method):
         h = self.backbone(image, tokens=False).pooled
         joined = self.join(self.part_head(h_parts).view(len(h), -1))
         z = [unit(joined), unit(self.head(h))]
-        every = [self._scores(x, batch.index, clock.step, branch=b) for b, x in enumerate(z)]
-        partition = self.partition(every[0])
-        losses = [self._loss(s[:, 0], s[:, 1:], partition) for s in every]
         config = self.config
+        drawn = {"count": config.negatives, "step": clock.step}
+        every = [
+            self.bank.scores(x, batch.index, branch=b, temperature=config.temperature, **drawn)
+            for b, x in enumerate(z)
+        ]
+        partition = self.partition(every[0])
+        losses = [own_row(config.loss, s, partition=partition) for s in every]
         one, two = config.transformed * losses[0], (1 - config.transformed) * losses[1]
         return Step(
             {"transformed": one, "image": two},
             embedding=self.embedded(h[:, None]),
             projection=torch.stack(z[::-1], dim=1),
             fresh={"index": batch.index, "rows": z[1].detach(), "partition": partition},
-            watch={"contrastive_floor": (one + two).detach() / self._floor()},
+            watch={"contrastive_floor": (one + two).detach() / even(config.loss, config.negatives)},
         )
-
-    def _scores(self, z: Tensor, index: Tensor, step: int, *, branch: int) -> Tensor:
-        """[B, 1 + K], the sample's own row first; it may be among its negatives, as in vissl."""
-        drawn = self.bank.negatives(
-            index, count=self.config.negatives, step=step, branch=branch, own=True
-        )
-        which = torch.cat([index[:, None], drawn], dim=1)
-        return scores(z, self.bank.items, which, temperature=self.config.temperature)
-
-    def _loss(self, positive: Tensor, negatives: Tensor, partition: Tensor) -> Tensor:
-        if self.config.loss == "nce":
-            return nce(positive, negatives, partition=partition)
-        return own_info_nce(positive, negatives)
-
-    def _floor(self) -> float:
-        """The loss where all scores are equal."""
-        k = self.config.negatives
-        return math.log1p(k) + (k * math.log1p(1 / k) if self.config.loss == "nce" else 0.0)
 
     def after_backward(self, step: Step, clock: Clock) -> None:
         """Stage the image branch's rows; keep the first partition."""

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from manyviews.core import Batch, Clock, Given, Method, Step, comm, flat
+from manyviews.core import Batch, Clock, Given, Method, Step, comm
 from manyviews.core.ranges import Count, Natural, Positive
 from manyviews.losses.contrastive import nt_xent, unit
+from manyviews.parts.branch import together
 from manyviews.parts.heads import mlp
 
 
@@ -47,10 +48,8 @@ class SimCLR(Method):
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """NT-Xent over both views' projections; batch norms see both views at once."""
-        embedding = flat(
-            lambda x: self.backbone(x, tokens=False).pooled, batch.views["global"][:, :2]
-        )
-        z = unit(flat(self.projector, embedding))
+        embedding, z = together(self.backbone, self.projector, batch.views["global"][:, :2])
+        z = unit(z)
         loss = nt_xent(z, temperature=self.config.temperature)
         config = self.config
         candidates = len(comm.gather(batch.index)) * 2 - 1
