@@ -22,7 +22,7 @@ from manyviews.losses.entropy import (
 )
 from manyviews.losses.reconstruction import masked_mse
 from manyviews.losses.redundancy import barlow_twins, covariance, invariance, variance
-from manyviews.losses.regression import normalised_mse
+from manyviews.losses.regression import negative_cosine, normalised_mse
 from manyviews.methods.catalog import METHODS, build
 from manyviews.parts.assign import Center, entropies, sinkhorn
 from manyviews.parts.memory import Queue
@@ -70,6 +70,7 @@ LOSSES = {
     "nt_xent": lambda z: nt_xent(unit(z[:, :2]), temperature=0.2),
     "info_nce": lambda z: info_nce(unit(z[:, 0]), unit(z[:, 1]), crowd(), temperature=0.2),
     "normalised_mse": lambda z: normalised_mse(z[:, 0], z[:, 1]),
+    "negative_cosine": lambda z: negative_cosine(z[:, 0], z[:, 1]),
     "barlow_twins": lambda z: barlow_twins(z[:, 0], z[:, 1], off_diagonal=0.01),
     "barlow_twins_wide": lambda z: barlow_twins(
         z[:, 0] @ wider(), z[:, 1] @ wider(), off_diagonal=0.01

@@ -13,6 +13,7 @@ from manyviews.methods.contrastive.pirl import PIRL, PIRLConfig
 from manyviews.methods.contrastive.simclr import SimCLR, SimCLRConfig
 from manyviews.methods.distillation.byol import BYOL, BYOLConfig
 from manyviews.methods.distillation.dino import DINO, DINOConfig
+from manyviews.methods.distillation.simsiam import SimSiam, SimSiamConfig
 from manyviews.methods.information.er import ER, ERConfig
 from manyviews.methods.masked.mae import MAE, MAEConfig
 from manyviews.methods.redundancy.barlow import BarlowTwins, BarlowTwinsConfig
@@ -37,6 +38,7 @@ METHODS: dict[str, Entry] = {
     "simclr": Entry(SimCLR, SimCLRConfig),
     "moco": Entry(MoCo, MoCoConfig),
     "byol": Entry(BYOL, BYOLConfig),
+    "simsiam": Entry(SimSiam, SimSiamConfig),
     "swav": Entry(SwAV, SwAVConfig),
     "dino": Entry(DINO, DINOConfig),
     "barlow": Entry(BarlowTwins, BarlowTwinsConfig),
