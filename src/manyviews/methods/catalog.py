@@ -13,6 +13,7 @@ from manyviews.methods.contrastive.pirl import PIRL, PIRLConfig
 from manyviews.methods.contrastive.simclr import SimCLR, SimCLRConfig
 from manyviews.methods.distillation.byol import BYOL, BYOLConfig
 from manyviews.methods.distillation.dino import DINO, DINOConfig
+from manyviews.methods.distillation.distill import Distill, DistillConfig
 from manyviews.methods.distillation.simsiam import SimSiam, SimSiamConfig
 from manyviews.methods.information.er import ER, ERConfig
 from manyviews.methods.masked.mae import MAE, MAEConfig
@@ -41,6 +42,7 @@ METHODS: dict[str, Entry] = {
     "simsiam": Entry(SimSiam, SimSiamConfig),
     "swav": Entry(SwAV, SwAVConfig),
     "dino": Entry(DINO, DINOConfig),
+    "distill": Entry(Distill, DistillConfig),
     "barlow": Entry(BarlowTwins, BarlowTwinsConfig),
     "vicreg": Entry(VICReg, VICRegConfig),
     "er": Entry(ER, ERConfig),

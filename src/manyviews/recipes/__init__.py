@@ -25,6 +25,7 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "simsiam": "distillation.simsiam:small",
         "swav": "clustering.swav:small",
         "dino": "distillation.dino:small",
+        "distill": "distillation.distill:small",
         "barlow": "redundancy.barlow:small",
         "vicreg": "redundancy.vicreg:small",
         "er": "information.er:small",
