@@ -117,7 +117,7 @@ class Distill(Method):
         def embed(views: Mapping[str, Tensor]) -> Tensor:
             return unit(wide(self.shown(views[next(iter(self.encoders))]).pooled))
 
-        rows = embed_all(embed)
+        rows = embed_all(embed).to(self.centroids.dtype)
         found = spherical_kmeans(
             rows, count=len(self.centroids), rounds=self.config.rounds, setting="clusters"
         )
