@@ -1,5 +1,6 @@
 """SimSiam. Chen and He 2020, arXiv:2011.10566; facebookresearch/simsiam."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manyviews.core import Batch, Clock, Given, Group, Method, Step
@@ -28,6 +29,8 @@ class SimSiamConfig:
 
 class SimSiam(Method):
     """Predict the other view's projection, which gets no gradient; no negatives, no slow copy."""
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: SimSiamConfig) -> None:
         super().__init__(given)
