@@ -37,7 +37,9 @@ OFF = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "flip": 0.0, "jitter": 0.0, "gr
 OFF |= {"blur": (0.0,), "solarize": (0.0,)}
 LOCAL = "views.local.count"
 METHODS = [
-    n for n in RECIPES if "-" not in n and streams_of(n) == ("image",) and not needs_start(n)
+    n
+    for n in RECIPES
+    if "-" not in n and streams_of(n) == ("image",) and not needs_start(n) and n != "distill"
 ]
 
 

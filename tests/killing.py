@@ -15,10 +15,13 @@ from manyviews.data.sources import BUILTIN
 from manyviews.recipes import RECIPES, streams_of
 from manyviews.runs import watch
 from manyviews.runs.facts import facts
+from manyviews.runs.settings import Teacher
 from manyviews.verbs.resume import resume
 from manyviews.verbs.train import execute
 
 STEPS = 12
+TEACHER = Path(__file__).parent / "golden" / "runs" / "simclr"
+"""Of whom asks for one."""
 TIMES = {"seconds", "images_per_second", "data_wait"}
 
 
@@ -27,8 +30,10 @@ def settings(name, folder):
     streams = streams_of(name)
     data = BUILTIN if streams == ("image",) else media.clips(folder / "clips")
     run = RECIPES[name](facts(data, streams))
+    taught = {n: Teacher(source=str(TEACHER)) for n in parts(run.teachers)}
     return replace(
         run,
+        teachers=struct("Teachers", taught),
         method=replace(run.method, **shrunk(run.method)),
         encoders=struct("Encoders", {n: narrow(c) for n, c in parts(run.encoders).items()}),
         data=replace(run.data, batch_size=32 if data == BUILTIN else 8, workers=0),

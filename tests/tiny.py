@@ -105,7 +105,9 @@ ONLY = "backbone"
 def given_for(method, encoder) -> Given:
     """What a class of methods asks for: encoders by their names, or one; teachers."""
     encoders = {name: encoder() for name in method.trains or (ONLY,)}
-    teachers = {name: TinyViT().requires_grad_(False).eval() for name in method.asks}
+    with torch.random.fork_rng(devices=[]):  # the same teacher whenever a method is made
+        torch.manual_seed(11)
+        teachers = {name: TinyViT().requires_grad_(False).eval() for name in method.asks}
     return Given(encoders, samples=64, teachers=teachers)
 
 

@@ -20,6 +20,7 @@ from manyviews.losses.contrastive import (
     nt_xent,
     unit,
 )
+from manyviews.losses.distillation import similarity_kl, token_distance
 from manyviews.losses.entropy import (
     discrete_entropy,
     discrete_reconstruction,
@@ -30,7 +31,7 @@ from manyviews.losses.entropy import (
 from manyviews.losses.margin import drlim, semi_hard_triplet
 from manyviews.losses.reconstruction import masked_mse
 from manyviews.losses.redundancy import barlow_twins, covariance, invariance, variance
-from manyviews.losses.regression import normalised_mse
+from manyviews.losses.regression import negative_cosine, normalised_mse
 from manyviews.losses.sphere import alignment, uniformity
 from manyviews.methods.catalog import METHODS, build
 from manyviews.parts.assign import Center, entropies, sinkhorn
@@ -88,6 +89,15 @@ LOSSES = {
     "alignment": lambda z: alignment(unit(z[:, 0]), unit(z[:, 1])),
     "uniformity": lambda z: uniformity(unit(z[:, 0])),
     "normalised_mse": lambda z: normalised_mse(z[:, 0], z[:, 1]),
+    "negative_cosine": lambda z: negative_cosine(z[:, 0], z[:, 1]),
+    "similarity_kl": lambda z: similarity_kl(
+        unit(z[:, 0]),
+        unit(z[:, 1]),
+        torch.cat([comm.gather(unit(z[:, 1].detach())), unit(crowd())]),
+        temperature=0.1,
+        teacher_temperature=0.2,
+    ),
+    "token_distance": lambda z: token_distance(z[:, :2], mine(rows(6, 2, 6))),
     "barlow_twins": lambda z: barlow_twins(z[:, 0], z[:, 1], off_diagonal=0.01),
     "barlow_twins_wide": lambda z: barlow_twins(
         z[:, 0] @ wider(), z[:, 1] @ wider(), off_diagonal=0.01
@@ -155,6 +165,7 @@ VARIANTS = {
     **{name: (name, {}, 0.0) for name in METHODS},
     **{f"{name} with entropy": (name, {}, 0.5) for name in METHODS if spreads(name)},
     "dino with batch norm": ("dino", {"batch_norm": True}, 0.0),
+    "distill by clusters": ("distill", {"anchors": "clusters", "clusters": 5}, 0.0),
     "er on prototypes": ("er", {"space": "prototypes"}, 0.0),
     "er plug-in": ("er", {"estimator": "plug-in"}, 0.0),
 }
@@ -168,7 +179,10 @@ def made(variant):
     uneven = {k: v for k, v in UNEVEN.items() if hasattr(config, k)}
     torch.manual_seed(0)
     encoder = TinyViT if entry.method.tokens else TinyConv
-    method = build(dataclasses.replace(config, **uneven), given_for(entry.method, encoder))
+    outside = given_for(entry.method, encoder)
+    for teacher in outside.teachers.values():
+        teacher.double()  # no part of the method, so `double` below does not reach it
+    method = build(dataclasses.replace(config, **uneven), outside)
     if weight:
         spread(method, EntropyTerm(weight=weight))
     method = method.double().train()

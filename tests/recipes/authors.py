@@ -10,6 +10,7 @@ Row = tuple[str, dict[str, object]]
 COMMITS = {
     "facebookresearch/moco": "5df3287ecca83af5efc65515627009bb026dcce5",
     "facebookresearch/moco-v3": "c349e6e24f40d3fedb22d973f92defa4cedf37a7",
+    "facebookresearch/simsiam": "a7bc1772896d0dad0806c51f0bb6f3b16d290468",
     "facebookresearch/swav": "06b1b7cbaf6ba2a792300d79c7299db98b93b7f9",
     "facebookresearch/dino": "7c446df5b9f45747937fb0d72314eb9f7b66930a",
     "facebookresearch/mae": "efb2a8062c206524e35e47d04501ed4f544c0ae8",
@@ -135,6 +136,31 @@ def _byol() -> list[Row]:
         ("byol/utils/augmentations.py:44, 64", at("global", blur=[1.0, 0.1])),
         ("byol/utils/augmentations.py:48", at("global", sigma=[0.1, 2.0])),
         ("byol/utils/augmentations.py:50, 65", at("global", solarize=[0.0, 0.2])),
+    ]
+
+
+def _simsiam() -> list[Row]:
+    return [
+        ("main_simsiam.py:40", {"encoders.image.name": "resnet50"}),
+        ("simsiam/builder.py:24", {"encoders.image.zero_init": True}),
+        ("main_simsiam.py:47", {"train.epochs": 100}),
+        ("main_simsiam.py:51", {"data.batch_size": 512}),
+        ("main_simsiam.py:56, 157", {"optim.lr": 0.05, "optim.lr_per": 256}),
+        ("main_simsiam.py:58", {"optim.momentum": 0.9}),
+        ("main_simsiam.py:60", {"optim.weight_decay": 1e-4}),
+        ("main_simsiam.py:86", {"method.out": 2048}),
+        ("main_simsiam.py:88", {"method.bottleneck": 512}),
+        ("simsiam/builder.py:28, 2048 of a ResNet-50", {"method.hidden": 2048}),
+        ("README.md, --fix-pred-lr", {"method.fixed_predictor": True}),
+        ("main_simsiam.py:199, all parameters", {"optim.decay_all": True, "optim.name": "sgd"}),
+        ("main_simsiam.py:361, by epoch to 0", OFF | {"optim.by_epoch": True, "optim.lr_end": 0.0}),
+        ("main_simsiam.py:361", {"optim.warmup": 0.0}),
+        ("main_simsiam.py:230", at("global", scale=[0.2, 1.0], count=2)),
+        ("main_simsiam.py:232", jitter("global", 0.4, 0.4, 0.4, 0.1, p=0.8)),
+        ("main_simsiam.py:234", at("global", grey=0.2)),
+        ("main_simsiam.py:235", at("global", blur=[0.5], sigma=[0.1, 2.0])),
+        ("main_simsiam.py:236", at("global", flip=0.5, solarize=[0.0])),
+        torchvision("global"),
     ]
 
 
@@ -472,6 +498,7 @@ AUTHORS: dict[str, tuple[str, list[Row]]] = {
     "simclr-imagenet": ("google-research/simclr", _simclr()),
     "moco-imagenet": ("facebookresearch/moco", _moco()),
     "byol-imagenet": ("google-deepmind/deepmind-research", _byol()),
+    "simsiam-imagenet": ("facebookresearch/simsiam", _simsiam()),
     "swav-imagenet": (
         "facebookresearch/swav",
         [

@@ -78,7 +78,8 @@ def test_every_recipe_fits_together_on_any_data_and_machine(name, facts):
 def test_every_recipe_builds_its_method_and_optimiser(name, facts):
     run = RECIPES[name](facts)
     kept = built(run)
-    method = catalog.build(run.method, Given(kept, samples=64))
+    teachers = {name: built(run)["image"] for name in parts(run.teachers)}
+    method = catalog.build(run.method, Given(kept, samples=64, teachers=teachers))
     pipeline = pipeline_of(run, kept)
     check_needs(pipeline, method, name)
     assert not surplus(run, pipeline, method)

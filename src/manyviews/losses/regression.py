@@ -21,3 +21,19 @@ def normalised_mse(prediction: Tensor, target: Tensor) -> Tensor:
     """
     p, t = F.normalize(prediction, dim=-1), F.normalize(target.detach(), dim=-1)
     return (p - t).square().sum(dim=-1).mean()
+
+
+@full_precision
+def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
+    """The cosine between the two with the sign turned, averaged over samples.
+
+    Args:
+        prediction: [B, D].
+        target: [B, D]; no gradient flows to it, without which SimSiam collapses.
+
+    Returns:
+        Scalar in [-1, 1]; the mean over this rank's samples. Under autocast float32.
+
+    Source: Chen and He 2020 (SimSiam), equation 1.
+    """
+    return -F.cosine_similarity(prediction, target.detach(), dim=-1).mean()

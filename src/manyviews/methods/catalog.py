@@ -22,6 +22,8 @@ from manyviews.methods.contrastive.simclr import SimCLR, SimCLRConfig
 from manyviews.methods.contrastive.triplet import Triplet, TripletConfig
 from manyviews.methods.distillation.byol import BYOL, BYOLConfig
 from manyviews.methods.distillation.dino import DINO, DINOConfig
+from manyviews.methods.distillation.distill import Distill, DistillConfig
+from manyviews.methods.distillation.simsiam import SimSiam, SimSiamConfig
 from manyviews.methods.information.er import ER, ERConfig
 from manyviews.methods.masked.mae import MAE, MAEConfig
 from manyviews.methods.redundancy.barlow import BarlowTwins, BarlowTwinsConfig
@@ -46,8 +48,10 @@ METHODS: dict[str, Entry] = {
     "simclr": Entry(SimCLR, SimCLRConfig),
     "moco": Entry(MoCo, MoCoConfig),
     "byol": Entry(BYOL, BYOLConfig),
+    "simsiam": Entry(SimSiam, SimSiamConfig),
     "swav": Entry(SwAV, SwAVConfig),
     "dino": Entry(DINO, DINOConfig),
+    "distill": Entry(Distill, DistillConfig),
     "barlow": Entry(BarlowTwins, BarlowTwinsConfig),
     "vicreg": Entry(VICReg, VICRegConfig),
     "er": Entry(ER, ERConfig),

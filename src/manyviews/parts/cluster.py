@@ -29,7 +29,9 @@ class Assigned:
 
 
 @torch.no_grad()
-def spherical_kmeans(rows: Tensor, *, count: int, rounds: int) -> Assigned:
+def spherical_kmeans(
+    rows: Tensor, *, count: int, rounds: int, setting: str = "prototypes"
+) -> Assigned:
     """Cluster unit vectors by cosine.
 
     Starts from `count` of the rows, drawn from torch's global generator; seed it alike on all
@@ -41,6 +43,7 @@ def spherical_kmeans(rows: Tensor, *, count: int, rounds: int) -> Assigned:
         rows: [N, D] unit vectors, the same on every rank.
         count: K.
         rounds: of assigning and moving.
+        setting: of the method, that K comes from; for the message.
 
     Raises:
         UsageError: if fewer than K rows are finite.
@@ -52,7 +55,7 @@ def spherical_kmeans(rows: Tensor, *, count: int, rounds: int) -> Assigned:
     if len(start) < count:
         raise UsageError(
             f"{count} clusters need as many embeddings; there are {len(start)}. "
-            "Lower --method.prototypes."
+            f"Lower --method.{setting}."
         )
     centroids = rows[start]
     for _ in range(rounds):
