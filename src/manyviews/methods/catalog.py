@@ -14,7 +14,12 @@ from manyviews.methods.contrastive.simclr import SimCLR, SimCLRConfig
 from manyviews.methods.distillation.byol import BYOL, BYOLConfig
 from manyviews.methods.distillation.dino import DINO, DINOConfig
 from manyviews.methods.information.er import ER, ERConfig
+from manyviews.methods.masked.autoencoder import AutoEncoder, AutoEncoderConfig
+from manyviews.methods.masked.data2vec import Data2Vec, Data2VecConfig
+from manyviews.methods.masked.ijepa import IJEPA, IJEPAConfig
 from manyviews.methods.masked.mae import MAE, MAEConfig
+from manyviews.methods.masked.maskfeat import MaskFeat, MaskFeatConfig
+from manyviews.methods.masked.simmim import SimMIM, SimMIMConfig
 from manyviews.methods.redundancy.barlow import BarlowTwins, BarlowTwinsConfig
 from manyviews.methods.redundancy.vicreg import VICReg, VICRegConfig
 from manyviews.parts.norm import convert
@@ -43,6 +48,11 @@ METHODS: dict[str, Entry] = {
     "vicreg": Entry(VICReg, VICRegConfig),
     "er": Entry(ER, ERConfig),
     "mae": Entry(MAE, MAEConfig),
+    "autoencoder": Entry(AutoEncoder, AutoEncoderConfig),
+    "simmim": Entry(SimMIM, SimMIMConfig),
+    "maskfeat": Entry(MaskFeat, MaskFeatConfig),
+    "data2vec": Entry(Data2Vec, Data2VecConfig),
+    "ijepa": Entry(IJEPA, IJEPAConfig),
     "pirl": Entry(PIRL, PIRLConfig),
     "deepcluster": Entry(DeepCluster, DeepClusterConfig),
     "avid": Entry(AVID, AVIDConfig),

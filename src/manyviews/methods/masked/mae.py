@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from manyviews.core import Batch, Clock, Features, Given, Method, Step, UsageError, wide
+from manyviews.core import Batch, Clock, Features, Given, Method, Step, wide
 from manyviews.core.ranges import Count
 from manyviews.losses.reconstruction import (
     masked_mse,
@@ -15,7 +15,7 @@ from manyviews.losses.reconstruction import (
     prediction_std,
 )
 from manyviews.parts.decoder import Decoder
-from manyviews.parts.masking import patchify, unpatchify, visible
+from manyviews.parts.masking import check_views, patchify, square_patch, unpatchify, visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +44,9 @@ class MAE(Method):
     def __init__(self, given: Given, config: MAEConfig) -> None:
         super().__init__(given)
         encoder = given.encoder
-        if len(encoder.patch) != 2 or len(set(encoder.patch)) != 1:
-            raise UsageError(
-                f"MAE needs an encoder of square patches; {type(encoder).__name__} has "
-                f"{encoder.patch or 'none'}. Use a ViT."
-            )
+        self.patch = square_patch(encoder, "MAE")
         self.online = encoder
         self.grid = (encoder.grid[0], encoder.grid[1])
-        self.patch = encoder.patch[0]
         self.decoder = Decoder(
             encoder.dim,
             grid=self.grid,
@@ -81,12 +76,7 @@ class MAE(Method):
 
         Of the visible patches, which nobody asks for, the values are 0.
         """
-        size = self.online.input.shape
-        if images.shape[1:] != size or hidden.shape[1] != self.online.num_tokens:
-            raise UsageError(
-                f"MAE expects images of {size} and masks of {self.online.num_tokens} patches; got "
-                f"{tuple(images.shape[1:])} and {hidden.shape[1]}. Leave out --views.global.size."
-            )
+        check_views(self.online, images, hidden, "MAE")
         keep, wanted = visible(hidden), visible(~hidden)
         features = self.online(images, keep=keep)
         class_token = features.class_token

@@ -9,6 +9,7 @@ from manyviews.recipes import imagenet as authors
 from manyviews.recipes import photometric, small_data
 from manyviews.runs.settings import Facts, Run
 from manyviews.training.settings import Optim, Train
+from manyviews.views.plan import Mask
 
 
 def small(facts: Facts) -> Run[MAEConfig, Any, Any]:
@@ -16,7 +17,9 @@ def small(facts: Facts) -> Run[MAEConfig, Any, Any]:
 
     Command: `manyviews train mae --data DIR`. Accuracy on `builtin:fashion`: docs/results.md.
     """
-    return small_data.masked(facts)
+    return small_data.masked(
+        facts, name="mae", method=MAEConfig(width=128, depth=2, heads=4), mask=Mask(ratio=0.75)
+    )
 
 
 def imagenet(facts: Facts) -> Run[MAEConfig, Any, Any]:
