@@ -290,6 +290,7 @@ def _mae() -> list[Row]:
         ("models_mae.py:223", {"encoders.image.pool": "cls", "encoders.image.drop_path": 0.0}),
         ("models_mae.py:226", {"method.width": 512, "method.depth": 8, "method.heads": 16}),
         ("PRETRAIN.md:12", {"method.normalise_patches": True}),
+        ("models_mae.py:223", {"method.token_inside": False}),
         ("PRETRAIN.md:13", at("global", **{"mask.ratio": 0.75})),
         ("models_mae.py:123", at("global", **{"mask.kind": "random", "mask.unit": 1})),
         ("arXiv:2111.06377 section 4.3; README.md", {"train.epochs": 1600}),

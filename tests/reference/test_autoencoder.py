@@ -47,13 +47,6 @@ def test_the_loss_and_its_gradient_are_the_formula(encoder):
         torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-12)
 
 
-def test_a_reconstruction_is_of_the_damaged_image():
-    method, (plain, masked) = made(), batches()
-    whole, half = (method.reconstruct(batch) for batch in (plain, masked))
-    assert whole.shape == plain.views["global"][:, 0].shape
-    assert not torch.equal(whole, half)
-
-
 def test_masks_that_do_not_divide_the_image_are_refused():
     class Odd(TinyConv):
         grid = (5, 5)

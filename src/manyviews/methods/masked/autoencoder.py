@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from manyviews.core import Batch, Clock, Given, Method, Step, UsageError, wide
+from manyviews.core import Batch, Clock, Given, Method, Step, UsageError
 from manyviews.core.ranges import Count
 from manyviews.losses.reconstruction import pixel_mse
 from manyviews.parts.heads import mlp
@@ -66,15 +65,3 @@ class AutoEncoder(Method):
             )
         cover = hidden.reshape(-1, 1, rows, columns).repeat_interleave(height // rows, 2)
         return images.masked_fill(cover.repeat_interleave(width // columns, 3), 0.0)
-
-    @torch.no_grad()
-    def reconstruct(self, batch: Batch) -> Tensor:
-        """Each image's first view as it comes back, [B, C, H, W]."""
-        first = Batch(
-            {"global": batch.views["global"][:, :1]},
-            batch.index,
-            {name: cue[:, :1] for name, cue in batch.cues.items()},
-        )
-        images = first.views["global"][:, 0]
-        pooled = self.online(self._damaged(first, images), tokens=False).pooled
-        return wide(self.decoder(self.code(pooled)).view_as(images))

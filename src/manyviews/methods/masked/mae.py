@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from manyviews.core import Batch, Clock, Features, Given, Method, Step, wide
+from manyviews.core import Batch, Clock, Features, Given, Hide, Method, Step, wide
 from manyviews.core.ranges import Count
 from manyviews.losses.reconstruction import (
     masked_mse,
@@ -15,7 +15,14 @@ from manyviews.losses.reconstruction import (
     prediction_std,
 )
 from manyviews.parts.decoder import Decoder
-from manyviews.parts.masking import check_views, patchify, square_patch, unpatchify, visible
+from manyviews.parts.masking import (
+    check_views,
+    mask_token,
+    patchify,
+    square_patch,
+    unpatchify,
+    visible,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +34,15 @@ class MAEConfig:
         depth: of the decoder, in blocks.
         heads: of the decoder.
         normalise_patches: predict each patch less its mean over its deviation.
+        token_inside: the encoder sees all places, with one learned token at the hidden ones, as an
+            ablation: slower, and worse features (section 4.1).
     """
 
     width: Count = 512
     depth: Count = 8
     heads: Count = 16
     normalise_patches: bool = True
+    token_inside: bool = False
 
 
 class MAE(Method):
@@ -55,6 +65,9 @@ class MAE(Method):
             heads=config.heads,
             out=self.patch**2 * encoder.input.shape[0],
         )
+        if config.token_inside:  # the decoder then has no gap to fill
+            self.mask_token = mask_token(encoder.dim)
+            self.decoder.mask_token.requires_grad_(requires_grad=False)
         self.config = config
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
@@ -78,7 +91,11 @@ class MAE(Method):
         """
         check_views(self.online, images, hidden, "MAE")
         keep, wanted = visible(hidden), visible(~hidden)
-        features = self.online(images, keep=keep)
+        if self.config.token_inside:
+            features = self.online(images, hide=Hide(hidden, self.mask_token))
+            keep = torch.arange(hidden.shape[1], device=hidden.device).expand(hidden.shape)
+        else:
+            features = self.online(images, keep=keep)
         class_token = features.class_token
         made = self.decoder(features.tokens, keep, class_token=class_token, wanted=wanted)
         everywhere = made.new_zeros(*hidden.shape, made.shape[2])
