@@ -67,7 +67,7 @@ class MAE(Method):
         )
         if config.token_inside:  # the decoder then has no gap to fill
             self.mask_token = mask_token(encoder.dim)
-            self.decoder.mask_token.requires_grad_(requires_grad=False)
+            self.decoder.mask_token.requires_grad = False
         self.config = config
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
