@@ -134,7 +134,19 @@ def mask(size, count, g):
     return torch.rand(size, count, tokens, generator=g).argsort(dim=-1) >= tokens // 4
 
 
-CUES = {"mask": mask}
+def context(size, count, g):
+    """Five tokens of sixteen are shown."""
+    tokens = (SIDE // PATCH) ** 2
+    return torch.rand(size, count, tokens, generator=g).argsort(dim=-1) < 5
+
+
+def targets(size, count, g):
+    """Three sets of tokens for each view, of one to four tokens."""
+    order = torch.rand(size, count, 3, (SIDE // PATCH) ** 2, generator=g).argsort(dim=-1)
+    return order < torch.randint(1, 5, (size, count, 3, 1), generator=g)
+
+
+CUES = {"mask": mask, "context": context, "targets": targets}
 """Kind of cue -> how one is drawn: [B, V, ...]."""
 HALF = ("local", "tiles")
 """Families of half the encoder's side."""

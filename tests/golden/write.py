@@ -43,6 +43,12 @@ RECIPES = {
     "er": {},
     "mae": {"encoder.depth": 2},
     "nnclr": {"method.queue": 64},
+    "simmim": {"encoder.depth": 2},
+    "maskfeat": {"encoder.depth": 2},
+    "data2vec": {"encoder.depth": 3},
+    "ijepa": {"encoder.depth": 2},
+    "autoencoder": {"method.hidden": 32},
+    "denoising": {"method.hidden": 32},
     "pirl": {"method.negatives": 64},
     "simclr-imagenet": SMALL,
     "moco-imagenet": SMALL | {"method.queue": 64, "method.norm_groups": 2, "encoder.stem": "small"},
@@ -53,6 +59,10 @@ RECIPES = {
     "barlow-imagenet": SMALL | WIDE,
     "vicreg-imagenet": SMALL | WIDE,
     "pirl-imagenet": SMALL | TILES | {"method.negatives": 64},
+    "simmim-imagenet": VIT | {"views.global.mask.unit": 2},
+    "maskfeat-imagenet": VIT,
+    "data2vec-imagenet": VIT | {"method.average": 2},
+    "ijepa-imagenet": VIT | {"method.width": 32, "method.depth": 1, "method.heads": 2},
     "mae-imagenet": VIT | {"method.width": 32, "method.depth": 1, "method.heads": 2},
 }  # fmt: skip
 """Recipe -> what is set so that three steps take a second."""

@@ -29,7 +29,13 @@ from manyviews.losses.entropy import (
     vmf_reconstruction,
 )
 from manyviews.losses.margin import drlim, semi_hard_triplet
-from manyviews.losses.reconstruction import masked_mse
+from manyviews.losses.reconstruction import (
+    blockwise_smooth_l1,
+    masked_l1,
+    masked_mse,
+    masked_smooth_l1,
+    pixel_mse,
+)
 from manyviews.losses.redundancy import barlow_twins, covariance, invariance, variance
 from manyviews.losses.regression import negative_cosine, normalised_mse
 from manyviews.losses.sphere import alignment, uniformity
@@ -117,6 +123,14 @@ LOSSES = {
     ),
     "entropy_term": lambda z: entropy_term(z, weight=0.3, kappa=10.0)["entropy"],
     "masked_mse": lambda z: masked_mse(z, mine(rows(6, 3, 6)), mine(hidden())),
+    "masked_l1": lambda z: masked_l1(z, mine(rows(6, 3, 6)), mine(hidden())),
+    "masked_smooth_l1": lambda z: masked_smooth_l1(
+        z, mine(rows(6, 3, 6)), mine(hidden()), beta=0.5
+    ),
+    "blockwise_smooth_l1": lambda z: blockwise_smooth_l1(
+        z[:, None], mine(rows(6, 3, 6))[:, None], mine(hidden())[:, None]
+    ),
+    "pixel_mse": lambda z: pixel_mse(z, mine(rows(6, 3, 6))),
     "batch_norm": lambda z: BatchNorm(6).double()(z.flatten(0, 1)).pow(3).mul(weights(z)).mean(),
     "batch_norm_in_two_groups": lambda z: (
         BatchNorm(6, groups=2).double()(z[:, 0]).pow(3).mul(mine(rows(7, 6))).mean()

@@ -14,6 +14,10 @@ COMMITS = {
     "facebookresearch/swav": "06b1b7cbaf6ba2a792300d79c7299db98b93b7f9",
     "facebookresearch/dino": "7c446df5b9f45747937fb0d72314eb9f7b66930a",
     "facebookresearch/mae": "efb2a8062c206524e35e47d04501ed4f544c0ae8",
+    "microsoft/SimMIM": "d3e29bcac950b83edc34ca33fe4404f38309052c",
+    "facebookresearch/SlowFast": "287ec0076846560f44a9327e931a5a2360240533",
+    "facebookresearch/data2vec_vision": "af9a36349aaed59ae66e69b5dabeef2d62fdc5da",
+    "facebookresearch/ijepa": "52c1ae95d05f743e000e8f10a1f3a79b10cff048",
     "facebookresearch/barlowtwins": "8e8d284ca0bc02f88b92328e53f9b901e86b4a3c",
     "facebookresearch/vicreg": "4e12602fd495af83efd1631fbe82523e6db092e0",
     "facebookresearch/vissl": "09270ed25a6c2cf71263d955b64cbe076d34ac45",
@@ -313,7 +317,9 @@ def _mae() -> list[Row]:
         ("models_mae.py:223", {"encoders.image.pool": "cls", "encoders.image.drop_path": 0.0}),
         ("models_mae.py:226", {"method.width": 512, "method.depth": 8, "method.heads": 16}),
         ("PRETRAIN.md:12", {"method.normalise_patches": True}),
+        ("models_mae.py:223", {"method.token_inside": False}),
         ("PRETRAIN.md:13", at("global", **{"mask.ratio": 0.75})),
+        ("models_mae.py:123", at("global", **{"mask.kind": "random", "mask.unit": 1})),
         ("arXiv:2111.06377 section 4.3; README.md", {"train.epochs": 1600}),
         ("PRETRAIN.md:15", {"optim.warmup": 40 / 1600}),
         ("PRETRAIN.md:16", {"optim.lr": 1.5e-4, "optim.lr_per": 256}),
@@ -327,6 +333,132 @@ def _mae() -> list[Row]:
         ("main_pretrain.py:126, nothing else", at("global", jitter=0.0, grey=0.0)),
         ("main_pretrain.py:126, nothing else", at("global", blur=[0.0], solarize=[0.0])),
         torchvision("global", interpolation="bicubic"),
+    ]
+
+
+def _crop_and_flip(source: str, *, scale: list[float], **rest: object) -> list[Row]:
+    """Views of masked modelling: a crop, a flip and nothing else."""
+    off = at("global", jitter=0.0, grey=0.0, blur=[0.0], solarize=[0.0])
+    return [(source, at("global", scale=scale, count=1, **rest)), (f"{source}, nothing else", off)]
+
+
+def _simmim() -> list[Row]:
+    yaml = "configs/vit_base__800ep/simmim_pretrain__vit_base__img224__800ep.yaml"
+    return [
+        (f"{yaml}:4", {"encoders.image.drop_path": 0.1}),
+        (f"{yaml}:6, 7, 8", {"encoders.image.name": "vit_base_patch16_224"}),
+        ("ours: docs/methods/simmim.md", {"encoders.image.positions": "sincos"}),
+        ("models/vision_transformer.py:260", {"encoders.image.class_token": 0.02}),
+        ("ours: docs/methods/simmim.md", {"encoders.image.pool": "mean"}),
+        (f"{yaml}:15; data/data_simmim.py:32", at("global", **{"mask.unit": 32 // 16})),
+        (f"{yaml}:16", at("global", **{"mask.ratio": 0.6})),
+        ("data/data_simmim.py:38", at("global", **{"mask.kind": "random"})),
+        ("models/simmim.py:119", {"method.loss": "l1"}),
+        (f"{yaml}:18", {"train.epochs": 800}),
+        (f"{yaml}:19", {"optim.warmup": 10 / 800}),
+        (f"{yaml}:20; main_simmim.py:218", OFF | {"optim.lr": 1e-4, "optim.lr_per": 512}),
+        (f"{yaml}:21", {"optim.lr_start": 5e-7 / 1e-4}),
+        (f"{yaml}:22", {"optim.weight_decay": 0.05}),
+        ("ours, a cosine: docs/methods/simmim.md", {"optim.lr_end": 0.0}),
+        ("config.py:102", {"optim.clip": 5.0}),
+        ("config.py:125", {"optim.name": "adamw"}),
+        ("config.py:129", {"optim.betas": [0.9, 0.999]}),
+        ("optimizer.py:56", {"optim.decay_all": False}),
+        ("README.md:119, 16 GPUs", {"data.batch_size": 16 * 128}),
+        *_crop_and_flip("data/data_simmim.py:52", scale=[0.67, 1.0], flip=0.5),
+        torchvision("global"),
+    ]
+
+
+def _maskfeat() -> list[Row]:
+    yaml = "configs/masked_ssl/in1k_VIT_B_MaskFeat_PT.yaml"
+    return [
+        (f"{yaml}:5, 8 machines; arXiv:2112.09133 table 9", {"data.batch_size": 8 * 256}),
+        (f"{yaml}:29", {"encoders.image.name": "vit_base_patch16_224"}),
+        (f"{yaml}:33", {"encoders.image.drop_path": 0.0}),
+        ("slowfast/config/defaults.py:531, 558", {"encoders.image.positions": "learned"}),
+        ("slowfast/models/video_model_builder.py", {"encoders.image.class_token": 0.02}),
+        ("ours: docs/methods/maskfeat.md", {"encoders.image.pool": "mean"}),
+        ("slowfast/models/masked.py:45, 46", {"method.bins": 9, "method.cells": 16 // 8}),
+        (f"{yaml}:47", at("global", **{"mask.ratio": 0.4})),
+        ("slowfast/datasets/imagenet.py:187", at("global", **{"mask.kind": "block"})),
+        ("slowfast/datasets/transform.py:776", at("global", **{"mask.unit": 1})),
+        (f"{yaml}:52", OFF | {"optim.lr": 2e-4, "optim.lr_per": 256}),
+        (f"{yaml}:54", {"train.epochs": 300}),
+        (f"{yaml}:56", {"optim.weight_decay": 0.05}),
+        (f"{yaml}:57", {"optim.warmup": 30 / 300}),
+        (f"{yaml}:58", {"optim.lr_start": 1e-6 / 2e-4}),
+        (f"{yaml}:59", {"optim.name": "adamw"}),
+        ("slowfast/config/defaults.py:881", {"optim.betas": [0.9, 0.999]}),
+        (f"{yaml}:61", {"optim.lr_end": 1e-6 / 2e-4}),
+        (f"{yaml}:62", {"optim.decay_all": False}),
+        (f"{yaml}:63", {"optim.clip": 0.02}),
+        *_crop_and_flip(f"{yaml}:10", scale=[0.5, 1.0], flip=0.5),
+        torchvision("global", interpolation="bicubic"),
+    ]
+
+
+def _data2vec() -> list[Row]:
+    readme = "beit/README.md"
+    return [
+        (f"{readme}:23, 29", {"data.batch_size": 16 * 128}),
+        (f"{readme}:25", {"encoders.image.name": "vit_base_patch16_224"}),
+        ("ours: docs/methods/data2vec.md", {"encoders.image.positions": "sincos"}),
+        ("beit/modeling_cyclical.py:122", {"encoders.image.class_token": 0.02}),
+        ("ours: docs/methods/data2vec.md", {"encoders.image.pool": "mean"}),
+        (f"{readme}:30", {"encoders.image.drop_path": 0.25}),
+        (f"{readme}:27", {"method.average": 6}),
+        (f"{readme}:28", {"method.momentum.start": 0.9998, "method.momentum.end": 0.9998}),
+        (f"{readme}:28, from the first step", {"method.momentum.fraction": 0.0}),
+        ("beit/engine_for_cyclical.py:53", {"method.momentum.by_epoch": False}),
+        (f"{readme}:34", {"method.beta": 2.0}),
+        (f"{readme}:24", at("global", **{"mask.ratio": 120 / 196})),
+        (f"{readme}:33", at("global", **{"mask.kind": "block", "mask.unit": 1})),
+        (f"{readme}:29", OFF | {"optim.lr": 2e-3, "optim.lr_per": 0}),
+        (f"{readme}:29", {"optim.warmup": 10 / 800, "train.epochs": 800}),
+        ("beit/run_cyclical.py:141", {"optim.lr_start": 1e-6 / 2e-3}),
+        ("beit/run_cyclical.py:148", {"optim.lr_end": 1e-5 / 2e-3}),
+        (f"{readme}:30", {"optim.clip": 3.0}),
+        (f"{readme}:35", {"optim.weight_decay": 0.05}),
+        ("beit/run_cyclical.py:87", {"optim.name": "adamw"}),
+        ("beit/run_cyclical.py:100, torch's default", {"optim.betas": [0.9, 0.999]}),
+        ("beit/optim_factory.py:65", {"optim.decay_all": False}),
+        ("beit/transforms.py:83", at("global", scale=[0.08, 1.0], count=1)),
+        ("beit/datasets.py:69", jitter("global", 0.4, 0.4, 0.4, 0.0, p=1.0)),
+        ("beit/datasets.py:70", at("global", flip=0.5)),
+        ("beit/datasets.py:68, nothing else", at("global", grey=0.0, blur=[0.0], solarize=[0.0])),
+        torchvision("global", interpolation="bicubic"),
+    ]
+
+
+def _ijepa() -> list[Row]:
+    yaml = "configs/in1k_vith14_ep300.yaml"
+    return [
+        (f"{yaml}:2, 16 GPUs (README.md:120)", {"data.batch_size": 16 * 128}),
+        (f"{yaml}:36, 29", {"encoders.image.name": "vit_huge_patch14_gap_224"}),
+        ("src/models/vision_transformer.py, VisionTransformer", {"encoders.image.pool": "mean"}),
+        ("the same, get_2d_sincos_pos_embed", {"encoders.image.positions": "sincos"}),
+        ("the same, no class token", {"encoders.image.class_token": 0.0}),
+        (f"{yaml}:37, 38", {"method.width": 384, "method.depth": 12}),
+        ("src/helper.py:84", {"method.heads": 16}),
+        (f"{yaml}:42", {"method.momentum.start": 0.996, "method.momentum.end": 1.0}),
+        (f"{yaml}:48", {"method.momentum.fraction": 1.0, "method.momentum.by_epoch": False}),
+        (f"{yaml}:20", at("global", aspect=[0.75, 1.5])),
+        (f"{yaml}:23", at("global", context=[0.85, 1.0])),
+        (f"{yaml}:28", at("global", blocks=4)),
+        (f"{yaml}:30", at("global", target=[0.15, 0.2])),
+        ("ours: docs/methods/ijepa.md", at("global", shown=0.3)),
+        ("src/masks/multiblock.py, blocks alone", at("global", **{"mask.ratio": 0.0})),
+        (f"{yaml}:45", {"train.epochs": 300}),
+        (f"{yaml}:46", {"optim.lr_end": 1e-6 / 1e-3}),
+        (f"{yaml}:49", OFF | {"optim.lr": 1e-3, "optim.lr_per": 0}),
+        (f"{yaml}:50", {"optim.lr_start": 2e-4 / 1e-3}),
+        (f"{yaml}:51, 52", {"optim.warmup": 40 / 300, "optim.weight_decay": 0.04}),
+        (f"{yaml}:47", {"optim.weight_decay_end": 0.4}),
+        ("src/helper.py:142", {"optim.name": "adamw", "optim.betas": [0.9, 0.999]}),
+        ("src/helper.py:130", {"optim.decay_all": False}),
+        *_crop_and_flip(f"{yaml}:4, 14", scale=[0.3, 1.0], flip=0.0),
+        torchvision("global"),
     ]
 
 
@@ -518,6 +650,10 @@ AUTHORS: dict[str, tuple[str, list[Row]]] = {
     "npidpp-imagenet": ("facebookresearch/vissl", _npidpp()),
     "mocov3-imagenet": ("facebookresearch/moco-v3", _mocov3_resnet()),
     "mocov3-vit-imagenet": ("facebookresearch/moco-v3", _mocov3_vit()),
+    "maskfeat-imagenet": ("facebookresearch/SlowFast", _maskfeat()),
+    "data2vec-imagenet": ("facebookresearch/data2vec_vision", _data2vec()),
+    "ijepa-imagenet": ("facebookresearch/ijepa", _ijepa()),
+    "simmim-imagenet": ("microsoft/SimMIM", _simmim()),
     "pirl-imagenet": ("facebookresearch/vissl", _pirl()),
     "deepcluster-imagenet": (
         "facebookresearch/swav",

@@ -58,12 +58,13 @@ def indifferent(path, run):
         or (last == "sigma" and not any(_listed(run[family + ".blur"])))
         or (last in ("patch", "width", "depth", "heads") and run[path] == 0)
         or (last == "size" and run[path] == 0)
-        or (path.endswith("mask.ratio") and run[path] == 0)
+        or (family.endswith(".mask") and run[family + ".ratio"] == 0)
         or (path == "method.queue_from" and not run["method.queue"])
         or (path.startswith("method.teacher_temperature.") and last in ("fraction", "by_epoch"))
         or (path == "encoders.image.interpolation" and "views.local.count" not in run)
         or (last == "variant" and run[path] == "timm")
         or (last == "drop_path" and run[path] == 0)
+        or (last == "class_token" and run[path] == 0)
     )
 
 

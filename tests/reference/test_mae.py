@@ -232,3 +232,21 @@ def test_sizes_that_do_not_fit_are_refused_with_the_flags_to_set():
     method = MAE(given(encoders.build(vit)), MAEConfig(width=8, depth=1, heads=2))
     with pytest.raises(UsageError, match=r"\(3, 32, 32\).*\(3, 16, 16\).*--views\.global\.size"):
         method(make_batch(0, local=0), Clock(0, 1))
+
+
+def test_with_the_token_inside_the_encoder_sees_every_place_but_no_hidden_pixel():
+    torch.manual_seed(0)
+    method = MAE(given(TinyViT()), MAEConfig(width=8, depth=1, heads=2, token_inside=True))
+    batch, sizes = make_batch(0, local=0), []
+    method.decoder.register_forward_hook(lambda m, i, o: sizes.append(i[0].shape[1]))
+    images, hidden = batch.views["global"][:, 0], batch.cues["global.mask"][:, 0]
+    cover = hidden.view(-1, 1, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    other = images + torch.randn_like(images) * cover
+    made = [method._predict(x, hidden)[1] for x in (images, other)]
+    assert torch.equal(*made)
+    assert sizes == [16, 16]
+    method(batch, Clock(0, 1)).total.backward()
+    trained = {k for k, p in method.named_parameters() if p.requires_grad}
+    assert "mask_token" in trained
+    assert "decoder.mask_token" not in trained
+    assert all(p.grad is not None for k, p in method.named_parameters() if k in trained)

@@ -4,18 +4,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from manyviews.core import UsageError, settings
 from manyviews.views.draw import family
 from manyviews.views.masks import hidden, masks
+from manyviews.views.plan import Mask
 
 
-def made(count=2, patches=49, ratio=0.75, samples=2000, **change):
+def made(count=2, patches=49, ratio=0.75, samples=2000, grid=None, **change):
     names = {
         "seed": 0,
         "epoch": 0,
         "family": family("global.mask"),
         "index": np.arange(samples),
     } | change
-    return masks(**names, count=count, patches=patches, ratio=ratio)
+    return masks(**names, count=count, grid=grid or (patches,), ratio=ratio)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +50,60 @@ def test_masks_depend_on_seed_epoch_family_sample_and_view_and_on_nothing_else()
     assert not np.array_equal(made(samples=50, seed=1), mask)
     assert not np.array_equal(made(samples=50, epoch=1), mask)
     assert not np.array_equal(made(samples=50, family=family("local.mask")), mask)
+
+
+KINDS = {"random": {}, "block": {}, "grid": {}, "squares": {"kind": "random", "unit": 2}}
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("grid", [(8, 8), (14, 14), (6, 10)])
+def test_every_kind_hides_the_same_exact_number_and_draws_each_view_by_itself(name, grid):
+    kind = {"kind": name} | KINDS[name]
+    mask = made(grid=grid, samples=40, **kind)
+    unit = kind.get("unit", 1)
+    wanted = unit**2 * hidden(0.75, grid[0] * grid[1] // unit**2)
+    assert (mask.sum(axis=-1) == wanted).all()
+    assert np.array_equal(made(grid=grid, index=np.array([31, 7]), **kind), mask[[31, 7]])
+    assert np.array_equal(made(grid=grid, count=4, samples=40, **kind)[:, :2], mask)
+    if name == "grid":
+        assert (mask == mask[0, 0]).all()
+    else:
+        assert not np.array_equal(mask[0], mask[1])
+        assert not np.array_equal(made(grid=grid, samples=40, epoch=1, **kind), mask)
+
+
+def borders(mask, grid):
+    """Neighbours of which one is hidden and the other is not, a view."""
+    m = mask.reshape(-1, *grid)
+    return ((m[:, 1:] != m[:, :-1]).sum() + (m[..., 1:] != m[..., :-1]).sum()) / len(m)
+
+
+def test_blocks_are_rectangles_and_hide_every_patch_at_some_time():
+    grid = (14, 14)
+    block, random = (made(grid=grid, ratio=0.4, samples=300, kind=k) for k in ("block", "random"))
+    assert (block.sum(axis=-1) == 79).all()
+    assert borders(block, grid) < 0.5 * borders(random, grid)
+    often = block.mean(axis=(0, 1))
+    assert often.min() > 0.02  # corners are in few rectangles
+    assert often.max() < 0.8
+
+
+def test_squares_are_hidden_whole_and_a_grid_shows_every_second_patch_of_every_second_row():
+    squares = made(grid=(6, 8), ratio=0.6, samples=50, unit=2).reshape(50, 2, 3, 2, 4, 2)
+    assert (squares == squares[:, :, :, :1, :, :1]).all()
+    assert (squares[:, :, :, 0, :, 0].sum(axis=(-1, -2)) == 8).all()  # 12 - int(12 * 0.4)
+    seen = ~made(grid=(7, 7), samples=1, kind="grid").reshape(2, 7, 7)
+    assert seen[:, ::2, ::2].all()
+    assert seen.sum() == 2 * 16
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(UsageError, match=r"squares of 2 do not fit tokens of \(7, 7\)\. Set"):
+        made(grid=(7, 7), unit=2)
+    with pytest.raises(UsageError, match=r"kind block .* do not fit tokens of \(49,\)"):
+        made(kind="block")
+    with pytest.raises(UsageError, match=r"--mask.ratio is 0.6; wanted 0.75, 0.89"):
+        settings.check(Mask(ratio=0.6, kind="grid"), "mask.")
+    with pytest.raises(UsageError, match=r"--mask.unit is 2; wanted 1, as its kind is block"):
+        settings.check(Mask(ratio=0.6, kind="block", unit=2), "mask.")
+    settings.check(Mask(ratio=0.75, kind="grid"))

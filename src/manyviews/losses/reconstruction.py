@@ -1,6 +1,7 @@
 """Regression of the values of hidden patches."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from manyviews.core import wide
@@ -43,6 +44,56 @@ def masked_mse(prediction: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
     """
     error = (prediction - target).square().mean(dim=-1)
     return (error * hidden).sum() / hidden.sum()
+
+
+@full_precision
+def masked_l1(prediction: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
+    """Mean absolute error over hidden patches only; arguments and result as of `masked_mse`.
+
+    Source: Xie et al. 2022 (SimMIM), equation 2; microsoft/SimMIM models/simmim.py, which adds
+    1e-5 to the number of hidden pixels.
+    """
+    error = (prediction - target).abs().mean(dim=-1)
+    return (error * hidden).sum() / hidden.sum()
+
+
+@full_precision
+def masked_smooth_l1(
+    prediction: Tensor, target: Tensor, hidden: Tensor, *, beta: float = 1.0
+) -> Tensor:
+    """Mean Huber error over beta of hidden patches only; the rest as of `masked_mse`.
+
+    d^2 / (2 beta) for differences |d| below beta, |d| - beta / 2 above.
+
+    Source: Baevski et al. 2022 (data2vec), section 3.4.
+    """
+    error = F.smooth_l1_loss(prediction, target, beta=beta, reduction="none").mean(dim=-1)
+    return (error * hidden).sum() / hidden.sum()
+
+
+@full_precision
+def blockwise_smooth_l1(prediction: Tensor, target: Tensor, present: Tensor) -> Tensor:
+    """Huber error of tokens: the mean of each block, then of blocks, which count the same.
+
+    Args:
+        prediction: [B, M, T, D], T tokens of M blocks.
+        target: [B, M, T, D]; no gradient flows to it.
+        present: [B, M, T] bool, at least one True of each block; the others do not count.
+
+    Returns:
+        Scalar, float32 (float64 if prediction is), even under autocast.
+
+    Source: Assran et al. 2023 (I-JEPA), section 3; facebookresearch/ijepa src/train.py, of which
+    it is the `smooth_l1_loss` where all blocks have one size.
+    """
+    error = F.smooth_l1_loss(prediction, target.detach(), reduction="none").mean(dim=-1)
+    return ((error * present).sum(dim=-1) / present.sum(dim=-1)).mean()
+
+
+@full_precision
+def pixel_mse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of images [B, C, H, W]; scalar, float32 even under autocast."""
+    return (prediction - target).square().mean()
 
 
 @torch.no_grad()

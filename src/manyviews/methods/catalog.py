@@ -25,7 +25,12 @@ from manyviews.methods.distillation.dino import DINO, DINOConfig
 from manyviews.methods.distillation.distill import Distill, DistillConfig
 from manyviews.methods.distillation.simsiam import SimSiam, SimSiamConfig
 from manyviews.methods.information.er import ER, ERConfig
+from manyviews.methods.masked.autoencoder import AutoEncoder, AutoEncoderConfig
+from manyviews.methods.masked.data2vec import Data2Vec, Data2VecConfig
+from manyviews.methods.masked.ijepa import IJEPA, IJEPAConfig
 from manyviews.methods.masked.mae import MAE, MAEConfig
+from manyviews.methods.masked.maskfeat import MaskFeat, MaskFeatConfig
+from manyviews.methods.masked.simmim import SimMIM, SimMIMConfig
 from manyviews.methods.redundancy.barlow import BarlowTwins, BarlowTwinsConfig
 from manyviews.methods.redundancy.vicreg import VICReg, VICRegConfig
 from manyviews.parts.norm import convert
@@ -65,6 +70,11 @@ METHODS: dict[str, Entry] = {
     "align-uniform": Entry(AlignUniform, AlignUniformConfig),
     "drlim": Entry(DrLIM, DrLIMConfig),
     "triplet": Entry(Triplet, TripletConfig),
+    "autoencoder": Entry(AutoEncoder, AutoEncoderConfig),
+    "simmim": Entry(SimMIM, SimMIMConfig),
+    "maskfeat": Entry(MaskFeat, MaskFeatConfig),
+    "data2vec": Entry(Data2Vec, Data2VecConfig),
+    "ijepa": Entry(IJEPA, IJEPAConfig),
     "pirl": Entry(PIRL, PIRLConfig),
     "deepcluster": Entry(DeepCluster, DeepClusterConfig),
     "avid": Entry(AVID, AVIDConfig),

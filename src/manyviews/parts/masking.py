@@ -1,9 +1,9 @@
 """Images as rows of patches, and which of them an encoder sees."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from manyviews.core import UsageError
+from manyviews.core import Encoder, UsageError
 
 
 def patchify(images: Tensor, size: int) -> Tensor:
@@ -23,6 +23,42 @@ def unpatchify(patches: Tensor, size: int, *, grid: tuple[int, int]) -> Tensor:
     rows, columns = grid
     x = patches.reshape(b, rows, columns, size, size, values // size**2)
     return x.permute(0, 5, 1, 3, 2, 4).reshape(b, -1, rows * size, columns * size)
+
+
+def square_patch(encoder: Encoder, method: str) -> int:
+    """The side in pixels of an encoder's patches.
+
+    Raises:
+        UsageError: it has none, or none that are square.
+    """
+    if len(encoder.patch) != 2 or len(set(encoder.patch)) != 1:
+        raise UsageError(
+            f"{method} needs an encoder of square patches; {type(encoder).__name__} has "
+            f"{encoder.patch or 'none'}. Use a ViT."
+        )
+    return encoder.patch[0]
+
+
+def check_views(encoder: Encoder, images: Tensor, hidden: Tensor, method: str) -> None:
+    """Hold views [B, C, H, W] and masks [B, N] against what the encoder is fed.
+
+    Raises:
+        UsageError: they are of another size.
+    """
+    size = encoder.input.shape
+    if images.shape[1:] != size or hidden.shape[1] != encoder.num_tokens:
+        raise UsageError(
+            f"{method} expects images of {size} and masks of {encoder.num_tokens} patches; got "
+            f"{tuple(images.shape[1:])} and {hidden.shape[1]}. Leave out --views.global.size."
+        )
+
+
+def mask_token(dim: int) -> nn.Parameter:
+    """What stands inside an encoder at hidden places, [D]: normal of deviation 0.02.
+
+    One-dimensional, so that optimisers spare it from decay (microsoft/SimMIM optimizer.py).
+    """
+    return nn.Parameter(torch.randn(dim) * 0.02)
 
 
 def take(x: Tensor, index: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from manyviews.data.settings import Data
 from manyviews.encoders import ImageConfig, ViTConfig, choose
 from manyviews.runs.settings import Facts, MethodConfig, Run
 from manyviews.training.settings import Optim, Train
-from manyviews.views.plan import Crops
+from manyviews.views.plan import Crops, Mask
 
 log = logging.getLogger("manyviews")
 
@@ -49,6 +49,39 @@ def run(
         views=struct("Views", views),
         data=data(facts),
         optim=optim or Optim(name="adamw", lr=4e-3, weight_decay=0.05, warmup=0.05),
+        train=duration(facts),
+    )
+
+
+def masked(
+    facts: Facts,
+    *,
+    name: str,
+    method: MethodConfig,
+    mask: Mask,
+    scale: tuple[float, float] = (0.5, 1.0),
+    optim: Optim | None = None,
+) -> Run[MethodConfig, Any, Any]:
+    """A run that predicts hidden patches, sized to the data and the machine.
+
+    Args:
+        facts: what is known of both.
+        name: of the recipe and the method.
+        method: its config.
+        mask: what is hidden.
+        scale: area of a crop as a share of the image.
+        optim: the optimiser; None takes AdamW as below.
+    """
+    encoder = encoder_of(facts, tokens=True, masked=True)
+    views = Crops(count=1, scale=scale, jitter=0.0, grey=0.0, blur=(0.0,), mask=mask)
+    return Run(
+        recipe=name,
+        method=method,
+        encoders=struct("Encoders", {"image": encoder}),
+        views=struct("Views", {"global": views}),
+        data=data(facts),
+        optim=optim
+        or Optim(name="adamw", lr=1.5e-3, weight_decay=0.05, betas=(0.9, 0.95), warmup=0.05),
         train=duration(facts),
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from manyviews.views.audio.sounds import Sounds
+from manyviews.views.image.blocks import Blocks
 from manyviews.views.image.tiles import Tiles
 from manyviews.views.image.turned import Turned
 from manyviews.views.plan import Crops
@@ -11,6 +12,7 @@ from manyviews.views.video.clips import Clips
 
 FAMILIES: Mapping[str, type[Any]] = {
     "crops": Crops,
+    "blocks": Blocks,
     "tiles": Tiles,
     "turned": Turned,
     "clips": Clips,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from manyviews.core.inputs import Input
-from manyviews.core.ranges import Natural, NotNegative, Probability, Range
+from manyviews.core.ranges import Count, Natural, NotNegative, Probability, Range
 from manyviews.core.sample import Maker
 
 
@@ -15,9 +15,22 @@ class Mask:
 
     Attributes:
         ratio: share of tokens hidden, exact for every view; 0 for no masks.
+        kind: "random" tokens, rectangles of them as BEiT's ("block"), or all but every k-th of
+            every k-th row ("grid"), where the ratio is 1 - 1/k^2 and every view has the same mask.
+        unit: of random masks: tokens are hidden in squares of so many a side (SimMIM).
     """
 
     ratio: Annotated[float, Range("at least 0 and below 1", 0, 1, below=True)] = 0.0
+    kind: Literal["random", "block", "grid"] = "random"
+    unit: Count = 1
+
+    def wrong(self) -> Iterator[tuple[str, object, str]]:
+        """Ratios that no grid has, and squares of what is not drawn in squares."""
+        step = round((1 - self.ratio) ** -0.5)
+        if self.kind == "grid" and abs(1 - 1 / step**2 - self.ratio) > 0.005:
+            yield "ratio", self.ratio, "0.75, 0.89 or another 1 - 1/k^2, as its kind is grid"
+        if self.kind != "random" and self.unit > 1:
+            yield "unit", self.unit, f"1, as its kind is {self.kind}"
 
 
 @dataclass(frozen=True, kw_only=True)

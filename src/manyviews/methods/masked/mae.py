@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from manyviews.core import Batch, Clock, Features, Given, Method, Step, UsageError, wide
+from manyviews.core import Batch, Clock, Features, Given, Hide, Method, Step, wide
 from manyviews.core.ranges import Count
 from manyviews.losses.reconstruction import (
     masked_mse,
@@ -15,7 +15,14 @@ from manyviews.losses.reconstruction import (
     prediction_std,
 )
 from manyviews.parts.decoder import Decoder
-from manyviews.parts.masking import patchify, unpatchify, visible
+from manyviews.parts.masking import (
+    check_views,
+    mask_token,
+    patchify,
+    square_patch,
+    unpatchify,
+    visible,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +34,15 @@ class MAEConfig:
         depth: of the decoder, in blocks.
         heads: of the decoder.
         normalise_patches: predict each patch less its mean over its deviation.
+        token_inside: the encoder sees all places, with one learned token at the hidden ones, as an
+            ablation: slower, and worse features (section 4.1).
     """
 
     width: Count = 512
     depth: Count = 8
     heads: Count = 16
     normalise_patches: bool = True
+    token_inside: bool = False
 
 
 class MAE(Method):
@@ -44,14 +54,9 @@ class MAE(Method):
     def __init__(self, given: Given, config: MAEConfig) -> None:
         super().__init__(given)
         encoder = given.encoder
-        if len(encoder.patch) != 2 or len(set(encoder.patch)) != 1:
-            raise UsageError(
-                f"MAE needs an encoder of square patches; {type(encoder).__name__} has "
-                f"{encoder.patch or 'none'}. Use a ViT."
-            )
+        self.patch = square_patch(encoder, "MAE")
         self.online = encoder
         self.grid = (encoder.grid[0], encoder.grid[1])
-        self.patch = encoder.patch[0]
         self.decoder = Decoder(
             encoder.dim,
             grid=self.grid,
@@ -60,6 +65,9 @@ class MAE(Method):
             heads=config.heads,
             out=self.patch**2 * encoder.input.shape[0],
         )
+        if config.token_inside:  # the decoder then has no gap to fill
+            self.mask_token = mask_token(encoder.dim)
+            self.decoder.mask_token.requires_grad = False
         self.config = config
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
@@ -81,14 +89,13 @@ class MAE(Method):
 
         Of the visible patches, which nobody asks for, the values are 0.
         """
-        size = self.online.input.shape
-        if images.shape[1:] != size or hidden.shape[1] != self.online.num_tokens:
-            raise UsageError(
-                f"MAE expects images of {size} and masks of {self.online.num_tokens} patches; got "
-                f"{tuple(images.shape[1:])} and {hidden.shape[1]}. Leave out --views.global.size."
-            )
+        check_views(self.online, images, hidden, "MAE")
         keep, wanted = visible(hidden), visible(~hidden)
-        features = self.online(images, keep=keep)
+        if self.config.token_inside:
+            features = self.online(images, hide=Hide(hidden, self.mask_token))
+            keep = torch.arange(hidden.shape[1], device=hidden.device).expand(hidden.shape)
+        else:
+            features = self.online(images, keep=keep)
         class_token = features.class_token
         made = self.decoder(features.tokens, keep, class_token=class_token, wanted=wanted)
         everywhere = made.new_zeros(*hidden.shape, made.shape[2])

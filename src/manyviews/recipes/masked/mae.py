@@ -9,7 +9,7 @@ from manyviews.recipes import imagenet as authors
 from manyviews.recipes import photometric, small_data
 from manyviews.runs.settings import Facts, Run
 from manyviews.training.settings import Optim, Train
-from manyviews.views.plan import Crops, Mask
+from manyviews.views.plan import Mask
 
 
 def small(facts: Facts) -> Run[MAEConfig, Any, Any]:
@@ -17,19 +17,8 @@ def small(facts: Facts) -> Run[MAEConfig, Any, Any]:
 
     Command: `manyviews train mae --data DIR`. Accuracy on `builtin:fashion`: docs/results.md.
     """
-    views = Crops(
-        count=1, scale=(0.5, 1.0), jitter=0.0, grey=0.0, blur=(0.0,), mask=Mask(ratio=0.75)
-    )
-    return Run(
-        recipe="mae",
-        method=MAEConfig(width=128, depth=2, heads=4),
-        encoders=struct(
-            "Encoders", {"image": small_data.encoder_of(facts, tokens=True, masked=True)}
-        ),
-        views=struct("Views", {"global": views}),
-        data=small_data.data(facts),
-        optim=Optim(name="adamw", lr=1.5e-3, weight_decay=0.05, betas=(0.9, 0.95), warmup=0.05),
-        train=small_data.duration(facts),
+    return small_data.masked(
+        facts, name="mae", method=MAEConfig(width=128, depth=2, heads=4), mask=Mask(ratio=0.75)
     )
 
 

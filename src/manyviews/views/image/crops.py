@@ -47,7 +47,7 @@ class CropMaker(OfWhole):
         fed = fed_pixels(name, crops.to, input)
         self.crops = replace(crops, size=crops.size or fed.side)
         self.channels = fed.channels
-        self._name, self._seed, self._tokens = name, seed, math.prod(grid)
+        self._name, self._seed, self._grid = name, seed, grid
         side = self.crops.size
         if crops.mask.ratio and side != fed.side:
             raise UsageError(
@@ -55,7 +55,7 @@ class CropMaker(OfWhole):
                 f"{name!r} have {side}. Leave out --views.{name}.size or --views.{name}.mask.ratio."
             )
         self.layout = Layout(crops.count, (side, side, fed.channels), np.dtype(np.uint8))
-        known = {"mask": Layout(crops.count, (self._tokens,), np.dtype(np.bool_))}
+        known = {"mask": Layout(crops.count, (math.prod(grid),), np.dtype(np.bool_))}
         self.cues: Mapping[str, Layout] = known if crops.mask.ratio else {}
         self._engine: Engine | None = None
 
@@ -86,7 +86,9 @@ class CropMaker(OfWhole):
             family=family(f"{self._name}.mask"),
             index=index,
             count=self.crops.count,
-            patches=self._tokens,
+            grid=self._grid,
             ratio=self.crops.mask.ratio,
+            kind=self.crops.mask.kind,
+            unit=self.crops.mask.unit,
         )
         return {"mask": made}
