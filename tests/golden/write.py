@@ -42,6 +42,7 @@ RECIPES = {
     "er": {},
     "mae": {"encoder.depth": 2},
     "pirl": {"method.negatives": 64},
+    "rotation": {},
     "simclr-imagenet": SMALL,
     "moco-imagenet": SMALL | {"method.queue": 64, "method.norm_groups": 2, "encoder.stem": "small"},
     "byol-imagenet": SMALL | {"method.hidden": 32},

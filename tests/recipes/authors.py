@@ -16,6 +16,7 @@ COMMITS = {
     "facebookresearch/vicreg": "4e12602fd495af83efd1631fbe82523e6db092e0",
     "facebookresearch/vissl": "09270ed25a6c2cf71263d955b64cbe076d34ac45",
     "facebookresearch/AVID-CMA": "4538e404c79eb1b7459122a31508d918038705fd",
+    "open-mmlab/mmselfsup": "db861f30487c9a0b0cb3e35e176d6058887660bc",
     "google-research/simclr": "383d4143fd8cf7879ae10f1046a9baeb753ff438",
     "google-deepmind/deepmind-research": "f5de0ede8430809180254ee957abf36ed62579ef",
 }
@@ -380,6 +381,38 @@ def _avid() -> list[Row]:
     ]
 
 
+_MM = "configs/selfsup"
+_WITHOUT_COLOURS = "the pipeline has nothing else"
+
+
+def _steps(file: str, *, epochs: int = 70) -> list[Row]:
+    """What mmselfsup's two pretext tasks share: SGD, a warm-up of 5 epochs, steps down."""
+    return [
+        (f"{file}:9", {"optim.name": "sgd", "optim.momentum": 0.9, "optim.weight_decay": 1e-4}),
+        (f"{file}:9, as it is", {"optim.lr": 0.2, "optim.lr_per": 0}),
+        ("ours: a cosine, for steps at 30 and 50", OFF | {"optim.lr_end": 0.0}),
+        ("LinearLR of 5 epochs", {"optim.lr_start": 0.1, "optim.warmup": 5 / epochs}),
+        ("max_epochs", {"train.epochs": epochs}),
+        ("paramwise_cfg spares no tensor", {"optim.decay_all": True}),
+    ]
+
+
+def _rotation() -> list[Row]:
+    file = f"{_MM}/rotation_pred/rotation-pred_resnet50_8xb16-steplr-70e_in1k.py"
+    base = f"{_MM}/_base_/datasets/imagenet_rotation-pred.py"
+    return [
+        *_steps(file),
+        (f"{base}:17, on 8 GPUs", {"data.batch_size": 16 * 8}),
+        (f"{base}:7", at("global", scale=[0.08, 1.0], count=1, size=0)),
+        (f"{base}:8", at("global", flip=0.5)),
+        (_WITHOUT_COLOURS, at("global", jitter=0.0, grey=0.0, blur=[0.0], solarize=[0.0])),
+        (f"{_MM}/_base_/models/rotation-pred.py:9", {"encoders.image.name": "resnet50"}),
+        ("models/backbones/resnet.py:94", {"encoders.image.zero_init": False}),
+        (f"{_MM}/_base_/models/rotation-pred.py:15", {"method.hidden": 0}),
+        torchvision("global"),
+    ]
+
+
 _SCRIPT = "scripts/swav_800ep_pretrain.sh"
 _DEEP = "scripts/deepclusterv2_800ep_pretrain.sh"
 
@@ -412,6 +445,7 @@ AUTHORS: dict[str, tuple[str, list[Row]]] = {
             ("main_deepclusterv2.py:345", {"method.rounds": 10}),
         ],
     ),
+    "rotation-imagenet": ("open-mmlab/mmselfsup", _rotation()),
     "avid-kinetics": ("facebookresearch/AVID-CMA", _avid()),
 }
 """Recipe -> the repository, and what it says."""

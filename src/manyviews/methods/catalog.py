@@ -15,6 +15,7 @@ from manyviews.methods.distillation.byol import BYOL, BYOLConfig
 from manyviews.methods.distillation.dino import DINO, DINOConfig
 from manyviews.methods.information.er import ER, ERConfig
 from manyviews.methods.masked.mae import MAE, MAEConfig
+from manyviews.methods.pretext.rotation import Rotation, RotationConfig
 from manyviews.methods.redundancy.barlow import BarlowTwins, BarlowTwinsConfig
 from manyviews.methods.redundancy.vicreg import VICReg, VICRegConfig
 from manyviews.parts.norm import convert
@@ -45,6 +46,7 @@ METHODS: dict[str, Entry] = {
     "mae": Entry(MAE, MAEConfig),
     "pirl": Entry(PIRL, PIRLConfig),
     "deepcluster": Entry(DeepCluster, DeepClusterConfig),
+    "rotation": Entry(Rotation, RotationConfig),
     "avid": Entry(AVID, AVIDConfig),
 }
 

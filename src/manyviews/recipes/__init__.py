@@ -30,6 +30,7 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "mae": "masked.mae:small",
         "pirl": "contrastive.pirl:small",
         "deepcluster": "clustering.deepcluster:small",
+        "rotation": "pretext.rotation:small",
         "avid": "audiovisual.avid:small",
         "adapt": "continuation.adapt:small",
         "simclr-imagenet": "contrastive.simclr:imagenet",
@@ -42,6 +43,7 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "mae-imagenet": "masked.mae:imagenet",
         "pirl-imagenet": "contrastive.pirl:imagenet",
         "deepcluster-imagenet": "clustering.deepcluster:imagenet",
+        "rotation-imagenet": "pretext.rotation:imagenet",
         "avid-kinetics": "audiovisual.avid:kinetics",
     },
 )
