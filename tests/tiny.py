@@ -132,7 +132,12 @@ def mask(size, count, g):
     return torch.rand(size, count, tokens, generator=g).argsort(dim=-1) >= tokens // 4
 
 
-CUES = {"mask": mask}
+def order(size, count, g):
+    """Tiles in random order."""
+    return torch.rand(size, count, generator=g).argsort(dim=-1)
+
+
+CUES = {"mask": mask, "order": order}
 """Kind of cue -> how one is drawn: [B, V, ...]."""
 HALF = ("local", "tiles")
 """Families of half the encoder's side."""

@@ -43,6 +43,8 @@ RECIPES = {
     "mae": {"encoder.depth": 2},
     "pirl": {"method.negatives": 64},
     "rotation": {},
+    "jigsaw": {"method.permutations": 16},
+    "context": {},
     "simclr-imagenet": SMALL,
     "moco-imagenet": SMALL | {"method.queue": 64, "method.norm_groups": 2, "encoder.stem": "small"},
     "byol-imagenet": SMALL | {"method.hidden": 32},

@@ -413,6 +413,50 @@ def _rotation() -> list[Row]:
     ]
 
 
+def _uncoloured(file: str) -> Row:
+    return f"{file}, nothing else", at("tiles", flip=0.0, jitter=0.0, grid=3, cell=85, size=85 - 21)
+
+
+def _jigsaw() -> list[Row]:
+    yaml = "configs/config/pretrain/jigsaw/jigsaw_8gpu_resnet.yaml"
+    return [
+        (f"{yaml}:17, 32 on 8 GPUs", {"data.batch_size": 32 * 8}),
+        ("ours: area of a square in a photo (docs/methods/jigsaw.md)", at("tiles", scale=[0.7, 1])),
+        (f"{yaml}:25, here tile by tile", at("tiles", grey=0.66)),
+        _uncoloured(f"{yaml}:30"),
+        (f"{yaml}:47", {"encoders.image.name": "resnet50"}),
+        ("vissl/config/defaults.yaml:666", {"encoders.image.zero_init": False}),
+        (f"{yaml}:52", {"method.hidden": 1000}),
+        (f"{yaml}:54", {"method.permutations": 2000}),
+        (f"{yaml}:28, by the data set's numbers alone", {"method.standardise": False}),
+        (f"{yaml}:61", {"optim.name": "sgd", "optim.momentum": 0.9}),
+        (f"{yaml}:62", OFF | {"optim.weight_decay": 1e-4}),
+        (f"{yaml}:64", {"train.epochs": 105}),
+        (f"{yaml}:66, biases are decayed there", {"optim.decay_all": False}),
+        (f"{yaml}:72", {"optim.lr": 0.1, "optim.lr_per": 256}),
+        (f"{yaml}:77", {"optim.lr_start": 0.025 / 0.1, "optim.warmup": 5 / 105}),
+        (f"{yaml}:82", {"optim.by_epoch": True}),
+        ("ours: a cosine, for steps at 30, 60, 90 and 100", {"optim.lr_end": 0.0}),
+    ]
+
+
+def _context() -> list[Row]:
+    file = f"{_MM}/relative_loc/relative-loc_resnet50_8xb64-steplr-70e_in1k.py"
+    base = f"{_MM}/_base_/datasets/imagenet_relative-loc.py"
+    model = f"{_MM}/_base_/models/relative-loc.py"
+    return [
+        *_steps(file),
+        (f"{base}:18, on 8 GPUs", {"data.batch_size": 64 * 8}),
+        ("ours: around (255 / 292)^2 (docs/methods/context.md)", at("tiles", scale=[0.6, 0.8])),
+        (f"{base}:9, here tile by tile", at("tiles", grey=0.66)),
+        _uncoloured("mmselfsup/datasets/transforms/processing.py:591"),
+        (f"{model}:11", {"encoders.image.name": "resnet50"}),
+        ("models/backbones/resnet.py:94", {"encoders.image.zero_init": False}),
+        (f"{model}:18", {"method.hidden": 4096}),
+        (f"{base}:9, nothing else", {"method.colour": "keep"}),
+    ]
+
+
 _SCRIPT = "scripts/swav_800ep_pretrain.sh"
 _DEEP = "scripts/deepclusterv2_800ep_pretrain.sh"
 
@@ -446,6 +490,8 @@ AUTHORS: dict[str, tuple[str, list[Row]]] = {
         ],
     ),
     "rotation-imagenet": ("open-mmlab/mmselfsup", _rotation()),
+    "jigsaw-imagenet": ("facebookresearch/vissl", _jigsaw()),
+    "context-imagenet": ("open-mmlab/mmselfsup", _context()),
     "avid-kinetics": ("facebookresearch/AVID-CMA", _avid()),
 }
 """Recipe -> the repository, and what it says."""

@@ -15,6 +15,8 @@ from manyviews.methods.distillation.byol import BYOL, BYOLConfig
 from manyviews.methods.distillation.dino import DINO, DINOConfig
 from manyviews.methods.information.er import ER, ERConfig
 from manyviews.methods.masked.mae import MAE, MAEConfig
+from manyviews.methods.pretext.context import Context, ContextConfig
+from manyviews.methods.pretext.jigsaw import Jigsaw, JigsawConfig
 from manyviews.methods.pretext.rotation import Rotation, RotationConfig
 from manyviews.methods.redundancy.barlow import BarlowTwins, BarlowTwinsConfig
 from manyviews.methods.redundancy.vicreg import VICReg, VICRegConfig
@@ -47,6 +49,8 @@ METHODS: dict[str, Entry] = {
     "pirl": Entry(PIRL, PIRLConfig),
     "deepcluster": Entry(DeepCluster, DeepClusterConfig),
     "rotation": Entry(Rotation, RotationConfig),
+    "context": Entry(Context, ContextConfig),
+    "jigsaw": Entry(Jigsaw, JigsawConfig),
     "avid": Entry(AVID, AVIDConfig),
 }
 

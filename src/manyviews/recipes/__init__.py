@@ -31,6 +31,8 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "pirl": "contrastive.pirl:small",
         "deepcluster": "clustering.deepcluster:small",
         "rotation": "pretext.rotation:small",
+        "context": "pretext.context:small",
+        "jigsaw": "pretext.jigsaw:small",
         "avid": "audiovisual.avid:small",
         "adapt": "continuation.adapt:small",
         "simclr-imagenet": "contrastive.simclr:imagenet",
@@ -44,6 +46,8 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "pirl-imagenet": "contrastive.pirl:imagenet",
         "deepcluster-imagenet": "clustering.deepcluster:imagenet",
         "rotation-imagenet": "pretext.rotation:imagenet",
+        "context-imagenet": "pretext.context:imagenet",
+        "jigsaw-imagenet": "pretext.jigsaw:imagenet",
         "avid-kinetics": "audiovisual.avid:kinetics",
     },
 )
