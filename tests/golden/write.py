@@ -45,6 +45,7 @@ RECIPES = {
     "rotation": {},
     "jigsaw": {"method.permutations": 16},
     "context": {},
+    "exemplar": {},
     "simclr-imagenet": SMALL,
     "moco-imagenet": SMALL | {"method.queue": 64, "method.norm_groups": 2, "encoder.stem": "small"},
     "byol-imagenet": SMALL | {"method.hidden": 32},

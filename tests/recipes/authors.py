@@ -16,6 +16,7 @@ COMMITS = {
     "facebookresearch/vicreg": "4e12602fd495af83efd1631fbe82523e6db092e0",
     "facebookresearch/vissl": "09270ed25a6c2cf71263d955b64cbe076d34ac45",
     "facebookresearch/AVID-CMA": "4538e404c79eb1b7459122a31508d918038705fd",
+    "facebookresearch/deepcluster": "2d1927e8e3dd272329e879e510fbbdf1b1d02d17",
     "open-mmlab/mmselfsup": "db861f30487c9a0b0cb3e35e176d6058887660bc",
     "google-research/simclr": "383d4143fd8cf7879ae10f1046a9baeb753ff438",
     "google-deepmind/deepmind-research": "f5de0ede8430809180254ee957abf36ed62579ef",
@@ -457,6 +458,27 @@ def _context() -> list[Row]:
     ]
 
 
+def _deepcluster_v1() -> list[Row]:
+    return [
+        ("ours: a ResNet-50 for their AlexNet and VGG-16", {"encoders.image.name": "resnet50"}),
+        ("ours: a ResNet-50 for their AlexNet and VGG-16", {"encoders.image.zero_init": False}),
+        ("main.sh:11", {"optim.lr": 0.05, "optim.lr_per": 0}),
+        ("main.py:84, nothing falls", OFF | {"optim.lr_end": 1.0, "optim.warmup": 0.0}),
+        ("main.sh:12", {"optim.weight_decay": 1e-5}),
+        ("main.py:84, all parameters in one group", {"optim.decay_all": True}),
+        ("main.py:56", {"optim.name": "sgd", "optim.momentum": 0.9}),
+        ("main.sh:13", {"method.clusters": 10000}),
+        ("main.py:50", {"train.epochs": 200}),
+        ("main.py:54", {"data.batch_size": 256}),
+        ("clustering.py:21", {"method.components": 256}),
+        ("clustering.py, run_kmeans", {"method.rounds": 20}),
+        ("clustering.py, cluster_assign", at("global", scale=[0.08, 1.0], count=1, size=0)),
+        ("clustering.py, cluster_assign", at("global", flip=0.5, jitter=0.0, grey=0.0)),
+        ("clustering.py, cluster_assign", at("global", blur=[0.0], solarize=[0.0])),
+        torchvision("global"),
+    ]
+
+
 _SCRIPT = "scripts/swav_800ep_pretrain.sh"
 _DEEP = "scripts/deepclusterv2_800ep_pretrain.sh"
 
@@ -492,6 +514,7 @@ AUTHORS: dict[str, tuple[str, list[Row]]] = {
     "rotation-imagenet": ("open-mmlab/mmselfsup", _rotation()),
     "jigsaw-imagenet": ("facebookresearch/vissl", _jigsaw()),
     "context-imagenet": ("open-mmlab/mmselfsup", _context()),
+    "deepcluster-v1-imagenet": ("facebookresearch/deepcluster", _deepcluster_v1()),
     "avid-kinetics": ("facebookresearch/AVID-CMA", _avid()),
 }
 """Recipe -> the repository, and what it says."""

@@ -7,6 +7,7 @@ from typing import Any
 from manyviews.core import Given, Method, UsageError
 from manyviews.methods.audiovisual.avid import AVID, AVIDConfig
 from manyviews.methods.clustering.deepcluster import DeepCluster, DeepClusterConfig
+from manyviews.methods.clustering.deepcluster_v1 import DeepClusterV1, DeepClusterV1Config
 from manyviews.methods.clustering.swav import SwAV, SwAVConfig
 from manyviews.methods.contrastive.moco import MoCo, MoCoConfig
 from manyviews.methods.contrastive.pirl import PIRL, PIRLConfig
@@ -16,6 +17,7 @@ from manyviews.methods.distillation.dino import DINO, DINOConfig
 from manyviews.methods.information.er import ER, ERConfig
 from manyviews.methods.masked.mae import MAE, MAEConfig
 from manyviews.methods.pretext.context import Context, ContextConfig
+from manyviews.methods.pretext.exemplar import Exemplar, ExemplarConfig
 from manyviews.methods.pretext.jigsaw import Jigsaw, JigsawConfig
 from manyviews.methods.pretext.rotation import Rotation, RotationConfig
 from manyviews.methods.redundancy.barlow import BarlowTwins, BarlowTwinsConfig
@@ -51,6 +53,8 @@ METHODS: dict[str, Entry] = {
     "rotation": Entry(Rotation, RotationConfig),
     "context": Entry(Context, ContextConfig),
     "jigsaw": Entry(Jigsaw, JigsawConfig),
+    "exemplar": Entry(Exemplar, ExemplarConfig),
+    "deepcluster-v1": Entry(DeepClusterV1, DeepClusterV1Config),
     "avid": Entry(AVID, AVIDConfig),
 }
 

@@ -33,6 +33,8 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "rotation": "pretext.rotation:small",
         "context": "pretext.context:small",
         "jigsaw": "pretext.jigsaw:small",
+        "exemplar": "pretext.exemplar:small",
+        "deepcluster-v1": "clustering.deepcluster_v1:small",
         "avid": "audiovisual.avid:small",
         "adapt": "continuation.adapt:small",
         "simclr-imagenet": "contrastive.simclr:imagenet",
@@ -48,6 +50,7 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "rotation-imagenet": "pretext.rotation:imagenet",
         "context-imagenet": "pretext.context:imagenet",
         "jigsaw-imagenet": "pretext.jigsaw:imagenet",
+        "deepcluster-v1-imagenet": "clustering.deepcluster_v1:imagenet",
         "avid-kinetics": "audiovisual.avid:kinetics",
     },
 )
