@@ -17,6 +17,7 @@ COMMITS = {
     "facebookresearch/vissl": "09270ed25a6c2cf71263d955b64cbe076d34ac45",
     "facebookresearch/AVID-CMA": "4538e404c79eb1b7459122a31508d918038705fd",
     "facebookresearch/deepcluster": "2d1927e8e3dd272329e879e510fbbdf1b1d02d17",
+    "yukimasano/self-label": "3891e376a82d1e4ac6de6d39505b692b8885c971",
     "open-mmlab/mmselfsup": "db861f30487c9a0b0cb3e35e176d6058887660bc",
     "google-research/simclr": "383d4143fd8cf7879ae10f1046a9baeb753ff438",
     "google-deepmind/deepmind-research": "f5de0ede8430809180254ee957abf36ed62579ef",
@@ -479,6 +480,31 @@ def _deepcluster_v1() -> list[Row]:
     ]
 
 
+def _sela() -> list[Row]:
+    return [
+        ("scripts/resnet.sh:7", {"encoders.image.name": "resnet50"}),
+        ("ours: as torchvision's", {"encoders.image.zero_init": False}),
+        ("scripts/resnet.sh:8", {"method.heads": 10}),
+        ("scripts/resnet.sh:9", {"method.clusters": 3000}),
+        ("scripts/resnet.sh:13", {"data.batch_size": 256}),
+        ("scripts/resnet.sh:14", {"train.epochs": 400}),
+        ("scripts/resnet.sh:18", {"method.labellings": 100}),
+        ("main.py:188", {"method.sharpness": 25.0}),
+        ("sinkhornknopp.py, optimize_L_sk", {"method.tolerance": 0.1}),
+        ("main.py:180", {"optim.lr": 0.08, "optim.lr_per": 0}),
+        ("main.py:182", {"optim.weight_decay": 1e-5}),
+        ("main.py:137, all parameters in one group", {"optim.decay_all": True}),
+        ("main.py:137", {"optim.name": "sgd", "optim.momentum": 0.9}),
+        ("ours: a cosine, for steps every 150", OFF | {"optim.lr_end": 0.0, "optim.warmup": 0.0}),
+        ("data.py:58", at("global", scale=[0.08, 1.0], count=1, size=0)),
+        ("data.py:59", at("global", grey=0.2)),
+        ("data.py:60", jitter("global", 0.4, 0.4, 0.4, 0.4, p=1.0)),
+        ("data.py:61", at("global", flip=0.5)),
+        ("data.py:56, nothing else", at("global", blur=[0.0], solarize=[0.0])),
+        torchvision("global"),
+    ]
+
+
 _SCRIPT = "scripts/swav_800ep_pretrain.sh"
 _DEEP = "scripts/deepclusterv2_800ep_pretrain.sh"
 
@@ -515,6 +541,7 @@ AUTHORS: dict[str, tuple[str, list[Row]]] = {
     "jigsaw-imagenet": ("facebookresearch/vissl", _jigsaw()),
     "context-imagenet": ("open-mmlab/mmselfsup", _context()),
     "deepcluster-v1-imagenet": ("facebookresearch/deepcluster", _deepcluster_v1()),
+    "sela-imagenet": ("yukimasano/self-label", _sela()),
     "avid-kinetics": ("facebookresearch/AVID-CMA", _avid()),
 }
 """Recipe -> the repository, and what it says."""

@@ -8,6 +8,7 @@ from manyviews.core import Given, Method, UsageError
 from manyviews.methods.audiovisual.avid import AVID, AVIDConfig
 from manyviews.methods.clustering.deepcluster import DeepCluster, DeepClusterConfig
 from manyviews.methods.clustering.deepcluster_v1 import DeepClusterV1, DeepClusterV1Config
+from manyviews.methods.clustering.sela import SeLa, SeLaConfig
 from manyviews.methods.clustering.swav import SwAV, SwAVConfig
 from manyviews.methods.contrastive.moco import MoCo, MoCoConfig
 from manyviews.methods.contrastive.pirl import PIRL, PIRLConfig
@@ -55,6 +56,7 @@ METHODS: dict[str, Entry] = {
     "jigsaw": Entry(Jigsaw, JigsawConfig),
     "exemplar": Entry(Exemplar, ExemplarConfig),
     "deepcluster-v1": Entry(DeepClusterV1, DeepClusterV1Config),
+    "sela": Entry(SeLa, SeLaConfig),
     "avid": Entry(AVID, AVIDConfig),
 }
 

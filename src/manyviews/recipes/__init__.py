@@ -35,6 +35,7 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "jigsaw": "pretext.jigsaw:small",
         "exemplar": "pretext.exemplar:small",
         "deepcluster-v1": "clustering.deepcluster_v1:small",
+        "sela": "clustering.sela:small",
         "avid": "audiovisual.avid:small",
         "adapt": "continuation.adapt:small",
         "simclr-imagenet": "contrastive.simclr:imagenet",
@@ -51,6 +52,7 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "context-imagenet": "pretext.context:imagenet",
         "jigsaw-imagenet": "pretext.jigsaw:imagenet",
         "deepcluster-v1-imagenet": "clustering.deepcluster_v1:imagenet",
+        "sela-imagenet": "clustering.sela:imagenet",
         "avid-kinetics": "audiovisual.avid:kinetics",
     },
 )
