@@ -146,7 +146,12 @@ def targets(size, count, g):
     return order < torch.randint(1, 5, (size, count, 3, 1), generator=g)
 
 
-CUES = {"mask": mask, "context": context, "targets": targets}
+def order(size, count, g):
+    """Tiles in random order."""
+    return torch.rand(size, count, generator=g).argsort(dim=-1)
+
+
+CUES = {"mask": mask, "context": context, "targets": targets, "order": order}
 """Kind of cue -> how one is drawn: [B, V, ...]."""
 HALF = ("local", "tiles")
 """Families of half the encoder's side."""

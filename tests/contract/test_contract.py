@@ -17,7 +17,11 @@ B = 8
 CLASSES = {name: entry.method for name, entry in METHODS.items()}
 CASES = [(name, TinyViT) for name in METHODS]
 CASES += [(name, TinyConv) for name, method in CLASSES.items() if not method.tokens]
-WHOLE = [n for n, m in CLASSES.items() if not any(need.endswith(".mask") for need in m.needs)]
+WHOLE = [
+    n
+    for n, m in CLASSES.items()
+    if not any(need.endswith(".mask") for need in m.needs) and {"global", *m.trains} & set(m.needs)
+]
 """Methods whose encoder sees whole views."""
 
 

@@ -22,6 +22,9 @@ COMMITS = {
     "facebookresearch/vicreg": "4e12602fd495af83efd1631fbe82523e6db092e0",
     "facebookresearch/vissl": "09270ed25a6c2cf71263d955b64cbe076d34ac45",
     "facebookresearch/AVID-CMA": "4538e404c79eb1b7459122a31508d918038705fd",
+    "facebookresearch/deepcluster": "2d1927e8e3dd272329e879e510fbbdf1b1d02d17",
+    "yukimasano/self-label": "3891e376a82d1e4ac6de6d39505b692b8885c971",
+    "open-mmlab/mmselfsup": "db861f30487c9a0b0cb3e35e176d6058887660bc",
     "google-research/simclr": "383d4143fd8cf7879ae10f1046a9baeb753ff438",
     "google-deepmind/deepmind-research": "f5de0ede8430809180254ee957abf36ed62579ef",
 }
@@ -623,6 +626,128 @@ def _avid() -> list[Row]:
     ]
 
 
+_MM = "configs/selfsup"
+_WITHOUT_COLOURS = "the pipeline has nothing else"
+
+
+def _steps(file: str, *, epochs: int = 70) -> list[Row]:
+    """What mmselfsup's two pretext tasks share: SGD, a warm-up of 5 epochs, steps down."""
+    return [
+        (f"{file}:9", {"optim.name": "sgd", "optim.momentum": 0.9, "optim.weight_decay": 1e-4}),
+        (f"{file}:9, as it is", {"optim.lr": 0.2, "optim.lr_per": 0}),
+        ("ours: a cosine, for steps at 30 and 50", OFF | {"optim.lr_end": 0.0}),
+        ("LinearLR of 5 epochs", {"optim.lr_start": 0.1, "optim.warmup": 5 / epochs}),
+        ("max_epochs", {"train.epochs": epochs}),
+        ("paramwise_cfg spares no tensor", {"optim.decay_all": True}),
+    ]
+
+
+def _rotation() -> list[Row]:
+    file = f"{_MM}/rotation_pred/rotation-pred_resnet50_8xb16-steplr-70e_in1k.py"
+    base = f"{_MM}/_base_/datasets/imagenet_rotation-pred.py"
+    return [
+        *_steps(file),
+        (f"{base}:17, on 8 GPUs", {"data.batch_size": 16 * 8}),
+        (f"{base}:7", at("global", scale=[0.08, 1.0], count=1, size=0)),
+        (f"{base}:8", at("global", flip=0.5)),
+        (_WITHOUT_COLOURS, at("global", jitter=0.0, grey=0.0, blur=[0.0], solarize=[0.0])),
+        (f"{_MM}/_base_/models/rotation-pred.py:9", {"encoders.image.name": "resnet50"}),
+        ("models/backbones/resnet.py:94", {"encoders.image.zero_init": False}),
+        (f"{_MM}/_base_/models/rotation-pred.py:15", {"method.hidden": 0}),
+        torchvision("global"),
+    ]
+
+
+def _uncoloured(file: str) -> Row:
+    return f"{file}, nothing else", at("tiles", flip=0.0, jitter=0.0, grid=3, cell=85, size=85 - 21)
+
+
+def _jigsaw() -> list[Row]:
+    yaml = "configs/config/pretrain/jigsaw/jigsaw_8gpu_resnet.yaml"
+    return [
+        (f"{yaml}:17, 32 on 8 GPUs", {"data.batch_size": 32 * 8}),
+        ("ours: area of a square in a photo (docs/methods/jigsaw.md)", at("tiles", scale=[0.7, 1])),
+        (f"{yaml}:25, here tile by tile", at("tiles", grey=0.66)),
+        _uncoloured(f"{yaml}:30"),
+        (f"{yaml}:47", {"encoders.image.name": "resnet50"}),
+        ("vissl/config/defaults.yaml:666", {"encoders.image.zero_init": False}),
+        (f"{yaml}:52", {"method.hidden": 1000}),
+        (f"{yaml}:54", {"method.permutations": 2000}),
+        (f"{yaml}:28, by the data set's numbers alone", {"method.standardise": False}),
+        (f"{yaml}:61", {"optim.name": "sgd", "optim.momentum": 0.9}),
+        (f"{yaml}:62", OFF | {"optim.weight_decay": 1e-4}),
+        (f"{yaml}:64", {"train.epochs": 105}),
+        (f"{yaml}:66, biases are decayed there", {"optim.decay_all": False}),
+        (f"{yaml}:72", {"optim.lr": 0.1, "optim.lr_per": 256}),
+        (f"{yaml}:77", {"optim.lr_start": 0.025 / 0.1, "optim.warmup": 5 / 105}),
+        (f"{yaml}:82", {"optim.by_epoch": True}),
+        ("ours: a cosine, for steps at 30, 60, 90 and 100", {"optim.lr_end": 0.0}),
+    ]
+
+
+def _context() -> list[Row]:
+    file = f"{_MM}/relative_loc/relative-loc_resnet50_8xb64-steplr-70e_in1k.py"
+    base = f"{_MM}/_base_/datasets/imagenet_relative-loc.py"
+    model = f"{_MM}/_base_/models/relative-loc.py"
+    return [
+        *_steps(file),
+        (f"{base}:18, on 8 GPUs", {"data.batch_size": 64 * 8}),
+        ("ours: around (255 / 292)^2 (docs/methods/context.md)", at("tiles", scale=[0.6, 0.8])),
+        (f"{base}:9, here tile by tile", at("tiles", grey=0.66)),
+        _uncoloured("mmselfsup/datasets/transforms/processing.py:591"),
+        (f"{model}:11", {"encoders.image.name": "resnet50"}),
+        ("models/backbones/resnet.py:94", {"encoders.image.zero_init": False}),
+        (f"{model}:18", {"method.hidden": 4096}),
+        (f"{base}:9, nothing else", {"method.colour": "keep"}),
+    ]
+
+
+def _deepcluster_v1() -> list[Row]:
+    return [
+        ("ours: a ResNet-50 for their AlexNet and VGG-16", {"encoders.image.name": "resnet50"}),
+        ("ours: a ResNet-50 for their AlexNet and VGG-16", {"encoders.image.zero_init": False}),
+        ("main.sh:11", {"optim.lr": 0.05, "optim.lr_per": 0}),
+        ("main.py:84, nothing falls", OFF | {"optim.lr_end": 1.0, "optim.warmup": 0.0}),
+        ("main.sh:12", {"optim.weight_decay": 1e-5}),
+        ("main.py:84, all parameters in one group", {"optim.decay_all": True}),
+        ("main.py:56", {"optim.name": "sgd", "optim.momentum": 0.9}),
+        ("main.sh:13", {"method.clusters": 10000}),
+        ("main.py:50", {"train.epochs": 200}),
+        ("main.py:54", {"data.batch_size": 256}),
+        ("clustering.py:21", {"method.components": 256}),
+        ("clustering.py, run_kmeans", {"method.rounds": 20}),
+        ("clustering.py, cluster_assign", at("global", scale=[0.08, 1.0], count=1, size=0)),
+        ("clustering.py, cluster_assign", at("global", flip=0.5, jitter=0.0, grey=0.0)),
+        ("clustering.py, cluster_assign", at("global", blur=[0.0], solarize=[0.0])),
+        torchvision("global"),
+    ]
+
+
+def _sela() -> list[Row]:
+    return [
+        ("scripts/resnet.sh:7", {"encoders.image.name": "resnet50"}),
+        ("ours: as torchvision's", {"encoders.image.zero_init": False}),
+        ("scripts/resnet.sh:8", {"method.heads": 10}),
+        ("scripts/resnet.sh:9", {"method.clusters": 3000}),
+        ("scripts/resnet.sh:13", {"data.batch_size": 256}),
+        ("scripts/resnet.sh:14", {"train.epochs": 400}),
+        ("scripts/resnet.sh:18", {"method.labellings": 100}),
+        ("main.py:188", {"method.sharpness": 25.0}),
+        ("sinkhornknopp.py, optimize_L_sk", {"method.tolerance": 0.1}),
+        ("main.py:180", {"optim.lr": 0.08, "optim.lr_per": 0}),
+        ("main.py:182", {"optim.weight_decay": 1e-5}),
+        ("main.py:137, all parameters in one group", {"optim.decay_all": True}),
+        ("main.py:137", {"optim.name": "sgd", "optim.momentum": 0.9}),
+        ("ours: a cosine, for steps every 150", OFF | {"optim.lr_end": 0.0, "optim.warmup": 0.0}),
+        ("data.py:58", at("global", scale=[0.08, 1.0], count=1, size=0)),
+        ("data.py:59", at("global", grey=0.2)),
+        ("data.py:60", jitter("global", 0.4, 0.4, 0.4, 0.4, p=1.0)),
+        ("data.py:61", at("global", flip=0.5)),
+        ("data.py:56, nothing else", at("global", blur=[0.0], solarize=[0.0])),
+        torchvision("global"),
+    ]
+
+
 _SCRIPT = "scripts/swav_800ep_pretrain.sh"
 _DEEP = "scripts/deepclusterv2_800ep_pretrain.sh"
 
@@ -663,6 +788,11 @@ AUTHORS: dict[str, tuple[str, list[Row]]] = {
             ("main_deepclusterv2.py:345", {"method.rounds": 10}),
         ],
     ),
+    "rotation-imagenet": ("open-mmlab/mmselfsup", _rotation()),
+    "jigsaw-imagenet": ("facebookresearch/vissl", _jigsaw()),
+    "context-imagenet": ("open-mmlab/mmselfsup", _context()),
+    "deepcluster-v1-imagenet": ("facebookresearch/deepcluster", _deepcluster_v1()),
+    "sela-imagenet": ("yukimasano/self-label", _sela()),
     "avid-kinetics": ("facebookresearch/AVID-CMA", _avid()),
 }
 """Recipe -> the repository, and what it says."""

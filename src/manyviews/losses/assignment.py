@@ -31,3 +31,24 @@ def assigned_cross_entropy(scores: Tensor, target: Tensor, *, temperature: float
     each = target.repeat_interleave(views)
     total = F.cross_entropy(logits, each, ignore_index=_NONE, reduction="sum")
     return total / (views * assigned).clamp(min=1 / comm.world_size())
+
+
+@full_precision
+def balanced_cross_entropy(scores: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """The same where samples count by a weight, such as the inverse of their cluster's size.
+
+    Args:
+        scores: [B, V, K] logits.
+        target: [B] int64 in [0, K), or -100 for a sample without a cluster, whose loss is 0.
+        weight: [B], of mean 1 over the data set.
+
+    Returns:
+        Scalar: the mean over this rank's samples, and over views, of
+        -weight log softmax(scores)[target].
+
+    Source: Caron et al. 2018 (DeepCluster), section 3.3: uniform sampling over clusters is the same
+    as weighting by their sizes.
+    """
+    each = target[:, None].expand(scores.shape[:2])
+    lost = F.cross_entropy(scores.transpose(1, 2), each, ignore_index=_NONE, reduction="none")
+    return (lost * weight[:, None]).mean()

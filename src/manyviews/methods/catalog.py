@@ -7,6 +7,8 @@ from typing import Any
 from manyviews.core import Given, Method, UsageError
 from manyviews.methods.audiovisual.avid import AVID, AVIDConfig
 from manyviews.methods.clustering.deepcluster import DeepCluster, DeepClusterConfig
+from manyviews.methods.clustering.deepcluster_v1 import DeepClusterV1, DeepClusterV1Config
+from manyviews.methods.clustering.sela import SeLa, SeLaConfig
 from manyviews.methods.clustering.swav import SwAV, SwAVConfig
 from manyviews.methods.contrastive.align_uniform import AlignUniform, AlignUniformConfig
 from manyviews.methods.contrastive.dcl import DCL, DCLConfig
@@ -31,6 +33,10 @@ from manyviews.methods.masked.ijepa import IJEPA, IJEPAConfig
 from manyviews.methods.masked.mae import MAE, MAEConfig
 from manyviews.methods.masked.maskfeat import MaskFeat, MaskFeatConfig
 from manyviews.methods.masked.simmim import SimMIM, SimMIMConfig
+from manyviews.methods.pretext.context import Context, ContextConfig
+from manyviews.methods.pretext.exemplar import Exemplar, ExemplarConfig
+from manyviews.methods.pretext.jigsaw import Jigsaw, JigsawConfig
+from manyviews.methods.pretext.rotation import Rotation, RotationConfig
 from manyviews.methods.redundancy.barlow import BarlowTwins, BarlowTwinsConfig
 from manyviews.methods.redundancy.vicreg import VICReg, VICRegConfig
 from manyviews.parts.norm import convert
@@ -77,6 +83,12 @@ METHODS: dict[str, Entry] = {
     "ijepa": Entry(IJEPA, IJEPAConfig),
     "pirl": Entry(PIRL, PIRLConfig),
     "deepcluster": Entry(DeepCluster, DeepClusterConfig),
+    "rotation": Entry(Rotation, RotationConfig),
+    "context": Entry(Context, ContextConfig),
+    "jigsaw": Entry(Jigsaw, JigsawConfig),
+    "exemplar": Entry(Exemplar, ExemplarConfig),
+    "deepcluster-v1": Entry(DeepClusterV1, DeepClusterV1Config),
+    "sela": Entry(SeLa, SeLaConfig),
     "avid": Entry(AVID, AVIDConfig),
 }
 

@@ -11,6 +11,7 @@ from manyviews.data.settings import Data
 from manyviews.encoders import ImageConfig, ViTConfig, choose
 from manyviews.runs.settings import Facts, MethodConfig, Run
 from manyviews.training.settings import Optim, Train
+from manyviews.views.image.tiles import Tiles
 from manyviews.views.plan import Crops, Mask
 
 log = logging.getLogger("manyviews")
@@ -131,6 +132,26 @@ def crops(
         grey=0.2 if rgb else 0.0,
         blur=(0.5,),
         sigma=(0.1, max(1.0, 2.0 * (side or size) / 224)),
+    )
+
+
+def tiles(crops: Crops, *, side: int) -> Tiles:
+    """Nine tiles with the colours of crops, and between them the gaps of the papers.
+
+    Args:
+        crops: of the run.
+        side: of the encoder's input, in pixels: what the nine together show.
+    """
+    cell = side // 3
+    return Tiles(
+        cell=cell,
+        size=max(4, 4 * round(cell * 64 / 85 / 4)),
+        jitter=crops.jitter,
+        brightness=crops.brightness,
+        contrast=crops.contrast,
+        saturation=crops.saturation,
+        hue=crops.hue,
+        grey=crops.grey,
     )
 
 

@@ -28,18 +28,8 @@ def small(facts: Facts) -> Run[PIRLConfig, Any, Any]:
         ),
     )
     views = parts(run.views)
-    crops, rgb = views["global"], facts.channels == 3
-    cell = parts(run.encoders)["image"].input.side // 3
-    tiles = Tiles(
-        cell=cell,
-        size=max(4, 4 * round(cell * 64 / 85 / 4)),
-        jitter=crops.jitter,
-        brightness=crops.brightness,
-        contrast=crops.contrast,
-        saturation=crops.saturation,
-        hue=crops.hue,
-        grey=0.2 if rgb else 0.0,
-    )
+    crops = views["global"]
+    tiles = small_data.tiles(crops, side=parts(run.encoders)["image"].input.side)
     return replace(run, views=struct("Views", {"global": replace(crops, count=1), "tiles": tiles}))
 
 

@@ -1,0 +1,1 @@
+"""Tasks whose answer is known from how the views were made."""
