@@ -1,5 +1,6 @@
 """Alignment and uniformity. Wang and Isola 2020, arXiv:2005.10242."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,8 @@ class AlignUniformConfig:
 
 class AlignUniform(Method):
     """Bring the views of an image together on the sphere, and spread images over it."""
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: AlignUniformConfig) -> None:
         super().__init__(given)

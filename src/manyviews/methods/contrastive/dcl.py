@@ -1,6 +1,7 @@
 """DCL and DCLW, decoupled contrastive learning. Yeh et al. 2022, arXiv:2110.06848."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manyviews.core import Batch, Clock, Given, Method, Step, comm
@@ -29,6 +30,8 @@ class DCLConfig:
 
 class DCL(Method):
     """SimCLR with the positive left out of the denominator, for small batches."""
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: DCLConfig) -> None:
         super().__init__(given)

@@ -1,6 +1,7 @@
 """Debiased contrastive learning. Chuang et al. 2020, arXiv:2007.00224."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manyviews.core import Batch, Clock, Given, Method, Step, comm
@@ -30,6 +31,8 @@ class DebiasedConfig:
 
 class Debiased(Method):
     """SimCLR whose negatives are corrected for those that are of the same class."""
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: DebiasedConfig) -> None:
         super().__init__(given)

@@ -1,5 +1,6 @@
 """DrLIM. Hadsell, Chopra and LeCun 2006, Dimensionality reduction by learning an invariant map."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manyviews.core import Batch, Clock, Given, Method, Step
@@ -26,6 +27,8 @@ class DrLIMConfig:
 
 class DrLIM(Method):
     """Views of one image attract like springs; others repel within a margin."""
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: DrLIMConfig) -> None:
         super().__init__(given)

@@ -1,6 +1,7 @@
 """HCL, contrastive learning with hard negatives. Robinson et al. 2021, arXiv:2010.04592."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manyviews.core import Batch, Clock, Given, Method, Step, comm
@@ -32,6 +33,8 @@ class HCLConfig:
 
 class HCL(Method):
     """Debiased SimCLR whose negatives count the more, the more they are like the anchor."""
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: HCLConfig) -> None:
         super().__init__(given)

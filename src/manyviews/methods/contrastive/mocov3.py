@@ -1,6 +1,7 @@
 """MoCo v3. Chen, Xie and He 2021, arXiv:2104.02057."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
@@ -47,6 +48,8 @@ class MoCoV3Config:
 
 class MoCoV3(Method):
     """Pick out the slow encoder's key of the other view among those of the global batch."""
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: MoCoV3Config) -> None:
         super().__init__(given)

@@ -1,6 +1,7 @@
 """NNCLR. Dwibedi et al. 2021, arXiv:2104.14548."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manyviews.core import Batch, Clock, Given, Method, Step, comm
@@ -36,6 +37,8 @@ class NNCLR(Method):
     Neighbours are sought before the step's own projections enter, and never among what the same
     sample left in an earlier epoch.
     """
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: NNCLRConfig) -> None:
         super().__init__(given)

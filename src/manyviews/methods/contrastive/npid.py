@@ -41,6 +41,7 @@ class NPID(Method):
     """Every image is a class of its own, whose weights are what the bank remembers of it."""
 
     needs: Mapping[str, int] = {"global": 1}
+    most: Mapping[str, int] = {"global": 1}
 
     def __init__(self, given: Given, config: NPIDConfig) -> None:
         super().__init__(given)

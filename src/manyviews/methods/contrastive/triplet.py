@@ -1,5 +1,6 @@
 """Triplets of views with semi-hard negatives. Schroff et al. 2015 (FaceNet), arXiv:1503.03832."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manyviews.core import Batch, Clock, Given, Method, Step
@@ -27,6 +28,8 @@ class TripletConfig:
 
 class Triplet(Method):
     """A view is nearer to its partner than to the nearest view that is not nearer already."""
+
+    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: TripletConfig) -> None:
         super().__init__(given)

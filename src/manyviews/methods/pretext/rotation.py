@@ -29,6 +29,7 @@ class Rotation(Method):
     """Tell by how many quarter turns an image was turned; every image is seen in all four."""
 
     needs: Mapping[str, int] = {"global": 1}
+    most: Mapping[str, int] = {"global": 1}
 
     def __init__(self, given: Given, config: RotationConfig) -> None:
         super().__init__(given)
