@@ -40,6 +40,7 @@ OTHERWISE = {
     "encoders.resample": {"dino", "mae"},  # rules of resizing positions, as in those projects
     "evaluation.protocols": {"moco", "dino", "mae"},  # linear probes of the authors' own scripts
     "runs.earlier": {"mae"},  # what 0.1.0 wrote
+    "views.image.blocks": {"context"},  # the blocks of an image that I-JEPA shows
 }
 """Module -> words that mean something else there."""
 
@@ -195,6 +196,7 @@ BY_KIND = {
     "runs.assemble": 2,  # memory order of convolutions over images: speed alone
     "runs.embedder": 2,  # `pixels` refuses others; the words of a rule that files have kept
     "runs.evaluate": 3,  # fine-tuning, corruptions and raw pixels, which are for images alone
+    "verbs.doctor": 1,  # sounds have no side in pixels to tell of
     "verbs.train": 1,  # a recipe for images goes on from an encoder of images
 }
 """Module -> questions of the kind of an input."""

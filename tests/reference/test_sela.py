@@ -43,7 +43,7 @@ def test_the_loss_is_the_mean_over_heads_of_the_cross_entropy_with_their_labels(
     views, index = gaussian(3, 5, 2, 6), torch.tensor([3, 9, 20, 1, 7])
     step = method(Batch({"global": views}, index), Clock(0, 1))
     total = 0.0
-    for head, labels in zip(method.heads, method.labels.items, strict=True):
+    for head, labels in zip(method.heads, method.classes.items, strict=True):
         for sample, own in zip(views, labels[index], strict=True):
             for x in sample:
                 scores = head.weight @ x + head.bias
@@ -55,16 +55,16 @@ def test_the_loss_is_the_mean_over_heads_of_the_cross_entropy_with_their_labels(
 def test_labels_come_from_the_heads_own_probabilities():
     method, rows = make(), gaussian(4, SAMPLES, 6).detach()
     begun(method, rows)
-    for head, labels in zip(method.heads, method.labels.items, strict=True):
+    for head, labels in zip(method.heads, method.classes.items, strict=True):
         p = head(rows.float().double()).softmax(dim=1)
         assert torch.equal(labels, transported(p, sharpness=25.0, tolerance=0.1))
-    assert not torch.equal(*method.labels.items)
+    assert not torch.equal(*method.classes.items)
 
 
 def test_a_sample_that_cannot_be_read_has_no_label():
     rows = gaussian(5, SAMPLES, 6).detach()
     rows[2] = torch.nan
-    items = begun(make(), rows).labels.items
+    items = begun(make(), rows).classes.items
     assert torch.equal((items == UNASSIGNED).nonzero(), torch.tensor([[0, 2], [1, 2]]))
 
 
@@ -79,8 +79,8 @@ def test_labels_are_given_densely_at_first():
 
 def test_between_labellings_nothing_is_embedded():
     method = begun(make(labellings=5), gaussian(6, SAMPLES, 6).detach())
-    before = method.labels.items.clone()
+    before = method.classes.items.clone()
     begun(method, gaussian(7, SAMPLES, 6).detach(), epoch=2, epochs=16)
-    assert torch.equal(method.labels.items, before)
+    assert torch.equal(method.classes.items, before)
     begun(method, gaussian(7, SAMPLES, 6).detach(), epoch=4, epochs=16)
-    assert not torch.equal(method.labels.items, before)
+    assert not torch.equal(method.classes.items, before)

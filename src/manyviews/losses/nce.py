@@ -9,7 +9,7 @@ from torch import Tensor
 
 from manyviews.losses.precision import full_precision
 
-Kind = Literal["nce", "info_nce"]
+NoiseLoss = Literal["nce", "info_nce"]
 """How a sample's own row is told from the rows drawn beside it."""
 
 _ELEMENTS = 2**24
@@ -79,7 +79,7 @@ def own_info_nce(positive: Tensor, negatives: Tensor) -> Tensor:
     return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
 
 
-def own_row(kind: Kind, scores: Tensor, *, partition: Tensor) -> Tensor:
+def own_row(kind: NoiseLoss, scores: Tensor, *, partition: Tensor) -> Tensor:
     """`nce` or `own_info_nce` of [B, 1 + K] scores, each query's own row first."""
     positive, negatives = scores[:, 0], scores[:, 1:]
     if kind == "nce":
@@ -87,7 +87,7 @@ def own_row(kind: Kind, scores: Tensor, *, partition: Tensor) -> Tensor:
     return own_info_nce(positive, negatives)
 
 
-def even(kind: Kind, negatives: int) -> float:
+def even(kind: NoiseLoss, negatives: int) -> float:
     """What `own_row` gives where all scores are equal: nothing is learnt."""
     k = negatives
     return math.log1p(k) + (k * math.log1p(1 / k) if kind == "nce" else 0.0)

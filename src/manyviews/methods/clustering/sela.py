@@ -62,14 +62,14 @@ class SeLa(Method):
         self.heads = nn.ModuleList(
             nn.Linear(given.encoder.dim, config.clusters) for _ in range(config.heads)
         )
-        self.labels = Labels(config.heads, given.samples)
+        self.classes = Labels(config.heads, given.samples)
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """The mean over heads of the cross-entropy with the samples' labels."""
         h = flat(lambda x: self.backbone(x, tokens=False).pooled, batch.views["global"])
         losses = [
             assigned_cross_entropy(head(h), labels[batch.index], temperature=1.0)
-            for head, labels in zip(self.heads, self.labels.items, strict=True)
+            for head, labels in zip(self.heads, self.classes.items, strict=True)
         ]
         loss = torch.stack(losses).mean()
         return Step({"assigned": loss}, embedding=self.embedded(h[:, :2]))
@@ -80,7 +80,7 @@ class SeLa(Method):
         if not self.due(clock):
             return
         rows = embed_all(self._embed)
-        mine, labels = comm.share(rows), torch.zeros_like(self.labels.items)
+        mine, labels = comm.share(rows), torch.zeros_like(self.classes.items)
         known = mine.sum(dim=1).isfinite()
         for head, out in zip(self.heads, labels, strict=True):
             kept = next(head.parameters())
@@ -90,7 +90,7 @@ class SeLa(Method):
                 p, sharpness=self.config.sharpness, tolerance=self.config.tolerance
             )
             comm.share(out).copy_(found)
-        self.labels.items.copy_(comm.total(labels))
+        self.classes.items.copy_(comm.total(labels))
 
     def due(self, clock: Clock) -> bool:
         """Whether a labelling's time came since the last epoch began."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from manyviews.core import Batch, Clock, Given, Method, Step
 from manyviews.core.ranges import Count, Decaying, Natural, NotNegative, Positive
 from manyviews.losses.contrastive import unit
-from manyviews.losses.nce import Kind, even, own_row
+from manyviews.losses.nce import NoiseLoss, even, own_row
 from manyviews.losses.regression import normalised_mse
 from manyviews.parts.bank import Bank, Partition
 from manyviews.parts.branch import together
@@ -28,7 +28,7 @@ class NPIDConfig:
         out: width of its output, and of the bank.
     """
 
-    loss: Kind = "nce"
+    loss: NoiseLoss = "nce"
     temperature: Positive = 0.07
     negatives: Count = 4096
     momentum: Decaying = 0.5

@@ -10,7 +10,7 @@ from torch import nn
 from manyviews.core import Batch, Clock, Given, Method, Step
 from manyviews.core.ranges import Count, Decaying, Natural, Positive, Share
 from manyviews.losses.contrastive import unit
-from manyviews.losses.nce import Kind, even, own_row
+from manyviews.losses.nce import NoiseLoss, even, own_row
 from manyviews.parts.bank import Bank, Partition
 from manyviews.parts.heads import mlp
 
@@ -38,7 +38,7 @@ class PIRLConfig:
     """
 
     transform: Literal["jigsaw", "rotation"] = "jigsaw"
-    loss: Kind = "nce"
+    loss: NoiseLoss = "nce"
     temperature: Positive = 0.07
     negatives: Count = 32000
     momentum: Decaying = 0.5

@@ -16,7 +16,7 @@ from manyviews.views.draw import Bools, Ints, family, streams, words
 from manyviews.views.image.crops import CropMaker
 from manyviews.views.plan import Crops
 
-Area = Annotated[float, Range("a share above 0 and up to 1", 0, 1, above=True)]
+BlockArea = Annotated[float, Range("a share above 0 and up to 1", 0, 1, above=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,9 @@ class Blocks(Crops):
 
     count: Count = 1
     blocks: Count = 4
-    target: tuple[Area, Area] = (0.15, 0.2)
+    target: tuple[BlockArea, BlockArea] = (0.15, 0.2)
     aspect: tuple[Positive, Positive] = (0.75, 1.5)
-    context: tuple[Area, Area] = (0.85, 1.0)
+    context: tuple[BlockArea, BlockArea] = (0.85, 1.0)
     shown: Annotated[float, Range("above 0 and below 1", 0, 1, above=True, below=True)] = 0.3
 
     def wrong(self) -> Iterator[tuple[str, object, str]]:
