@@ -52,14 +52,22 @@ def settings(name, folder):
 def narrow(encoder):
     """An encoder's settings with few channels."""
     if encoder.name == "vit":
-        return replace(encoder, width=64, heads=2, depth=2)
+        return replace(encoder, width=64, heads=2, depth=3)
     if isinstance(encoder.input, Frames):
         return replace(encoder, width=4, input=replace(encoder.input, side=32))
     return replace(encoder, width=8)
 
 
 def shrunk(method):
-    sizes = {"hidden": 32, "out": 16, "bottleneck": 16, "queue": 64, "width": 32, "negatives": 16}
+    sizes = {
+        "hidden": 32,
+        "out": 16,
+        "bottleneck": 16,
+        "queue": 64,
+        "width": 32,
+        "negatives": 16,
+        "heads": 2,
+    }
     sizes["prototypes"] = (24, 24) if isinstance(getattr(method, "prototypes", 0), tuple) else 24
     return {k: v for k, v in sizes.items() if getattr(method, k, 0)}
 
