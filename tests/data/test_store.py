@@ -239,7 +239,6 @@ def test_a_disk_that_is_full_is_one_line(
     kept: Kept, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "manyviews")
-    monkeypatch.setattr(logging.getLogger("manyviews"), "propagate", True)
     kept.read(0)
     real, left = os.pwrite, [5000]
 
@@ -263,7 +262,6 @@ def test_a_disk_that_is_full_is_one_line(
 def test_what_others_need_is_left_to_them(
     where: str, photos: Path, tmp_path: Path, caplog, monkeypatch
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("manyviews"), "propagate", True)
     monkeypatch.setattr(store, "free_memory", lambda: (9, 100))
     monkeypatch.setattr(store, "free_disk", lambda _: (4, 100))
     inner = opened(photos)
@@ -384,7 +382,6 @@ def test_nothing_is_tried_where_there_is_nothing_to_gain(
 def test_where_it_cannot_be_made_training_goes_on(
     photos: Path, tmp_path: Path, caplog, monkeypatch
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("manyviews"), "propagate", True)
     blocked = tmp_path / "cache"
     blocked.write_text("a file in the way")
     found = keep(
