@@ -134,7 +134,7 @@ def test_folders_without_images_are_refused(capsys, tmp_path):
         (["--on-collapse", "maybe"], "invalid choice 'maybe' for argument '--train.on-collapse'"),
         (["--train.steps", "5", "--train.epochs", "2"], "give exactly one of --train.steps"),
         (["--views.global.count", "3"], "simclr reads 2 'global' a sample; the view plan makes 3"),
-        (["--views.local.count", "2"], "simclr reads no 'local' a sample; the view plan makes 2"),
+        (["--views.local.count", "2"], "Unrecognized options: --views.local.count"),
         (["--views.global.count", "1"], "simclr needs 2 'global' a sample; the view plan makes 1"),
         (
             ["--views.global.size", "16", "--encoder.image-size=32"],
