@@ -290,6 +290,7 @@ def test_a_budget_is_kept_to(photos: Path, caplog: pytest.LogCaptureFixture) -> 
 
 def test_nothing_is_left_behind(photos: Path, tmp_path: Path) -> None:
     inner = opened(photos)
+    gc.collect()  # of what other tests left
     before = len(list(Path("/proc/self/fd").iterdir()))
     source = Kept(
         inner, create(COUNT, channels=3, largest=80_000, budget=10**8, folder=tmp_path / "cache")
