@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -74,7 +75,7 @@ def blocked(path):
 
     def before(index):
         if index == 7:
-            open(path, "rb").close()  # noqa: PTH123
+            Path(path).open("rb").close()
 
     return before
 

@@ -59,7 +59,7 @@ def contents(source: Source) -> str:
         return source.digest
     total, files = hashlib.sha256(), manifest.files
     above = [file.path for file in files if file.path.startswith(os.sep)]
-    common = os.path.commonpath([os.path.dirname(path) for path in above]) if above else ""  # noqa: PTH120
+    common = os.path.commonpath([Path(path).parent for path in above]) if above else ""
     for file in files:
         total.update(os.fsencode(file.path.removeprefix(common)) + f"\0{file.size}\0".encode())
     everything = sum(max(0, file.size) for file in files) <= _WHOLE

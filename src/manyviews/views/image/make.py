@@ -131,8 +131,8 @@ def _make(  # compiled functions take no keywords
     every: Parameters,
     scratch: Scratch,
     out: Bytes,
-    cubic: bool,  # noqa: FBT001
-    sharp: bool,  # noqa: FBT001
+    cubic: bool,  # noqa: FBT001 - compiled: by position
+    sharp: bool,  # noqa: FBT001 - compiled: by position
     style: int,
 ) -> None:
     # Arrays are handed on one by one: a tuple of them costs a count of references each time.
@@ -196,7 +196,7 @@ def _load(rows: Bytes, x: Levels, size: int) -> None:
 
 
 @compiled
-def _store(x: Levels, rows: Bytes, size: int, grey: bool) -> None:  # noqa: FBT001
+def _store(x: Levels, rows: Bytes, size: int, grey: bool) -> None:  # noqa: FBT001 - compiled: by position
     """The nearest levels of planes x [C, S * S], or of the first, in rows [S, C, S']."""
     n = np.uint64(size)
     for c in range(rows.shape[1]):
@@ -208,7 +208,7 @@ def _store(x: Levels, rows: Bytes, size: int, grey: bool) -> None:  # noqa: FBT0
 
 
 @compiled
-def _interleave(rows: Bytes, solarize: bool, out: Bytes) -> None:  # noqa: FBT001
+def _interleave(rows: Bytes, solarize: bool, out: Bytes) -> None:  # noqa: FBT001 - compiled: by position
     """Out [S, S, C]; solarising inverts levels of 128 and above."""
     size, channels = out.shape[1:]
     if solarize:

@@ -28,10 +28,10 @@ def most_taps(longest: int, size: int, *, cubic: bool) -> int:
 def taps(  # compiled functions take no keywords
     length: int,
     size: int,
-    cubic: bool,  # noqa: FBT001
+    cubic: bool,  # noqa: FBT001 - compiled: by position
     first: NDArray[np.int64],
     weights: Coefficients,
-    sharp: bool = False,  # noqa: FBT001, FBT002
+    sharp: bool = False,  # noqa: FBT001, FBT002 - compiled: by position
 ) -> int:
     """Fill in what output pixel o reads: weights[o, k] of input pixel first[o] + k.
 
@@ -80,7 +80,7 @@ def blend(  # noqa: C901
     most: int,
     out: Bytes,
     sums: Coefficients,
-    flip: bool,  # noqa: FBT001
+    flip: bool,  # noqa: FBT001 - compiled: by position
 ) -> None:
     """out[o] = the weighted sum of source[first[o]] ..., [n, s, m] both, rounded; flip turns o."""
     last, size = source.shape[0] - 1, first.shape[0]
