@@ -13,7 +13,7 @@ from manyviews.core import Batch, Clock, Given, Method, Step, UsageError
 from manyviews.core.settings import parts, struct
 from manyviews.methods import catalog
 from manyviews.recipes import RECIPES
-from manyviews.runs import saved
+from manyviews.runs import moved, saved
 from manyviews.runs.assemble import assemble
 from manyviews.runs.facts import facts
 from manyviews.runs.settings import Teacher
@@ -113,6 +113,24 @@ def test_another_teacher_than_before_is_refused(trained: Path, tmp_path: Path) -
     shutil.copy(other / "encoder.safetensors", teacher / "encoder.safetensors")
     with pytest.raises(UsageError, match=r"teacher 'teacher' is not the one that this run began"):
         manyviews.resume(out)
+
+
+def test_a_run_finds_its_teacher_from_any_folder(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained.parent)
+    out = tmp_path / "run"
+    execute(replace(a_run(trained.name), start=trained.name), out=out)
+    monkeypatch.chdir(tmp_path)
+    manyviews.resume(out)
+    kept = saved.from_yaml((out / "config.yaml").read_text(), name="x")
+    assert parts(kept.teachers)["teacher"].source == kept.start == str(trained)
+
+
+def test_weights_of_timm_are_no_path() -> None:
+    run = replace(a_run("timm:resnet18"), start="timm:resnet18")
+    assert moved.settled(run).start == "timm:resnet18"
+    assert parts(moved.settled(run).teachers)["teacher"].source == "timm:resnet18"
 
 
 def test_a_teacher_has_to_be_named(trained: Path) -> None:

@@ -9,21 +9,34 @@ from pathlib import Path
 
 from manyviews.core import UsageError
 from manyviews.core.files import atomic, read_lines
+from manyviews.core.settings import parts, struct
 from manyviews.data import places
 from manyviews.runs import saved
 from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
 from manyviews.runs.settings import AnyRun
+from manyviews.runs.subject import TIMM
 
 log = logging.getLogger("manyviews")
 
 
 def settled(run: AnyRun) -> AnyRun:
     """The run with paths that mean the same from any folder."""
-    data = replace(run.data, source=places.absolute(run.data.source))
+    taught = {
+        name: replace(teacher, source=_weights(teacher.source))
+        for name, teacher in parts(run.teachers).items()
+    }
     return replace(
-        run, data=data, probe=replace(run.probe, source=places.absolute(run.probe.source))
+        run,
+        data=replace(run.data, source=places.absolute(run.data.source)),
+        probe=replace(run.probe, source=places.absolute(run.probe.source)),
+        start=_weights(run.start),
+        teachers=struct("Teachers", taught),
     )
+
+
+def _weights(spec: str) -> str:
+    return spec if spec.startswith(TIMM) else places.absolute(spec)
 
 
 def at(run: AnyRun, data: str) -> AnyRun:
