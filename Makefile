@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python tools/install.py $(VENV)/install.log --constraint constraints.txt
 
-.PHONY: demo test lint unit lock table clean
+.PHONY: demo test lint unit docs lock table clean
 
 demo: $(VENV)/.installed
 	$(BIN)/manyviews demo --out runs/demo
@@ -18,7 +18,14 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+# The documentation as a site, in build/site; what mkdocs warns of is an error (but not with --quiet,
+# which keeps warnings from --strict as well).
+docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet 'mkdocs-material>=9.6,<10'
+	$(BIN)/python tools/site_pages.py
+	$(BIN)/python -m mkdocs build --strict --config-file build/mkdocs.yml
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,7 +45,7 @@ lock:
 		| cat build/lock/head - > constraints.txt
 
 table: $(VENV)/.installed
-	$(BIN)/python bench/methods.py --minutes 10
+	$(BIN)/python bench/methods.py
 
 clean:
 	rm -rf $(VENV) build dist

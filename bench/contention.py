@@ -10,9 +10,11 @@ beside a training that is alone they are stopped (SIGSTOP). Each round makes eve
 that a machine that slows down slows all of them; reported are medians, and the share of the
 speed of `default` alone.
 
-A cure is what the environment says: `openmp` leaves the waiting of threads to OpenMP's own
-default, as it was; `default` is what manyviews sets (threads that wait sleep); the others add to
-it. Milliseconds of processor time an image count the spinning too.
+A cure is what the environment says: `openmp` has a thread for every core, which spins where it
+waits; `default` is what manyviews does (a thread for every core that others leave free, measured
+when training begins); `passive` and `short-spin` are `openmp` with threads that sleep, at once or
+soon; `bound` is `passive` with threads that stay on their core; `one-thread` has one. Milliseconds
+of processor time an image count the spinning too.
 
 The figures want a machine on which nothing else runs.
 """
@@ -30,16 +32,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+EVERY = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
 CURES = {
-    # libgomp knows no KMP_BLOCKTIME: where it is set manyviews leaves all of it alone.
-    "openmp": {"KMP_BLOCKTIME": "200"},
+    "openmp": EVERY,
     "default": {},
-    "short-spin": {"GOMP_SPINCOUNT": "1000"},
-    "bound": {"OMP_PROC_BIND": "true"},
+    "passive": EVERY | {"OMP_WAIT_POLICY": "PASSIVE"},
+    "short-spin": EVERY | {"GOMP_SPINCOUNT": "1000"},
+    "bound": EVERY | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_PROC_BIND": "true"},
     "one-thread": {"OMP_NUM_THREADS": "1"},
 }
 OTHERS = ("alone", "loops", "torch")
-SET = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS", "OMP_PROC_BIND")
+SET = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OMP_PROC_BIND")
 STARTED: list[int] = []
 """Numbers of the busy processes, to see that they are gone."""
 
@@ -126,9 +129,8 @@ def show(rows: list[dict[str, object]], *, as_json: bool) -> None:
 def started(kind: str) -> list[subprocess.Popen]:
     """Busy processes, which end with this one."""
     count = len(os.sched_getaffinity(0)) if kind == "loops" else 1
-    plain = {"KMP_BLOCKTIME": "200"}
     parent = ("--parent", str(os.getpid()))
-    some = [run(kind, *parent, given=plain, out=subprocess.DEVNULL) for _ in range(count)]
+    some = [run(kind, *parent, given={}, out=subprocess.DEVNULL) for _ in range(count)]
     STARTED.extend(process.pid for process in some)
     return some
 

@@ -19,6 +19,7 @@ from manyviews.data.manifest import File, Manifest
 from manyviews.data.sources import Files
 from manyviews.data.store import Kept, create
 from manyviews.data.streams.image import read
+from manyviews.views.image.columns import Columns
 from manyviews.views.image.engine import Engine
 from manyviews.views.plan import Crops
 
@@ -102,7 +103,7 @@ class FromStore:
         if not self._used or not self._later:
             inner = Counted([str(image) for image in images], self)
             largest = 4 * max(own_reader(image).nbytes for image in images[:1])
-            held = create(len(images), channels=3, largest=largest, budget=10**10)
+            held = create(len(images), channels=3, largest=largest, budget=10**10, how=Columns())
             self._used.append(Kept(inner, held))
         kept = self._used[-1]
         self._make([Position(kept, number) for number in range(len(images))])

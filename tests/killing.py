@@ -6,42 +6,56 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from safetensors.torch import load_file
 
+import clouds
 import media
-from manyviews.core.inputs import Frames
+from manyviews.core.inputs import Frames, Points
 from manyviews.core.settings import parts, struct
-from manyviews.data.sources import BUILTIN
+from manyviews.data.sources import BUILTIN, open_source
+from manyviews.encoders.settings import ViTConfig
 from manyviews.recipes import RECIPES, streams_of
+from manyviews.runs import train as training
 from manyviews.runs import watch
 from manyviews.runs.facts import facts
 from manyviews.runs.settings import Teacher
 from manyviews.verbs.resume import resume
 from manyviews.verbs.train import execute
+from tiny import COLOURED, shrink
 
-STEPS = 12
+STEPS, EPOCH, BATCH = 12, 4, 16
 TEACHER = Path(__file__).parent / "golden" / "runs" / "simclr"
 """Of whom asks for one."""
+KILLED = (EPOCH, 2 * EPOCH)
+"""In one of these steps a run is killed: an epoch has begun before the checkpoint from which it
+goes on, and another begins after it."""
 TIMES = {"seconds", "images_per_second", "data_wait"}
 
 
 def settings(name, folder):
-    """A recipe for the built-in images, or for clips made in a folder, that takes seconds."""
+    """A recipe for a few images, or for clips or clouds made in a folder, that takes seconds."""
     streams = streams_of(name)
-    data = BUILTIN if streams == ("image",) else media.clips(folder / "clips")
-    run = RECIPES[name](facts(data, streams))
+    images = streams == ("image",)
+    makers = {("image",): few, ("points",): clouds.folder}
+    data = makers.get(streams, media.clips)(folder / "data")
+    run = RECIPES[name](facts(data, streams, channels=3 if name in COLOURED else 0))
     taught = {n: Teacher(source=str(TEACHER)) for n in parts(run.teachers)}
+    small = {n: narrow(c) for n, c in parts(run.encoders).items()}
+    if "tokenizer" in taught:  # whose codes lie on the teacher's grid of 4 x 4, and it is no dvae
+        fed = small["image"].input
+        small["image"] = ViTConfig(input=fed, patch=7, width=64, heads=2, depth=3)
     return replace(
         run,
         teachers=struct("Teachers", taught),
-        method=replace(run.method, **shrunk(run.method)),
-        encoders=struct("Encoders", {n: narrow(c) for n, c in parts(run.encoders).items()}),
-        data=replace(run.data, batch_size=32 if data == BUILTIN else 8, workers=0),
+        method=shrink(run.method),
+        encoders=struct("Encoders", small),
+        data=replace(run.data, batch_size=BATCH if images else 8, workers=0),
         train=replace(
             run.train,
             minutes=0.0,
             steps=STEPS,
-            checkpoint_every=5,
+            checkpoint_every=2,
             log_every=1,
             health_every=1,
             precision="fp32",
@@ -49,31 +63,39 @@ def settings(name, folder):
     )
 
 
+def few(folder):
+    """So many of the built-in images that an epoch has `EPOCH` steps, as a DATA argument."""
+    if not folder.exists():
+        folder.mkdir()
+        images = open_source(BUILTIN, channels=1, max_pixels=10**6).stack["image"][: EPOCH * BATCH]
+        sizes = np.array(images.shape[:3], dtype=">i4").tobytes()
+        (folder / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03" + sizes + images.tobytes())
+    return f"fashion-mnist:{folder}"
+
+
 def narrow(encoder):
     """An encoder's settings with few channels."""
     if encoder.name == "vit":
         return replace(encoder, width=64, heads=2, depth=3)
+    heads = {"heads": 1} if hasattr(encoder, "heads") else {}
     if isinstance(encoder.input, Frames):
-        return replace(encoder, width=4, input=replace(encoder.input, side=32))
-    return replace(encoder, width=8)
+        return replace(encoder, width=4, input=replace(encoder.input, side=32), **heads)
+    if isinstance(encoder.input, Points):
+        small = {"pointnet": {"centres": (16, 6), "neighbours": (6, 4)}, "voxels": {"side": 8}}
+        fed = replace(encoder.input, count=64)
+        return replace(encoder, width=4, input=fed, **small[encoder.name])
+    return replace(encoder, width=8, **heads)
 
 
-def shrunk(method):
-    sizes = {
-        "hidden": 32,
-        "out": 16,
-        "bottleneck": 16,
-        "queue": 64,
-        "width": 32,
-        "negatives": 16,
-        "heads": 2,
-    }
-    sizes["prototypes"] = (24, 24) if isinstance(getattr(method, "prototypes", 0), tuple) else 24
-    return {k: v for k, v in sizes.items() if getattr(method, k, 0)}
+def nothing(*_, **__):
+    """Instead of verdict and report of an ended training, which take longer than it."""
 
 
 def train(name, path, *, kill_at=None, workers=0):
-    """Train, or resume if there is a run; with `kill_at` the process kills itself in that step."""
+    """Train, or resume if there is a run; with `kill_at` the process kills itself in that step.
+
+    To be called in a process of its own: what is changed for it is not changed back.
+    """
     if kill_at is not None:
         look = watch.Watch.__call__
 
@@ -83,6 +105,7 @@ def train(name, path, *, kill_at=None, workers=0):
             return look(self, method, step, clock, losses)
 
         watch.Watch.__call__ = killing
+    training._held = training._report = nothing
     if (path / "config.yaml").exists():
         resume(path)
     else:

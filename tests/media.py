@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import soundfile
 
 BITS = 12
 
@@ -42,13 +43,14 @@ def write(
     rotation=0,
     clock=90000,
     faststart=False,
+    pixels="yuv420p",
 ):
     """Write a clip whose frame k is `bars(k)` and shown at times[k], with a mono wave."""
     options = {"movflags": "faststart"} if faststart else {}
     with av.open(str(path), "w", options=options) as out:
         video = out.add_stream(codec, rate=25)
         video.height, video.width = size
-        video.pix_fmt = "yuv420p"
+        video.pix_fmt = pixels
         video.codec_context.time_base = Fraction(1, clock)
         video.codec_context.gop_size = 12
         video.codec_context.thread_count = 1
@@ -69,6 +71,40 @@ def write(
                 out.mux(audio.encode(part))
             out.mux(audio.encode())
     return str(path)
+
+
+def sound(path, wave, *, rate=16000, subtype=None):
+    """Write [S] or [C, S] float32: by FFmpeg where the ending wants AAC or Opus, else plainly."""
+    channels = np.atleast_2d(np.asarray(wave, dtype=np.float32))
+    codec = {".m4a": "aac", ".opus": "libopus"}.get(path.suffix)
+    if codec is None:
+        soundfile.write(path, channels.T, rate, subtype=subtype)
+        return str(path)
+    layout = "stereo" if len(channels) == 2 else "mono"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=rate, layout=layout)
+        shape = {"format": stream.format.name, "layout": layout, "rate": rate}
+        fitting = av.AudioResampler(**shape, frame_size=stream.codec_context.frame_size)
+        block = av.AudioFrame.from_ndarray(channels, format="fltp", layout=layout)
+        block.sample_rate, block.pts, block.time_base = rate, 0, Fraction(1, rate)
+        for part in fitting.resample(block) + fitting.resample(None):
+            out.mux(stream.encode(part))
+        out.mux(stream.encode())
+    return str(path)
+
+
+def sounds(folder, *, count=24, seconds=1.5, labelled=False) -> str:
+    """A folder of sounds of four kinds, tones with noise; made if it is not there."""
+    if not folder.exists():
+        folder.mkdir()
+        when = np.arange(round(seconds * 16000)) / 16000
+        for i in range(count):
+            hiss = 0.02 * np.random.default_rng(i).standard_normal(len(when))
+            wave = 0.5 * np.sin(2 * np.pi * (300 + 400 * (i % 4)) * when) + hiss
+            into = folder / f"tone{i % 4}" if labelled else folder
+            into.mkdir(exist_ok=True)
+            sound(into / f"{i:02}.wav", wave)
+    return str(folder)
 
 
 def clips(folder, *, count=24, seconds=1.5, labelled=False) -> str:

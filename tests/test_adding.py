@@ -4,6 +4,7 @@ What is made here trains, resumes exactly, is saved, embedded and evaluated, and
 package knows of it.
 """
 
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from torch import nn
 
 import manyviews
 from manyviews.core import Encoder, Features, Method, Step
+from manyviews.core.inputs import Pixels
 from manyviews.core.ranges import Count
 from manyviews.core.sample import WHOLE, Layout, Unreadable, Window
 from manyviews.core.settings import struct
@@ -27,6 +29,7 @@ from manyviews.encoders import catalog as encoders
 from manyviews.encoders.catalog import Kind
 from manyviews.methods import catalog as methods
 from manyviews.methods.catalog import Entry
+from manyviews.recipes import RECIPES
 from manyviews.runs.assemble import assemble
 from manyviews.runs.folder.read import saved_run
 from manyviews.runs.settings import Run
@@ -157,9 +160,35 @@ class Alike(Method):
         return Step(losses, self.embedded(out), projection=out)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reversed(Pieces):
+    """A single augmentation: the evaluation view backwards."""
+
+    def maker(self, name, input, grid, *, seed):
+        return BackwardsMaker(self, input.length, seed)
+
+
+class BackwardsMaker(PieceMaker):
+    def __call__(self, decoded, windows, index, epoch, out, around=()):
+        out[:] = np.stack(decoded)[:, ::-1]
+        return {}
+
+
+def recipe(seen):
+    """Columns, learnt from pieces of them."""
+    return settings(seen.source)
+
+
+recipe.STREAMS = ("column",)
+
+
 @pytest.fixture
 def added(monkeypatch):
     """All that the package is told of them."""
+    monkeypatch.setitem(RECIPES, "alike", recipe)
+    monkeypatch.setitem(
+        pipeline.ALTERED, Numbers, lambda fed: {"backwards": Reversed(to="column", count=1)}
+    )
     monkeypatch.setitem(
         files.STREAMS, ".column", Form(("column",), lambda p: {"column": Column(p)})
     )
@@ -224,6 +253,54 @@ def test_what_is_added_trains_resumes_exactly_embeds_and_evaluates(added, tmp_pa
     found = manyviews.diagnose(run, sample=24, views=2, clusters=2)
     assert found.images == 24
     assert found.spaces["encoder"]["view_consistency"] > 0
+    assert list(found.invariance["encoder"]) == ["backwards"]
+
+
+def test_a_recipe_that_is_added_is_one_for_every_verb(added, tmp_path, capsys):
+    data, runs = make(tmp_path / "data"), [tmp_path / "one", tmp_path / "two"]
+    for seed, run in enumerate(runs):
+        manyviews.train("alike", data=str(data), out=run, overrides={"seed": seed})
+        manyviews.diagnose(run, sample=24, views=2, clusters=2)
+    said = manyviews.doctor(str(data), "alike").lines()
+    assert any(line.startswith("that takes line") for line in said)
+    rows = manyviews.compare(runs).table.rows
+    assert [row.words["recipe"] for row in rows] == ["alike"] * 2
+    manyviews.export(runs[0], format="safetensors", out=tmp_path / "encoder.safetensors")
+    assert manyviews.load(tmp_path / "encoder.safetensors").input == Numbers()
+    assert "alike" in manyviews.listing("recipes").items
+    assert "line" in manyviews.listing("encoders").items
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlatConfig:
+    """One layer over all pixels."""
+
+    input: Pixels = field(default_factory=Pixels)
+    width: Count = 6
+    name: str = "flat"
+
+
+class Flat(Encoder):
+    def __init__(self, config):
+        super().__init__()
+        self.input, self.dim, self.grid = config.input, config.width, (1, 1)
+        self.layer = nn.Linear(math.prod(config.input.shape), config.width)
+
+    def forward(self, x, *, keep=None, hide=None, blocks=0, tokens=True):
+        out = self.layer(x.flatten(1))
+        return Features(out, out[:, None])
+
+
+def test_an_encoder_of_images_that_is_added_can_be_chosen_by_its_name(monkeypatch, tmp_path):
+    monkeypatch.setitem(encoders.KINDS, "flat", Kind(FlatConfig, Flat))
+    given = {"encoder.name": "flat", "train.steps": 2, "data.batch_size": 8, "method.hidden": 8}
+    for run, start in (("one", ""), ("two", tmp_path / "one")):
+        early = given if not start else {k: v for k, v in given.items() if k != "encoder.name"}
+        manyviews.train(
+            "simclr", data="builtin:fashion", out=tmp_path / run, start=str(start), overrides=early
+        )
+        assert isinstance(manyviews.load(tmp_path / run).config, FlatConfig)
+    assert "flat" in encoders.names()
 
 
 def test_a_sample_that_cannot_be_read_is_set_aside(added, tmp_path):

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -130,3 +131,58 @@ def test_its_busy_processes_are_awake_beside_what_is_to_feel_them_and_then_end(m
     assert alone["others_cpu_seconds"] <= 0.02 < beside["others_cpu_seconds"]
     assert contention.STARTED
     assert not any(Path(f"/proc/{number}").exists() for number in contention.STARTED)
+
+
+def test_the_verdict_bench_judges_what_it_planted_and_trains_nothing_twice(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    verdict = loaded("verdict")
+    planted = sys.modules["planted"]
+    short = planted.Plan(recipe="simclr", steps=2, half="a", given={"data.batch_size": 8})
+    plans = {
+        "short": short,
+        "longer": replace(short, steps=4, half="b"),
+        "killed": replace(short, cut=0),
+        "broken": replace(short, fault="teacher shares storage", recipe="byol"),
+        "noise": replace(short, data="noise"),
+    }
+    plans["short"] = replace(short, longer="longer")
+    monkeypatch.setattr(verdict, "plans", lambda: plans)
+    monkeypatch.setattr(planted, "COUNT", 40)
+    monkeypatch.setattr(verdict, "EVERY", {"train": 100, "test": 50})
+    out = tmp_path / "page.md"
+    out.write_text("# Kept\n\n<!-- made by bench/verdict.py -->\nnot this\n")
+    rows = {row["run"]: row for row in verdict.main(["--runs", str(tmp_path), "--out", str(out)])}
+    assert list(rows) == list(plans)
+    assert rows["killed"]["enough"] == rows["broken"]["collapsed"] == "alarm"
+    assert rows["killed"]["passes"] == "0.0"
+    assert {row["learned"] for row in rows.values()} <= {"watch", "alarm"}
+    assert not any("collapsed" in rows[name]["wrong"] for name in ("broken", "killed"))
+    assert out.read_text().startswith("# Kept\n")
+    assert "not this" not in out.read_text()
+    assert out.read_text().count("\n| ") == 1 + len(plans)
+    monkeypatch.delattr(planted, "execute")
+    verdict.main(["--runs", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "lights"), [("1111", "0000", {"ok"}), ("0000", "1111", {"warn", "bad"})]
+)
+def test_labels_tell_what_is_right_where_they_can(monkeypatch, now, before, lights):
+    monkeypatch.syspath_prepend(str(BENCH))
+    verdict = loaded("verdict")
+    plan = sys.modules["planted"].Plan(recipe="simclr", steps=60, half="a")
+    known = {"step": 60, "right": {"now": now * 20, "untrained": before * 20}}
+    assert verdict.truth(plan, known, None) == {"collapsed": {"ok"}, "learned": lights}
+    known["right"]["untrained"] = known["right"]["now"]
+    assert "learned" not in verdict.truth(plan, known, None)
+    assert verdict.truth(plan, known, known)["enough"] == {"ok"}
+    better = {"right": {"now": "1" * 80}}
+    known["right"]["now"] = "0" * 80
+    assert verdict.truth(plan, known, better)["enough"] == {"warn"}
+
+
+def test_packed_videos_are_measured_beside_their_files():
+    small = ["--clips", "2", "--repeats", "1", "--videos", "1", "--seconds", "2"]
+    found = loaded("packed_videos").main([*small, "--sizes", "144", "256"])
+    assert len(found["clips_per_second"]) == 3
+    assert all(rate > 0 for rate in found["clips_per_second"].values())

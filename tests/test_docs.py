@@ -1,18 +1,23 @@
 import ast
 import importlib.util
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from manyviews.methods.catalog import METHODS
 from manyviews.recipes import RECIPES
+from manyviews.recipes.presets import preset
 from manyviews.runs.facts import typical_facts
 from manyviews.runs.settings import Run
 from manyviews.verbs.flags import lengthen
+from manyviews.verbs.listing import MEASURED
 from manyviews.verbs.parse import parse, pop
 
 ROOT = Path(__file__).parents[1]
@@ -28,11 +33,52 @@ def test_the_loop_by_hand_learns():
     assert losses[-1] < losses[0] - 0.1
 
 
+def test_numbers_of_a_run_are_sent_elsewhere(tmp_path):
+    spec = importlib.util.spec_from_file_location("elsewhere", ROOT / "docs" / "log_elsewhere.py")
+    elsewhere = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(elsewhere)
+    lines = ['{"kind": "train", "step": 3, "loss": 2.5, "note": "a", "lr": null}']
+    lines += ['{"kind": "alarm", "step": 4, "message": "b"}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    sent = []
+    assert elsewhere.replay(tmp_path, lambda numbers, step: sent.append((numbers, step))) == 1
+    assert sent == [({"train/loss": 2.5}, 3)]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def listed(text):
+    """Pages of methods that a table of README.md leads to, a row each."""
+    return re.findall(
+        r"^\|[^|]+\|[^|]+\| \[.*\]\(docs/methods/([\w-]+)\.md\) \|$", text, re.MULTILINE
+    )
+
+
+def test_every_method_has_a_page_and_a_row_in_the_readme():
+    rows = listed((ROOT / "README.md").read_text())
+    more = {"rho", "sound"}  # several methods, on clips of a video and pieces of a sound
+    assert set(rows) == {*METHODS, *more}
+    assert {p.stem for p in (ROOT / "docs" / "methods").glob("*.md")} == set(rows)
+    assert listed("| A | b | [docs/methods/a-b.md](docs/methods/a-b.md) |\n| C | d |") == ["a-b"]
+
+
+def test_warnings_of_the_site_are_errors():
+    [line] = [x for x in (ROOT / "Makefile").read_text().splitlines() if "mkdocs build" in x]
+    assert "--strict" in line
+    assert not re.search(r"--quiet|-q\b", line)  # with it --strict counts no warning
+
+
+def test_every_extra_is_in_the_readme():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    table = (ROOT / "README.md").read_text().split("| extra | for |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(extras["optional-dependencies"])
 
 
 HOUSE = ROOT / "src" / "manyviews"
@@ -53,7 +99,7 @@ def test_files_that_the_architecture_names_are_there():
     ]
     asked = re.search(r"## Where is \.\.\.\?\n(.*?)\n## ", text, re.DOTALL)
     answers = re.findall(r"^\| (?!question|-)[^|]+ \| (.+) \|$", asked[1], re.MULTILINE)
-    assert len(answers) == 13
+    assert len(answers) == 15
     assert all(".py`" in answer for answer in answers)
 
 
@@ -96,7 +142,9 @@ def test_trainings_on_pages_name_settings_that_there_are(page):
             continue
         for flag in ("--data", "--out"):
             pop(args, flag)
-        run, flags = lengthen(args, RECIPES[recipe](typical_facts()))
+        name = pop(args, "--views.preset")
+        run = RECIPES[recipe](typical_facts())
+        run, flags = lengthen(args, preset(run, name) if name else run)
         kind = Run[type(run.method), type(run.encoders), type(run.views)]
         parse(kind, flags, prog="manyviews train", default=run)  # or it raises
 
@@ -109,3 +157,16 @@ def test_python_on_pages_imports_what_there_is(page):
                 exec(ast.unparse(node))  # or it raises
             elif isinstance(node, ast.Import):
                 assert all(importlib.util.find_spec(name.name) for name in node.names)
+
+
+def test_what_the_list_of_methods_says_was_measured_is_in_the_table():
+    """Both are written by bench/methods.py; of several seeds the mean."""
+    rows = json.loads((ROOT / "docs" / "results.json").read_text())["rows"]
+    found = {}
+    for name, kept in rows.items():
+        value = kept["row"]["measures"]["knn|builtin:fashion|accuracy"]["value"]
+        found.setdefault(name.rpartition("-")[0], []).append(value)
+    said = json.loads(MEASURED.read_text())["methods"]
+    assert set(said) == set(found) & set(METHODS)
+    for name, value in said.items():
+        assert value == pytest.approx(sum(found[name]) / len(found[name]), abs=1e-4), name

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,29 @@ def imported(source):
     return names
 
 
+def dotted(source):
+    """Every dotted name of what is imported, and of what is taken from that, under its own name."""
+    tree, known = ast.parse(source), {}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found.add(alias.name)
+                known[alias.asname or alias.name.split(".")[0]] = (
+                    alias.name if alias.asname else alias.name.split(".")[0]
+                )
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                found.add(f"{node.module}.{alias.name}")
+                known[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            base, _, rest = ast.unparse(node).partition(".")
+            if base in known and re.fullmatch(r"[\w.]+", rest):
+                found.add(f"{known[base]}.{rest}")
+    return found
+
+
 def room(name):
     """manyviews.parts.heads -> parts."""
     parts = name.split(".")
@@ -90,6 +114,7 @@ def test_arrows_point_one_way(path):
 
 def test_the_root_holds_rooms_and_nothing_loose():
     found = {p.stem if p.is_file() else p.name for p in ROOT.iterdir() if p.name != "__pycache__"}
+    found.remove("py")  # py.typed, which says that the types are to be read
     assert found == set(MAY_IMPORT)
 
 
@@ -106,6 +131,103 @@ def test_ranks_are_invisible_outside_comm_training_and_data():
             assert not any(n.startswith("torch.distributed") for n in imported(path.read_text()))
 
 
+COUNTS = {"parts.norm"}
+"""Whose groups are cut by the number of ranks, so that statistics do not depend on it."""
+RANKS = re.compile(
+    r"(manyviews\.core\.comm|torch\.distributed|os)\.(world_size|rank|get_\w+|environ)"
+)
+
+
+def counts_ranks(source):
+    """Where the number of processes, or a process's own, is asked for (law 4)."""
+    return sorted(name for name in dotted(source) if RANKS.fullmatch(name))
+
+
+def test_no_method_loss_or_part_asks_how_many_ranks_there_are():
+    for path, module in FILES.items():
+        if module.split(".")[0] in ("methods", "losses", "parts") and module not in COUNTS:
+            assert counts_ranks(path.read_text()) == [], module
+
+
+@pytest.mark.parametrize(
+    ("source", "bad"),
+    [
+        ("from manyviews.core import comm\nloss = loss * comm.world_size()", 1),
+        ("from manyviews.core import comm as c\nmine = x[c.rank()]", 1),
+        ("from manyviews.core.comm import world_size as w\nx = w()", 1),
+        ("import manyviews.core.comm\nx = manyviews.core.comm.rank()", 1),
+        ("import os\nx = os.environ['WORLD_SIZE']", 1),
+        ("import torch.distributed as dist\nx = dist.get_rank()", 1),
+        ("from manyviews.core import comm\nmine = comm.share(comm.gather(x))", 0),
+        ("place = self.rank", 0),
+    ],
+)
+def test_the_law_finds_who_counts_ranks(source, bad):
+    assert len(counts_ranks(source)) == bad
+
+
+LEARNS = {
+    "manyviews.core",  # Given has the encoders
+    "manyviews.losses",
+    "manyviews.parts",
+    "manyviews.methods",  # the catalogue alone, see above
+    "torch",
+    "numpy",
+    *(sys.stdlib_module_names - {"importlib", "runpy", "urllib", "subprocess"}),
+}
+TIMM = {
+    "parts.decoder": "timm.models.vision_transformer.Block",  # layers of a head
+    "parts.code_decoder": "timm.models.vision_transformer.Block",
+    "parts.predictor": "timm.models.vision_transformer.Block",
+    "parts.fusion": "timm.models.vision_transformer.Block",
+    "parts.dropout": "timm.layers.drop.DropPath",  # what encoders have, to turn it off
+    "parts.norm": "timm.layers.norm_act.BatchNormAct2d",  # likewise, to change it into ours
+}
+"""What else parts have of timm, which are layers: no encoder."""
+
+
+def makes_encoders(module, source):
+    """What a method or part could make an encoder or a teacher of by itself (law 3)."""
+    found = set()
+    for name in dotted(source):
+        known = any(f"{name}.".startswith(f"{each}.") for each in LEARNS)
+        layer = TIMM.get(module, "")
+        if not known and not f"{layer}.".startswith(f"{name}."):
+            found.add(name.split(".")[0])
+        elif re.match(r"torch\.(hub|jit|load|export)\b", name):
+            found.add(".".join(name.split(".")[:2]))
+    return sorted(found | {"import" for word in ("__import__", "exec(") if word in source})
+
+
+def test_methods_are_given_their_encoders():
+    for path, module in FILES.items():
+        if module.split(".")[0] in ("methods", "losses", "parts"):
+            assert makes_encoders(module, path.read_text()) == [], module
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "bad"),
+    [
+        (
+            "methods.distillation.simsiam",
+            "def f():\n    import timm\n    timm.create_model('x')",
+            1,
+        ),
+        ("methods.distillation.dino", "from torchvision.models import resnet50", 1),
+        ("methods.masked.mae", "from manyviews.encoders.vit import ViT", 1),
+        ("methods.masked.mae", "import torch\nx = torch.hub.load('a', 'b')", 1),
+        ("methods.masked.mae", "import importlib", 1),
+        ("methods.masked.mae", "from timm.models.vision_transformer import Block", 1),
+        ("parts.decoder", "from timm.models.vision_transformer import Block", 0),
+        ("parts.decoder", "from timm.models.vision_transformer import VisionTransformer", 1),
+        ("parts.decoder", "import timm\ntimm.create_model('x')", 1),
+        ("methods.masked.mae", "import math, copy\nimport torch\nfrom torch import nn", 0),
+    ],
+)
+def test_the_law_finds_who_makes_an_encoder(module, source, bad):
+    assert len(makes_encoders(module, source)) == bad
+
+
 def test_methods_do_not_wait_for_slow_imports():
     for own in ("core", "losses", "parts", "methods"):
         for path in [p for p, module in FILES.items() if module.split(".")[0] == own]:
@@ -119,240 +241,6 @@ def test_methods_do_not_wait_for_slow_imports():
             )
             slow = {n.split(".")[0] for n in imported(ast.unparse(top))}
             assert not slow & {"timm", "torchvision", "cv2", "pyarrow"}, path.name
-
-
-MAY_READ = {
-    "PIL": ("views.image.reference", "reports.pictures", "evaluation.image.corruptions.digital"),
-    "cv2": ("views.image.single", "evaluation.image.corruptions"),
-    "torchvision": ("views.image.reference",),
-}
-"""What can decode files -> who has it for something else. Others than these only `data` has."""
-DECODE = dict.fromkeys(
-    ("av", "decord", "imageio", "librosa", "skimage", "soundfile", "soxr", "tifffile"), ()
-) | dict.fromkeys(("torchaudio", "torchcodec", "wave", *MAY_READ), ())
-READS = re.compile(
-    r"PIL\.Image\.open|cv2\.(imread\w*|imdecode\w*|VideoCapture)|torchvision\.io(\..*)?"
-    r"|numpy\.(load|fromfile|memmap|loadtxt|genfromtxt)"
-)
-"""What turns the bytes of a file into numbers."""
-FEATURES = ("evaluation.features", "evaluation.labelled", "evaluation.stored")
-"""Who reads arrays that are no media: features, and labels."""
-
-
-def dotted(source):
-    """Every dotted name of what is imported, and of what is taken from that, under its own name."""
-    tree, known = ast.parse(source), {}
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                found.add(alias.name)
-                known[alias.asname or alias.name.split(".")[0]] = (
-                    alias.name if alias.asname else alias.name.split(".")[0]
-                )
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                found.add(f"{node.module}.{alias.name}")
-                known[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            base, _, rest = ast.unparse(node).partition(".")
-            if base in known and re.fullmatch(r"[\w.]+", rest):
-                found.add(f"{known[base]}.{rest}")
-    return found
-
-
-def below(module, rooms):
-    return any(f"{module}.".startswith(f"{each}.") for each in rooms)
-
-
-def decoders(module, source):
-    """What decodes files by itself, outside the room for it."""
-    if below(module, ["data"]):
-        return []
-    found, names = set(), dotted(source)
-    for name in names:
-        root = name.split(".")[0]
-        if root in DECODE and not below(module, MAY_READ.get(root, ())):
-            found.add(root)
-        elif READS.fullmatch(name) and not (root == "numpy" and below(module, FEATURES)):
-            found.add(name)
-    streams = "manyviews.data.streams."
-    return sorted(found) + sorted(
-        name
-        for name in names
-        if name.startswith(streams) and name.split(".")[-1] in ("read", "decode", "open_streams")
-    )
-
-
-def test_files_are_decoded_in_data_alone():
-    for path, module in FILES.items():
-        found = decoders(module, path.read_text())
-        if module == "evaluation.image.corruptions.digital":  # which spoils an image as JPEG
-            found.remove("PIL.Image.open")
-        assert found == [], module
-
-
-MAKES_VIEWS = {
-    "manyviews.views.image": {"Plain", "Engine", "Cutter", "CropMaker", "resize", "draw", "make"},
-    "manyviews.views.video": {"ClipMaker", "PlainClipMaker"},
-    "manyviews.views.audio": {"SoundMaker", "PlainSoundMaker"},
-    "manyviews.views.draw": {"draw"},
-}
-"""What makes views by itself; whoever wants some asks a pipeline."""
-
-
-def around_the_pipeline(module, source):
-    """What turns a sample into tensors by itself, outside the rooms of data and views (law 8)."""
-    if module.split(".")[0] in ("data", "views"):
-        return []
-    found, tree = set(), ast.parse(source)
-    families = {  # a family may be made of another
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.name == "maker"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            for of, names in MAKES_VIEWS.items():
-                if f"{node.module}.".startswith(f"{of}."):
-                    found |= {f"{node.module}.{a.name}" for a in node.names if a.name in names}
-                    # the module itself: from manyviews.views.image import engine
-                    found |= {f"{of}.{a.name}" for a in node.names if node.module == of}
-        elif (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node not in families
-        ):
-            called = ast.unparse(node.func)
-            of, _, verb = called.rpartition(".")
-            stream = re.search(r"(^|\.)(source|stream|streams?\[.*\]|open\(.*\)\[.*\])$", of)
-            opened = re.search(r"(^|\.)(source|data_?set)$", of)
-            if (verb == "read" and stream) or (verb == "open" and opened) or verb == "maker":
-                found.add(called)
-        if isinstance(node, ast.Import):
-            found |= {
-                alias.name
-                for alias in node.names
-                if below(alias.name, ["manyviews.views.image", "manyviews.views.video"])
-                or below(alias.name, ["manyviews.views.audio"])
-            }
-    return sorted(found)
-
-
-def test_samples_become_tensors_in_a_pipeline_alone():
-    for path, module in FILES.items():
-        assert around_the_pipeline(module, path.read_text()) == [], module
-
-
-@pytest.mark.parametrize(
-    ("module", "source", "bad"),
-    [
-        ("runs.look", "from manyviews.views.image.plain import Plain", 1),
-        ("verbs.embed", "from manyviews.views.image.engine import Engine as E", 1),
-        ("verbs.embed", "from manyviews.views.image import engine", 1),
-        ("evaluation.features", "def f(self): return self.source.read(3)", 1),
-        ("runs.look", "pixels = source.read(index)", 1),
-        ("runs.look", "make = Crops().maker('global', fed, (), seed=0)", 1),
-        ("runs.look", "from manyviews.views.image.single import altered", 0),
-        ("runs.look", "def maker(self, name): return Crops().maker(name)", 0),
-        ("runs.look", "text = path.read()\nfile.read(path)", 0),
-        ("runs.look", "import manyviews.views.image.engine as e", 1),
-        ("evaluation.features", "pixels = source.open(3)['image'].read()", 2),
-        ("runs.report", "pixels = self.source.open(3)", 1),
-        ("runs.report", "pixels = stream.read(window)", 1),
-        ("runs.report", "pixels = streams['video'].read(window)", 1),
-        ("runs.report", "with path.open() as file: text = file.read()", 0),
-        ("views.video.plain", "from manyviews.views.image.plain import Plain", 0),
-        ("data.survey", "image = source.read(0)", 0),
-    ],
-)
-def test_the_law_finds_what_goes_around_the_pipeline(module, source, bad):
-    assert len(around_the_pipeline(module, source)) == bad
-
-
-IN_A_RUN = re.compile(
-    r"((encoder|start)(-?\*|-\w+)?\.safetensors|start\.json|report\.html|evaluation|diagnosis(-\w+)?\.json|outcome\.json"
-    r"|checkpoints|metrics\.jsonl|quarantine\.jsonl|log\.txt|config\.yaml|began\.json|cache|lock"
-    r"|step_\*|\*\.json)"
-)
-"""Names of what lies in a run's folder."""
-
-
-def names_in_a_run(source):
-    """Parts of paths that are such names: joined by /, or given to a function that takes paths."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        pieces = []
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            pieces = [node.left, node.right]
-        elif isinstance(node, ast.Call):
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-            pieces = node.args if name in ("glob", "rglob", "joinpath", "with_name") else []
-        found += [text for piece in pieces for text in texts(piece) if IN_A_RUN.fullmatch(text)]
-    return found
-
-
-def texts(node):
-    """A string, or one with braces in which a * stands for what is filled in."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value.split("/")
-    if isinstance(node, ast.JoinedStr):
-        parts = [p.value if isinstance(p, ast.Constant) else "*" for p in node.values]
-        return "".join(parts).split("/")
-    return []
-
-
-def test_what_lies_in_a_run_has_its_name_in_one_place():
-    for path, module in FILES.items():
-        if module.split(".")[0] in ("runs", "verbs") and module != "runs.folder.paths":
-            assert names_in_a_run(path.read_text()) == [], module
-
-
-@pytest.mark.parametrize(
-    ("source", "bad"),
-    [
-        ("page = directory / 'report.html'", 1),
-        ("path = run / 'evaluation' / 'demo.json'", 1),
-        ("path = run / f'encoder{ending}.safetensors'", 1),
-        ("path = f'{name}' / Path('x')", 0),
-        ("files = run.glob('encoder-*.safetensors')", 1),
-        ("files = sorted(folder.glob('step_*'))", 1),
-        ("path = Path(run) / 'evaluation/knn.json'", 1),
-        ("found = diagnosis.get('checkpoints', {})", 0),
-        ("path = Paths(run).report", 0),
-    ],
-)
-def test_the_law_finds_names_of_a_runs_files(source, bad):
-    assert len(names_in_a_run(source)) == bad
-
-
-@pytest.mark.parametrize(
-    ("module", "source", "bad"),
-    [
-        ("runs.look", "from PIL import Image\nImage.open('a.png')", 1),
-        ("views.make", "from manyviews.data.streams.image import read", 1),
-        ("evaluation.knn", "from torchvision.io import decode_jpeg", 1),
-        ("runs.look", "from PIL.Image import open as x\nx('a.png')", 1),
-        ("reports.pictures", "from PIL.Image import open as x", 1),
-        ("reports.pictures", "import PIL.Image as I\nI.open('a.png')", 1),
-        ("reports.pictures", "from PIL import Image\nImage.fromarray(x)", 0),
-        ("runs.look", "from torchvision import io\nio.read_image('a.png')", 1),
-        ("views.image.reference", "from torchvision import io\nio.read_image('a.png')", 2),
-        ("views.image.single", "import cv2\ncv2.VideoCapture('a.mp4')", 1),
-        ("views.image.single", "import cv2 as c\nc.imread('a.png')", 1),
-        ("runs.look", "import soundfile\nsoundfile.read('a.wav')", 1),
-        ("runs.look", "def f():\n    import av", 1),
-        ("runs.look", "import numpy as np\nnp.load('a.npy')", 1),
-        ("views.image.plain", "from numpy import load as l", 1),
-        ("evaluation.stored", "import numpy as np\nnp.load('a.npy')", 0),
-        ("data.doctor", "from manyviews.data.streams.image import read", 0),
-        ("evaluation.table", "from manyviews.data.streams.image import SUFFIXES", 0),
-    ],
-)
-def test_the_law_finds_who_decodes(module, source, bad):
-    assert len(decoders(module, source)) == bad
 
 
 @pytest.mark.parametrize(

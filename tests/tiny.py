@@ -1,6 +1,7 @@
 """Small encoders and batches that tests train in milliseconds."""
 
 import dataclasses
+import typing
 
 import torch
 from torch import nn
@@ -10,6 +11,8 @@ from manyviews.core.inputs import Pixels
 from manyviews.core.positions import sincos
 
 SIDE, PATCH, CHANNELS, DIM = 16, 4, 3, 16
+COLOURED = {"cmc", "cmc-three", "colorization"}
+"""Recipes for one's own data that want red, green and blue."""
 
 
 def given(encoder: Encoder, *, samples: int = 64) -> Given:
@@ -37,6 +40,10 @@ class TinyViT(Encoder):
             for _ in range(2)
         )
         self.norm = nn.LayerNorm(DIM)
+
+    def by_depth(self):
+        stem = [self.first, *self.patches.parameters()]
+        return [stem, *(list(block.parameters()) for block in self.blocks)]
 
     def forward(self, x, *, keep=None, hide=None, blocks=0, tokens=True):
         t = self.patches(x)
@@ -75,6 +82,9 @@ class TinyConv(Encoder):
             nn.ReLU(),
         )
 
+    def by_depth(self):
+        return [list(half.parameters()) for half in (self.body[:3], self.body[3:])]
+
     def forward(self, x, *, keep=None, hide=None, blocks=0, tokens=True):
         if keep is not None or hide is not None or blocks:
             raise Unsupported("TinyConv has no tokens to keep or hide.")
@@ -83,6 +93,7 @@ class TinyConv(Encoder):
 
 
 SPECIAL = {"norm_groups": 2, "depth": 1, "heads": 4, "queue_from": 0.0}
+SPECIAL |= {"sub_batch": 4, "shrinkage": 0.1, "clusters_from": 0.0, "places": 2, "gain": 2.0}
 """Settings that a rule by size alone would leave slow, or wrong for a batch of eight."""
 
 
@@ -92,10 +103,27 @@ def shrink(config):
     def small(value):
         if isinstance(value, tuple):
             return tuple(small(one) for one in value)
+        if dataclasses.is_dataclass(value):  # of a method that mixes others
+            return shrink(value)
         return 16 if type(value) is int and value >= 64 else value
 
     fields = {f.name: small(getattr(config, f.name)) for f in dataclasses.fields(config)}
     return dataclasses.replace(config, **fields | {k: v for k, v in SPECIAL.items() if k in fields})
+
+
+def others(config):
+    """Settings that are not the defaults, one at a time: options, switches, and what is off."""
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, kind = getattr(config, field.name), hints[field.name]
+        if typing.get_origin(kind) is typing.Literal:
+            for option in typing.get_args(kind):
+                if option != value:
+                    yield {field.name: option}
+        elif isinstance(value, bool):
+            yield {field.name: not value}
+        elif type(value) in (int, float) and not value:
+            yield {field.name: 8 if type(value) is int else 0.5}
 
 
 ONLY = "backbone"
@@ -103,11 +131,15 @@ ONLY = "backbone"
 
 
 def given_for(method, encoder) -> Given:
-    """What a class of methods asks for: encoders by their names, or one; teachers."""
+    """What a class of methods asks for: encoders by their names, or one; teachers.
+
+    A tokenizer too, which settings of some ask for.
+    """
     encoders = {name: encoder() for name in method.trains or (ONLY,)}
     with torch.random.fork_rng(devices=[]):  # the same teacher whenever a method is made
         torch.manual_seed(11)
-        teachers = {name: TinyViT().requires_grad_(False).eval() for name in method.asks}
+        names = dict.fromkeys((*method.asks, "tokenizer"))
+        teachers = {name: TinyViT().requires_grad_(False).eval() for name in names}
     return Given(encoders, samples=64, teachers=teachers)
 
 
@@ -140,6 +172,12 @@ def context(size, count, g):
     return torch.rand(size, count, tokens, generator=g).argsort(dim=-1) < 5
 
 
+def contexts(size, count, g):
+    """For each of three sets of targets, five tokens of sixteen that are shown."""
+    tokens = (SIDE // PATCH) ** 2
+    return torch.rand(size, count, 3, tokens, generator=g).argsort(dim=-1) < 5
+
+
 def targets(size, count, g):
     """Three sets of tokens for each view, of one to four tokens."""
     order = torch.rand(size, count, 3, (SIDE // PATCH) ** 2, generator=g).argsort(dim=-1)
@@ -151,9 +189,38 @@ def order(size, count, g):
     return torch.rand(size, count, generator=g).argsort(dim=-1)
 
 
-CUES = {"mask": mask, "context": context, "targets": targets, "order": order}
+def origin(size, count, g):
+    """Where each token was: the same places in every view, in an order of its own."""
+    tokens = (SIDE // PATCH) ** 2
+    places = torch.rand(size, tokens, 3, generator=g)
+    orders = torch.rand(size, count, tokens, generator=g).argsort(dim=-1)
+    return (
+        places[:, None].expand(-1, count, -1, -1).gather(2, orders[..., None].expand(-1, -1, -1, 3))
+    )
+
+
+def offset(size, count, g):
+    """Seconds, to either side."""
+    return torch.randn(size, count, generator=g)
+
+
+def time(size, count, g):
+    """Seconds within a video of one."""
+    return torch.rand(size, count, generator=g)
+
+
+CUES = {
+    "mask": mask,
+    "context": context,
+    "targets": targets,
+    "order": order,
+    "origin": origin,
+    "offset": offset,
+    "contexts": contexts,
+    "time": time,
+}
 """Kind of cue -> how one is drawn: [B, V, ...]."""
-HALF = ("local", "tiles")
+HALF = ("local", "tiles", "patches")
 """Families of half the encoder's side."""
 
 
@@ -173,8 +240,11 @@ def batch_of(needs, seed: int, *, size: int = 8, dtype=torch.float32) -> Batch:
     return Batch(views, index, cues)
 
 
-def begin(method):
-    """What happens before the first epoch, where there is something to embed."""
+FIRST = Clock(0, 10)
+
+
+def begin(method, clock=FIRST):
+    """What happens before an epoch, the first one if not said, where there is much to embed."""
 
     dtype = next(method.parameters()).dtype
 
@@ -187,5 +257,5 @@ def begin(method):
             rows = f(plain).float()
         return comm.share(rows) if share else rows
 
-    torch.manual_seed(7)
-    method.before_epoch(Clock(0, 10), embed_all)
+    torch.manual_seed(7 + clock.epoch)
+    method.before_epoch(clock, embed_all)

@@ -4,15 +4,9 @@ The verbs are functions here: `manyviews.train("simclr", data="photos", out="run
 `manyviews.load("run")`. They are imported when they are first used, since torch takes seconds.
 """
 
-import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-
-# Threads that have nothing to do sleep: by default they spin, and where the cores are shared that
-# takes from the very threads they wait for. OpenMP reads it when torch is loaded, so it is here.
-if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 if TYPE_CHECKING:
     from manyviews.runs.subject import load
@@ -27,6 +21,8 @@ if TYPE_CHECKING:
     from manyviews.verbs.pack import pack
     from manyviews.verbs.report import report
     from manyviews.verbs.resume import resume
+    from manyviews.verbs.search import search
+    from manyviews.verbs.see import see
     from manyviews.verbs.train import train
 
 __all__ = [
@@ -42,8 +38,14 @@ __all__ = [
     "pack",
     "report",
     "resume",
+    "search",
+    "see",
     "train",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])  # what is not imported yet, for completion
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import io
+import pickle
 
 import pytest
 import torch
@@ -20,15 +22,21 @@ CASES += [(name, TinyConv) for name, method in CLASSES.items() if not method.tok
 WHOLE = [
     n
     for n, m in CLASSES.items()
-    if not any(need.endswith(".mask") for need in m.needs) and {"global", *m.trains} & set(m.needs)
+    if not any(need.endswith(".mask") for need in m.needs)
+    and {"global", *m.trains} & set(m.needs)
+    and n not in ("colorization", "pointing")  # which take the colours off
 ]
-"""Methods whose encoder sees whole views."""
+"""Methods whose encoder sees whole views, as they are."""
 
 
-def make(name, encoder, seed=0):
+def build_one(name, encoder, seed=0):
     torch.manual_seed(seed)
     entry = METHODS[name]
-    method = build(shrink(entry.config()), given_for(entry.method, encoder)).train()
+    return build(shrink(entry.config()), given_for(entry.method, encoder)).train()
+
+
+def make(name, encoder):
+    method = build_one(name, encoder)
     begin(method)
     return method
 
@@ -43,12 +51,25 @@ def method(case):
     return make(*case)
 
 
+PACE = 2
+"""Steps of an epoch."""
+
+
+def at(step):
+    return Clock(step, 10, step // PACE, 10 // PACE)
+
+
 def train(method, steps, start=0):
-    """A trainer in miniature, two micro-batches a step; the losses it saw."""
+    """A trainer in miniature, two micro-batches a step; the losses it saw.
+
+    The first epoch has begun where the method was made.
+    """
     optimizer = torch.optim.AdamW([p for g in method.param_groups() for p in g.params], lr=1e-3)
     losses = []
     for i in range(start, start + steps):
-        clock = Clock(i, 10)
+        clock = at(i)
+        if i and i % PACE == 0:
+            begin(method, clock)
         for part in range(2):
             step = method(batch_for(method, 2 * i + part), clock)
             (step.total / 2).backward()
@@ -61,7 +82,8 @@ def train(method, steps, start=0):
 
 
 def norm_statistics(method):
-    norms = {n for n, m in method.named_modules() if isinstance(m, BatchNorm)}
+    every = method.named_modules(remove_duplicate=False)  # of a mixture, one encoder several times
+    norms = {n for n, m in every if isinstance(m, BatchNorm)}
     kinds = ("running_mean", "running_var", "num_batches_tracked")
     return {f"{n}.{kind}" for n in norms for kind in kinds}
 
@@ -73,14 +95,48 @@ def state_but_norms(method):
 
 def test_forward_reads_state_and_writes_only_batch_norm_statistics(method):
     train(method, 2)
-    before = state_but_norms(method)
-    first = method(batch_for(method, 9), Clock(2, 10))
-    second = method(batch_for(method, 9), Clock(2, 10))
+    before, plain = state_but_norms(method), attributes(method)
+    # the first of an epoch that the method has not seen
+    first = method(batch_for(method, 9), at(2))
+    second = method(batch_for(method, 9), at(2))
     after = method.state_dict()
+    assert changed(attributes(method), plain) == []
     assert [k for k, v in before.items() if not torch.equal(v, after[k])] == []
     assert {k: v.item() for k, v in first.losses.items()} == {
         k: v.item() for k, v in second.losses.items()
     }
+
+
+def attributes(method):
+    """Name -> value, as bytes, of all that is neither a parameter, a buffer nor a module."""
+    own = {id(x) for x in (*method.modules(), *method.parameters(), *method.buffers())}
+
+    class ByNumber(pickle.Pickler):  # a method: Python 3.13 lets nobody set it on an object
+        def persistent_id(self, x):
+            return id(x) if id(x) in own else None
+
+    def written(value):
+        out = io.BytesIO()
+        ByNumber(out).dump(value)
+        return out.getvalue()
+
+    apart = {"_parameters", "_buffers", "_modules"}
+    return {
+        f"{name}.{key}": written(value)
+        for name, module in method.named_modules()
+        for key, value in vars(module).items()
+        if key not in apart
+    }
+
+
+def changed(one, other):
+    return sorted(k for k in one.keys() | other.keys() if one.get(k) != other.get(k))
+
+
+def test_training_changes_parameters_and_buffers_and_nothing_else(method):
+    before = attributes(method)
+    train(method, 5)
+    assert changed(attributes(method), before) == []
 
 
 def test_no_norm_of_torchs_own_is_left(method):
@@ -238,12 +294,12 @@ def test_targets_keep_their_own_norm_statistics(method):
 
 
 def test_a_loaded_checkpoint_continues_exactly(case, method):
-    train(method, 2)
+    train(method, 5)
     saved = {k: v.clone() for k, v in method.state_dict().items()}
-    expected = train(method, 2, start=2)
-    resumed = make(*case, seed=1)
+    expected = train(method, 2, start=5)  # the last step of the third epoch, the first of the next
+    resumed = build_one(*case, seed=1)  # whose first epoch never begins, as in a resumed run
     resumed.load_state_dict(saved)
-    assert torch.equal(torch.stack(train(resumed, 2, start=2)), torch.stack(expected))
+    assert torch.equal(torch.stack(train(resumed, 2, start=5)), torch.stack(expected))
 
 
 def test_training_on_one_batch_lowers_the_loss(method):
@@ -310,18 +366,6 @@ def test_a_missing_teacher_is_asked_for(name):
             METHODS[name].config(),
             dataclasses.replace(given_for(CLASSES[name], TinyViT), teachers={}),
         )
-
-
-def test_nothing_is_staged_by_forward(method):
-    batch, clock = batch_for(method), Clock(0, 10)
-    before = {name: dict(vars(module)) for name, module in method.named_modules()}
-    lengths = {
-        n: {k: len(v) for k, v in own.items() if isinstance(v, list)} for n, own in before.items()
-    }
-    method(batch, clock)
-    for name, module in method.named_modules():
-        own = vars(module)
-        assert {k: len(v) for k, v in own.items() if isinstance(v, list)} == lengths[name], name
 
 
 def test_an_encoder_of_patches_that_cannot_drop_them_is_refused_by_mae():

@@ -18,9 +18,10 @@ from pictures import folder_of, number
 from manyviews.core import Failure, UsageError
 from manyviews.core.inputs import Pixels
 from manyviews.core.sample import Layout, Source, Stream
-from manyviews.data import loader, workers
-from manyviews.data.loader import Raw, batches
+from manyviews.data import direct, loader, micro_batch, packet, workers
+from manyviews.data.loader import batches
 from manyviews.data.order import Order, permutation
+from manyviews.data.packet import Raw
 from manyviews.data.quarantine import Bad
 from manyviews.data.sources import ImageSource, Stored, open_source
 from manyviews.views.pipeline import Fed, Pipeline
@@ -325,7 +326,7 @@ def test_opencv_works_in_a_worker_after_its_threads_ran_in_the_parent() -> None:
 
 def test_small_shared_memory_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folder(tmp_path)
-    make = loader._Make(
+    make = micro_batch.Make(
         source,
         Telling(),
         Order(count=40, batch=12, accumulate=1, seed=1),
@@ -339,7 +340,7 @@ def test_small_shared_memory_is_not_used(tmp_path: Path, monkeypatch: pytest.Mon
     size = sum(v.nbytes for v in (packet.views["global"], packet.cues["place"]))
     for free, shared in ((8 * size, False), (8 * size + 1, True)):
         usage.free = free
-        monkeypatch.setattr(loader.shutil, "disk_usage", lambda path: usage)
+        monkeypatch.setattr(micro_batch.shutil, "disk_usage", lambda path: usage)
         packet = make((0, None))
         assert isinstance(packet.views["global"], torch.Tensor) == shared
         assert isinstance(packet.index, torch.Tensor) == shared
@@ -353,7 +354,9 @@ def test_where_shared_memory_is_small_batches_go_through_a_pipe_and_that_is_said
     monkeypatch.setattr(loader, "slots", lambda count, size: None)
     plenty = list(stream(source, 0, 3, workers=1))
     assert not caplog.records
-    monkeypatch.setattr(loader.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 0}))
+    monkeypatch.setattr(
+        micro_batch.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 0})
+    )
     piped = list(stream(source, 0, 3, workers=1))
     [said] = [record.getMessage() for record in caplog.records]
     assert "has no room for the batches of 1 workers" in said
@@ -414,7 +417,7 @@ def test_memory_is_pinned_where_there_is_a_gpu(
 def told(monkeypatch: pytest.MonkeyPatch) -> Any:
     """How often, in any process, views were made in memory that is used again."""
     count = multiprocessing.Value("i", 0)
-    real = loader.rooms
+    real = packet.rooms
 
     def rooms(makes: Any, rows: int, memory: Any = None) -> Any:
         if memory is not None:
@@ -422,7 +425,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Any:
                 count.value += 1
         return real(makes, rows, memory)
 
-    monkeypatch.setattr(loader, "rooms", rooms)
+    monkeypatch.setattr(micro_batch, "rooms", rooms)
     return count
 
 
@@ -481,7 +484,7 @@ def test_families_lie_side_by_side(tmp_path: Path) -> None:
     plan = {"global": Crops(mask=Mask(ratio=0.5)), "local": Crops(size=8, count=3)}
     made = Pipeline(plan, {"image": Fed(Pixels(side=16), (2, 2))})
     source = folder(tmp_path)
-    assert loader.packed(made.makes, 1)[1] == (2 * 16 * 16 + 3 * 8 * 8) * 3
+    assert packet.packed(made.makes, 1)[1] == (2 * 16 * 16 + 3 * 8 * 8) * 3
     wanted = list(stream(source, 0, 4, pipeline=made))
     for here, there in zip(wanted, stream(source, 0, 4, pipeline=made, workers=1), strict=True):
         assert same([here], [there])
@@ -496,9 +499,9 @@ def test_families_of_any_size_and_type_share_memory_without_overlap() -> None:
         "sound": Layout(2, (7,), np.dtype(np.float32)),
         "last": Layout(1, (), np.dtype(np.uint8)),
     }
-    areas, size = loader.packed(makes, 3)
+    areas, size = packet.packed(makes, 3)
     for memory in (None, np.zeros(size, np.uint8)):
-        made = loader.rooms(makes, 3, memory)
+        made = packet.rooms(makes, 3, memory)
         for place, (name, layout) in enumerate(makes.items()):
             assert made[name].shape == (3, layout.count, *layout.shape)
             assert made[name].dtype == layout.dtype
@@ -509,11 +512,11 @@ def test_families_of_any_size_and_type_share_memory_without_overlap() -> None:
 
 def test_samples_that_are_only_looked_at_are_those_that_can_be_read(tmp_path: Path) -> None:
     source = folder(tmp_path, 5, bad=(3,))
-    where, views, cues = loader.seen(source, Telling(), [4, 3, 1], epoch=7)
+    where, views, cues = direct.seen(source, Telling(), [4, 3, 1], epoch=7)
     assert where == [4, 1]
     assert views["global"][:, 0, 0, 0].tolist() == [[0, 4, 4, 7], [0, 1, 1, 7]]
     assert cues["place"].tolist() == [[40], [10]]
-    where, views, cues = loader.seen(source, Telling(), [3])
+    where, views, cues = direct.seen(source, Telling(), [3])
     assert (where, views["global"].shape, cues) == ([], (0, 2, 1, 1, 4), {})
 
 

@@ -22,9 +22,10 @@ from manyviews.data import room, store, worth
 from manyviews.data.loader import batches
 from manyviews.data.settings import Data
 from manyviews.data.sources import ImageSource, open_source
-from manyviews.data.store import Kept, create, join
+from manyviews.data.store import ROWS, Kept, create, join
 from manyviews.data.streams import image
 from manyviews.data.worth import Costs, choose, keep
+from manyviews.views.image.columns import Columns
 from manyviews.views.pipeline import Fed, Pipeline, plain
 from manyviews.views.plan import Crops
 
@@ -53,11 +54,13 @@ def opened(photos: Path) -> ImageSource:
     return open_source(str(photos), channels=3, max_pixels=10**6)
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "memory in columns", "file in columns"])
 def kept(request: pytest.FixtureRequest, photos: Path, tmp_path: Path) -> Iterator[Kept]:
-    folder = tmp_path / "cache" if request.param == "file" else None
-    inner = opened(photos)
-    source = Kept(inner, create(COUNT, channels=3, largest=80_000, budget=10**8, folder=folder))
+    where, _, columns = request.param.partition(" in ")
+    folder = tmp_path / "cache" if where == "file" else None
+    how = Columns() if columns else ROWS
+    held = create(COUNT, channels=3, largest=80_000, budget=10**8, folder=folder, how=how)
+    source = Kept(opened(photos), held)
     yield source
     source.close()
 
@@ -204,9 +207,9 @@ def test_workers_that_are_not_forked_join(kept: Kept) -> None:
 def test_a_stranger_s_store_is_not_joined(kept: Kept) -> None:
     assert kept.store is not None
     place = kept.store.place
-    assert join(replace(place, token=place.token + 1)) is None
-    assert join(replace(place, index=10_000)) is None
-    assert join(replace(place, process=2**30)) is None
+    assert join(replace(place, token=place.token + 1), ROWS) is None
+    assert join(replace(place, index=10_000), ROWS) is None
+    assert join(replace(place, process=2**30), ROWS) is None
 
 
 def test_ranks_share_the_first_one_s(photos: Path, tmp_path: Path, monkeypatch) -> None:
@@ -217,7 +220,7 @@ def test_ranks_share_the_first_one_s(photos: Path, tmp_path: Path, monkeypatch) 
         os.environ["LOCAL_RANK"] = str(rank)
         source = keep(
             opened(photos), Data(source="", store="memory"), passes=3, seconds=np.inf,
-            processes=2, folder=tmp_path, device=torch.device("cpu"),
+            processes=2, folder=tmp_path, device=torch.device("cpu"), how=Columns(),
         )  # fmt: skip
         assert source is not None
         assert source.store is not None
@@ -374,7 +377,7 @@ def test_nothing_is_tried_where_there_is_nothing_to_gain(
     settings = Data(source="", store="off" if data == "off" else "auto")
     found = keep(
         source, settings, passes=1 if data == "one epoch" else 9, seconds=np.inf, processes=1,
-        folder=tmp_path, device=torch.device("cpu"),
+        folder=tmp_path, device=torch.device("cpu"), how=ROWS,
     )  # fmt: skip
     assert found is None
     assert decoded.read_text() == ""
@@ -387,7 +390,7 @@ def test_where_it_cannot_be_made_training_goes_on(
     blocked.write_text("a file in the way")
     found = keep(
         opened(photos), Data(source="", store="file"), passes=9, seconds=np.inf, processes=1,
-        folder=blocked, device=torch.device("cpu"),
+        folder=blocked, device=torch.device("cpu"), how=ROWS,
     )  # fmt: skip
     assert found is None
     [record] = caplog.records

@@ -1,12 +1,14 @@
-"""What is said of an encoder that is held against the one that it came from."""
+"""What is said of an encoder that is held against what it was before."""
+
+import json
 
 import pytest
 import torch
 
-from manyviews.diagnosis.against import ByLabels, judge, measures
+from manyviews.diagnosis.against import Against, ByLabels, judge_start, judge_untrained, measures
 
 BEFORE = {"view_consistency": 0.5, "lidar": 20.0, "rankme": 30.0, "collapsed": 0.0}
-WORDS = {"what": "the frozen start", "than": "where you began"}
+BEFORE |= {"shared_neighbours": 0.2}
 
 
 def labels(difference, low, high):
@@ -24,7 +26,7 @@ def labels(difference, low, high):
 )
 def test_labels_decide_by_the_interval_of_the_difference(labelled, standing, light):
     better = BEFORE | {"view_consistency": 0.9, "lidar": 50.0}
-    found = judge(BEFORE, better, labelled=labelled, **WORDS)
+    found = judge_start(BEFORE, better, labelled=labelled)
     assert (found.standing, found.light) == (standing, light)
     assert found.sentence.lower().startswith(f"{standing} than where you began: knn is")
     assert ("keep that encoder" in found.sentence) == (standing != "better")
@@ -41,7 +43,7 @@ def test_labels_decide_by_the_interval_of_the_difference(labelled, standing, lig
     ],
 )
 def test_without_labels_a_fall_of_both_is_worse(after, standing):
-    found = judge(BEFORE, {"collapsed": 0.0} | after, **WORDS)
+    found = judge_start(BEFORE, {"collapsed": 0.0} | after)
     assert found.standing == standing
     assert "--probe.source" in found.sentence
 
@@ -51,16 +53,51 @@ def test_a_collapse_is_worse_whatever_else_is_measured():
     before = measures(torch.randn(40, 8), torch.randn(40, 4, 8))
     after = measures(torch.ones(40, 8), torch.ones(40, 4, 8))
     assert {"lidar", "view_consistency", "rankme"} <= before.keys()
-    found = judge(before, after, labelled=labels(0.1, 0.05, 0.15), **WORDS)
+    found = judge_start(before, after, labelled=labels(0.1, 0.05, 0.15))
     assert found.standing == "worse"
     assert "collapsed" in found.sentence
 
 
-def test_the_words_are_those_of_the_caller():
-    one = judge(
-        BEFORE, BEFORE, what="an untrained encoder", than="an untrained encoder",
-        labelled=labels(-0.1, -0.2, -0.05),
-    )  # fmt: skip
-    assert one.sentence.startswith(
-        "Worse than an untrained encoder: kNN is 0.600, and 0.700 for an"
-    )
+def after(**changes):
+    return BEFORE | changes
+
+
+@pytest.mark.parametrize("judge", [judge_start, judge_untrained])
+def test_a_result_is_read_back_as_it_was_written(judge):
+    for labelled in (None, labels(0.1, 0.05, 0.15)):
+        found = judge(BEFORE, after(view_consistency=0.9), labelled=labelled)
+        assert Against.from_json(json.loads(json.dumps(found.to_json()))) == found
+    with pytest.raises(TypeError):
+        Against.from_json({"what": "this"})
+
+
+def test_labels_decide_of_an_untrained_encoder_too():
+    better = after(view_consistency=0.9, shared_neighbours=0.6)
+    found = judge_untrained(BEFORE, better, labelled=labels(-0.1, -0.2, -0.05))
+    assert (found.standing, found.light) == ("worse", "bad")
+    assert found.number == "kNN 0.600, the untrained encoder 0.700"
+    assert judge_untrained(BEFORE, better).number.startswith("shared neighbours 0.600")
+    assert judge_start(BEFORE, better).number.startswith("view consistency 0.900")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "standing"),
+    [
+        (0.02, 0.0255, "no better"),  # a share of what was before
+        (0.02, 0.027, "better"),
+        (0.01, 0.0145, "no better"),  # and so much at the least
+        (0.2, 0.24, "no better"),
+        (0.2, 0.26, "better"),  # which is no third of it, and clear all the same
+        (0.2, 0.1, "no better"),
+    ],
+)
+def test_an_encoder_learnt_where_views_share_more_neighbours_than_before(before, after, standing):
+    sides = [BEFORE | {"shared_neighbours": value} for value in (before, after)]
+    sides[1]["view_consistency"] = 0.99  # views of noise can be matched too
+    found = judge_untrained(*sides)
+    assert (found.standing, found.light) == (standing, "ok" if standing == "better" else "warn")
+
+
+def test_nothing_to_compare_is_open():
+    found = judge_untrained({}, {"collapsed": 0.0})
+    assert (found.standing, found.light, found.number) == ("open", "warn", "not measured")

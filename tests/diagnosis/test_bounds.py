@@ -7,7 +7,6 @@ import torch.nn.functional as F
 
 from manyviews.core import UsageError
 from manyviews.diagnosis.bounds import (
-    discrete_entropy_reconstruction,
     entropy_reconstruction,
     infonce_bound,
 )
@@ -100,32 +99,8 @@ def test_no_more_rows_are_looked_at_than_asked():
     assert entropy_reconstruction(a, b) != few
 
 
-def test_discrete_terms_are_their_formulas():
-    p, q = ((3 * randn(20, 5, seed=s)).softmax(dim=1) for s in (0, 1))
-    x, y = p.double().numpy(), q.double().numpy()
-    mean = y.mean(axis=0)
-    found = discrete_entropy_reconstruction(p, q)
-    assert found.entropy_joe == found.entropy_plugin
-    assert found.entropy_joe == pytest.approx(-(mean * np.log(mean)).sum(), rel=1e-5)
-    both = (x * np.log(y)).sum(axis=1) + (y * np.log(x)).sum(axis=1)
-    assert found.reconstruction == pytest.approx(both.mean() / 2, rel=1e-5)
-    assert found.bound == pytest.approx(found.entropy_joe + found.reconstruction)
-
-
-def test_decided_and_equal_assignments_tell_all_of_their_entropy():
-    p = torch.eye(4)[torch.arange(40) % 4]
-    found = discrete_entropy_reconstruction(p, p)
-    assert found.bound == pytest.approx(math.log(4))
-    uniform = torch.full((40, 4), 0.25)
-    assert discrete_entropy_reconstruction(uniform, uniform).bound == pytest.approx(0, abs=1e-6)
-    other = discrete_entropy_reconstruction(p, p.roll(1, dims=1))
-    assert math.isfinite(other.bound)
-    assert other.bound < -50
-
-
 def test_what_has_no_bound_is_refused_in_one_line():
     x = randn(10, 3)
-    p = x.softmax(dim=1)
     for call, word in (
         (lambda: infonce_bound(x, x[:5], temperature=0.1), "same images"),
         (lambda: infonce_bound(x, x, temperature=0.0), "temperature 0.0"),
@@ -134,8 +109,6 @@ def test_what_has_no_bound_is_refused_in_one_line():
         (lambda: entropy_reconstruction(x, x, kappa=0.0), "kappa 0.0"),
         (lambda: entropy_reconstruction(x[:, :1], x[:, :1]), "two dimensions"),
         (lambda: entropy_reconstruction(x[:1], x[:1]), "2 or more"),
-        (lambda: discrete_entropy_reconstruction(x, p), "not the logits"),
-        (lambda: discrete_entropy_reconstruction(p, p[:4]), "same images"),
     ):
         with pytest.raises(UsageError) as caught:
             call()

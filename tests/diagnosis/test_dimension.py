@@ -7,11 +7,16 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import pdist, squareform
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.dimension import mst_dimension, mst_length
+from manyviews.diagnosis import dimension as room
+from manyviews.diagnosis.dimension import mst_dimension
 
 
 def randn(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def mst_length(features):
+    return room._length(room._distances(features.double()))
 
 
 def uniform(n, dimension, width=20, seed=0):

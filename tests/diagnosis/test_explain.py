@@ -6,14 +6,16 @@ import torch
 from manyviews.diagnosis.clid import Clid
 from manyviews.diagnosis.explain import MEASURES, Measure
 from manyviews.diagnosis.prototypes import Usage
-from manyviews.diagnosis.verdict import verdict
+from manyviews.diagnosis.state import state_of
 
 FUNCTIONS = {
     *("rankme", "effective_rank", "participation_ratio", "alpha_req", "collapse_level"),
     *("std", "cosine", "alignment", "uniformity", "twonn", "view_consistency", "lidar"),
     *("mst_dimension", "clid", "cluster_learnability", "graph_stability", "invariance"),
+    "shared_neighbours",
     *("cluster_stability", "cluster_consistency", "nmi", "purity", "infonce_bound"),
     *("entropy_joe", "entropy_plugin", "reconstruction", "er_bound"),
+    *("dse", "patch_separation", "patch_dimension"),
 }
 
 
@@ -21,7 +23,7 @@ def test_every_number_has_words():
     usage = {field.name for field in dataclasses.fields(Usage)} - {"prototypes"}
     assert set(MEASURES) == FUNCTIONS | usage
     x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
-    assert set(verdict(x, target_entropy=0.5, usage_entropy=0.5).numbers) <= set(MEASURES)
+    assert set(state_of(x, target_entropy=0.5, usage_entropy=0.5).numbers) <= set(MEASURES)
     assert {field.name for field in dataclasses.fields(Clid)} == {"learnability", "dimension"}
 
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from sklearn.neighbors import NearestNeighbors
 
 from manyviews.core import UsageError
+from manyviews.diagnosis.neighbours import shared_neighbours, view_consistency
 from manyviews.diagnosis.stability import graph_stability
 
 
@@ -54,3 +55,25 @@ def test_what_has_no_neighbours_is_refused_in_one_line(a, b, k, word):
         graph_stability(a, b, k=k)
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_views_of_images_that_share_something_have_neighbours_in_common():
+    generator = torch.Generator().manual_seed(0)
+    groups = torch.randn(20, 16, generator=generator).repeat_interleave(11, 0)
+    noise = torch.randn(2, 220, 16, generator=generator)
+    a, b = groups + 0.1 * noise[0], groups + 0.1 * noise[1]
+    assert shared_neighbours(a, b) == pytest.approx(1)
+    assert shared_neighbours(noise[0], noise[1]) < 2 * 10 / (2 * 220 - 10)
+    with pytest.raises(UsageError, match="the same images"):
+        shared_neighbours(a, b[:-1])
+    few = torch.randn(5, 4, generator=generator)
+    assert shared_neighbours(few, few) == 1
+
+
+def test_that_an_image_finds_itself_does_not_count():
+    """Every image has a code of its own, which both views hold, and no two have more in common."""
+    generator = torch.Generator().manual_seed(0)
+    own = torch.randn(300, 2000, generator=generator)
+    a, b = (own + 0.5 * torch.randn(300, 2000, generator=generator) for _ in range(2))
+    assert view_consistency(a, b) == 1
+    assert shared_neighbours(a, b) < 0.35

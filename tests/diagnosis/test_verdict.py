@@ -1,54 +1,167 @@
+"""Three questions and what to do next, in words."""
+
+from dataclasses import replace
+
 import pytest
-import torch
 
-from manyviews.core import UsageError
-from manyviews.diagnosis.verdict import verdict
+from manyviews.diagnosis.against import judge_start, judge_untrained
+from manyviews.diagnosis.course import Trend
+from manyviews.diagnosis.state import FeatureState
+from manyviews.diagnosis.verdict import FEW, Commands, Course, Evidence, Raised, verdict
+
+SOUND = FeatureState(
+    title="not collapsed",
+    light="ok",
+    sentence="Not collapsed: 90 of 128 directions are used.",
+    directions=90.0,
+    width=128,
+    rows=500,
+    numbers={},
+)
+GONE = replace(SOUND, title="complete collapse", light="bad", sentence="Complete collapse: no.")
+BEFORE = {"view_consistency": 0.2, "shared_neighbours": 0.1, "lidar": 20.0, "collapsed": 0.0}
+AFTER = {"view_consistency": 0.8, "shared_neighbours": 0.4, "lidar": 50.0, "collapsed": 0.0}
+LEARNED, NOT = judge_untrained(BEFORE, AFTER), judge_untrained(BEFORE, BEFORE)
+WORSE = judge_start(AFTER, BEFORE)
+DONE = Course(steps=900, images=1000, passes=2 * FEW, share=1.0, trend=None)
+COMMANDS = Commands(
+    run="run",
+    again="manyviews train r --data photos",
+    data="photos",
+    longer="--train.minutes 40 --out run-longer",
+    gentler="--optim.lr 0.1 --out run-gentler",
+    start="other",
+)
 
 
-def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+def found(plan=COMMANDS, **changes):
+    whole = Evidence(state=SOUND, untrained=LEARNED, course=DONE)
+    return verdict(replace(whole, **changes), plan)
 
 
-def test_features_in_all_directions_are_healthy():
-    said = verdict(randn(600, 64))
-    assert (said.state, said.light) == ("healthy", "ok")
-    assert f"{said.directions:.0f} of 64 directions" in said.sentence
-    assert (said.rows, said.width) == (600, 64)
-    assert all(isinstance(v, float) for v in said.numbers.values())
+def lights(said):
+    return [answer.light for answer in said.answers]
 
 
-def test_positive_features_of_an_untrained_network_are_no_collapse():
-    net = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 128))
-    with torch.no_grad():
-        said = verdict(net(randn(500, 64) + 4).relu())
-    assert said.numbers["cosine"] > 0.9
+def commands(said):
+    return [step.command for step in said.next]
+
+
+def test_the_questions_come_in_order_each_with_a_number_and_a_light():
+    said = found()
+    assert [a.question for a in said.answers] == [
+        "Did it learn anything?",
+        "Has it collapsed?",
+        "Was that enough?",
+    ]
+    assert lights(said) == ["ok"] * 3
     assert said.light == "ok"
+    assert all(any(c.isdigit() for c in answer.number) for answer in said.answers)
+    first = said.lines()[0]
+    assert first.startswith("[ok] Did it learn anything? shared neighbours 0.400, the untr")
+    assert commands(said) == ["manyviews evaluate run --data LABELLED --protocol knn linear"]
 
 
-def test_a_few_directions_are_a_dimensional_collapse():
-    said = verdict(randn(1000, 4) @ randn(4, 512) + 1e-3)
-    assert (said.state, said.light) == ("dimensional collapse", "bad")
-    assert "4 of 512 directions" in said.sentence
+def test_a_network_that_was_hardly_trained_is_never_all_green():
+    said = found(untrained=NOT, course=replace(DONE, steps=2, passes=0.6))
+    assert lights(said) == ["warn", "ok", "warn"]
+    assert "0.6 passes" in said.answers[2].number
+    assert commands(said)[0].endswith("--train.minutes 40 --out run-longer")
+    nothing = found(untrained=NOT, course=replace(DONE, steps=0, passes=0.0))
+    assert nothing.answers[2].light == nothing.light == "bad"
+    chance = found(untrained=LEARNED, course=replace(DONE, steps=0, passes=0.0))
+    assert chance.answers[0].light == "warn"
+    assert chance.answers[0].sentence == "Not a single step was made."
 
 
-def test_some_more_directions_are_narrow():
-    said = verdict(randn(1000, 15) @ randn(15, 512))
-    assert (said.state, said.light) == ("narrow", "warn")
+def test_the_worse_of_start_and_untrained_is_told():
+    said = found(start=WORSE)
+    assert lights(said)[0] == "bad"
+    assert said.answers[0].sentence == WORSE.sentence
+    assert commands(said)[0].startswith("manyviews embed other --data photos")
+    assert found(start=judge_start(BEFORE, AFTER), untrained=NOT).answers[0].light == "warn"
 
 
-@pytest.mark.parametrize("noise", [0.0, 1e-4])
-def test_equal_features_are_a_complete_collapse(noise):
-    said = verdict(torch.ones(100, 32) + noise * randn(100, 32))
-    assert (said.state, said.light) == ("complete collapse", "bad")
-    assert "{" not in said.sentence
+def alarm(light, *, passed=False):
+    return Raised(name="rule", light=light, message="seen. Likely cause: x.", passed=passed)
 
 
-def test_few_rows_are_not_held_against_a_wide_space():
-    assert verdict(randn(20, 2048)).light == "ok"
+def test_an_alarm_is_a_collapse_though_the_features_look_well():
+    for light, word in (("bad", "Alarm: seen"), ("warn", "Watch: seen")):
+        said = found(alarms=[alarm("warn"), alarm(light)])
+        assert said.answers[1].light == light
+        assert said.answers[1].sentence.startswith(word)
+    assert commands(found(alarms=[alarm("bad")]))[0].endswith("--optim.lr 0.1 --out run-gentler")
 
 
-def test_what_cannot_be_judged_is_refused():
-    with pytest.raises(UsageError, match="2 or more"):
-        verdict(torch.ones(1, 4))
-    with pytest.raises(UsageError, match="diverged"):
-        verdict(torch.full((5, 4), torch.nan))
+def test_a_loss_at_chance_is_no_collapse():
+    said = found(alarms=[replace(alarm("bad"), name="not_learning")])
+    assert lights(said) == ["warn", "ok", "ok"]
+    assert "Watch: seen" in said.answers[0].sentence
+
+
+def test_an_alarm_that_passed_is_told_and_is_none():
+    said = found(alarms=[alarm("bad", passed=True)])
+    assert said.answers[1].light == "ok"
+    assert "passed (rule)" in said.answers[1].sentence
+    assert "passed" not in found(alarms=[alarm("warn", passed=True)]).answers[1].sentence
+
+
+def test_images_that_are_all_alike_send_to_the_data():
+    alike = judge_untrained(BEFORE | {"collapsed": 1.0}, AFTER | {"collapsed": 1.0})
+    said = found(state=GONE, untrained=alike)
+    assert lights(said)[1] == "bad"
+    assert commands(said) == ["manyviews doctor photos"]
+    assert "all alike" in said.next[0].why
+    assert len(commands(found(state=GONE))) == 3
+
+
+@pytest.mark.parametrize(
+    ("state", "rising", "light"),
+    [
+        ("stop", False, "ok"),
+        ("ended", False, "ok"),
+        ("ended", True, "warn"),
+        ("still improving", True, "warn"),
+        ("getting worse", False, "warn"),
+        ("too early", False, "ok"),
+    ],
+)
+def test_a_trend_tells_whether_it_was_enough(state, rising, light):
+    trend = Trend(state=state, sentence="As said.", measure="", light="ok", rising=rising)
+    answer = found(course=replace(DONE, trend=trend)).answers[2]
+    assert (answer.light, answer.sentence) == (light, "As said.")
+
+
+def test_an_unfinished_training_is_to_be_resumed():
+    said = found(course=replace(DONE, share=0.4))
+    assert said.answers[2].light == "warn"
+    assert "40%" in said.answers[2].sentence
+    assert commands(said) == ["manyviews resume run"]
+
+
+def test_the_best_checkpoint_is_exported_where_it_is_not_the_newest():
+    assert not any("--step" in command for command in commands(found()))
+    said = commands(found(plan=replace(COMMANDS, best=300)))
+    assert said[0] == "manyviews export run --step best --out encoder.safetensors"
+
+
+def test_there_are_one_to_three_commands_whatever_is_found():
+    for state in (SOUND, GONE):
+        for untrained in (LEARNED, NOT, None):
+            for start in (WORSE, None):
+                for passes in (0.5, 2 * FEW):
+                    plan = replace(COMMANDS, best=9)
+                    course = replace(DONE, passes=passes)
+                    said = found(
+                        plan=plan, state=state, untrained=untrained, start=start, course=course
+                    )
+                    assert 1 <= len(said.next) <= 3
+                    assert all(step.why for step in said.next)
+
+
+def test_without_a_training_only_a_collapse_can_be_told():
+    said = verdict(Evidence(state=SOUND))
+    assert [answer.question for answer in said.answers] == ["Has it collapsed?"]
+    assert said.next == ()
+    assert said.to_json()["light"] == "ok"

@@ -280,7 +280,8 @@ def test_names_are_ours_and_all_of_timm():
 
 def test_every_kind_is_built_by_its_settings_and_has_a_name():
     names = {kind: entry.config().name for kind, entry in encoders.KINDS.items()}
-    assert names == {kind: kind for kind in encoders.KINDS} | {"timm": "resnet18"}
+    first = {"timm": "resnet18", "hiera": "hiera_tiny"}  # of kinds of several models
+    assert names == {kind: kind for kind in encoders.KINDS} | first
     for entry in encoders.KINDS.values():
         config = entry.config()
         with torch.device("meta"):

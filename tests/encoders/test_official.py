@@ -1,7 +1,9 @@
 """What is particular to a project's checkpoints becomes timm's."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -20,10 +22,11 @@ from layouts import (
     prefixed,
     refused,
 )
-from manyviews.core.inputs import Pixels
+from manyviews.core.inputs import IMAGENET_MEAN, Pixels
 from manyviews.encoders import TimmConfig, ViTConfig, load_weights
 from manyviews.encoders.official import OFFICIAL
 
+REFERENCE = Path(__file__).parents[1] / "reference" / "data"
 REGISTERS = ViTConfig(
     name="vit_small_patch14_reg4_dinov2", input=Pixels(side=28), width=16, depth=1, heads=2
 )
@@ -110,14 +113,32 @@ def test_beits_tables_and_norm(tmp_path, stage):
     assert found.tokens.mean(2).abs().max() < 1e-3  # they went through the norm
 
 
-def small_beit(seed):
+def test_data2vecs_file_gives_the_authors_tokens(tmp_path):
+    """Made with their network (tests/reference/data/README.md); BEiT's but for head and pixels."""
+    with np.load(REFERENCE / "data2vec_vit.npz") as file:
+        saved = {key: torch.from_numpy(file[key]) for key in file.files}
+    state = {key[2:]: value for key, value in saved.items() if key.startswith("p.")}
+    torch.save({"model": state, "epoch": 799}, tmp_path / "checkpoint-799.pth")
+    encoder = small_beit(0, width=12)
+    loaded = load_weights(encoder, tmp_path / "checkpoint-799.pth")
+    assert loaded.project == "data2vec"
+    assert OFFICIAL["data2vec"].mean == IMAGENET_MEAN != OFFICIAL["beit"].mean
+    found = encoder(saved["images"])
+    torch.testing.assert_close(found.tokens, saved["tokens"][:, 1:], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.pooled, found.tokens.mean(dim=1))
+    wider = {"model": state | {"lm_head.weight": torch.zeros(64, 12)}}
+    torch.save(wider, tmp_path / "codes.pth")
+    assert load_weights(encoder, tmp_path / "codes.pth").project == "beit"
+
+
+def small_beit(seed, width=24):
     from timm.models.beit import Beit
 
     from manyviews.encoders.timm_model import TimmEncoder
 
     torch.manual_seed(seed)
     model = Beit(
-        img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2, num_classes=0,
+        img_size=32, patch_size=8, embed_dim=width, depth=2, num_heads=2, num_classes=0,
         use_abs_pos_emb=False, use_rel_pos_bias=True, init_values=0.1,
     )  # fmt: skip
     for name, value in model.named_parameters():

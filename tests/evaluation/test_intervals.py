@@ -1,8 +1,8 @@
 import pytest
 import torch
-from scipy.stats import norm, t
+from scipy.stats import binomtest, norm, t
 
-from manyviews.evaluation.intervals import bootstrap, bootstrap_of, over_draws, student
+from manyviews.evaluation.intervals import apart, bootstrap, bootstrap_of, over_draws, student
 
 
 def test_the_bootstrap_of_a_mean_is_as_wide_as_the_central_limit_theorem_says():
@@ -52,3 +52,27 @@ def test_the_interval_over_draws_is_students():
 @pytest.mark.parametrize("freedom", [1, 2, 4, 10, 11, 20, 100])
 def test_student_is_scipys(freedom):
     assert student(freedom) == pytest.approx(t.ppf(0.975, freedom), abs=2e-4)
+
+
+@pytest.mark.parametrize("wins", [0, 4, 5, 6, 7, 14, 15, 16, 17, 330, 370, 2000])
+def test_one_draw_is_told_apart_as_the_exact_sign_test_does(wins):
+    losses = {2000: 1800}.get(wins, 300 if wins > 300 else 5 if wins > 7 else 0)
+    one = "1" * wins + "0" * losses + "1" * 40 + "0" * 9
+    other = "0" * wins + "1" * losses + "1" * 40 + "0" * 9
+    expected = bool(wins) and binomtest(wins, wins + losses).pvalue <= 0.05
+    assert apart([one], [other]) == apart([other], [one]) == expected
+
+
+def test_what_is_told_apart_after_several_draws_is_so_on_other_images_and_other_draws():
+    random = torch.Generator().manual_seed(0)
+
+    def drawn(shares):
+        rows = torch.rand(len(shares), 400, generator=random) < torch.tensor(shares)[:, None]
+        return ["".join("01"[one] for one in row.int().tolist()) for row in rows]
+
+    weak = drawn([0.5] * 5)
+    assert apart(weak, drawn([0.7] * 5))
+    assert not apart(weak, drawn([0.51] * 5))
+    # as much better on average, by the luck of two draws
+    assert not apart(weak, drawn([1.0, 0.98, 0.5, 0.5, 0.5]))
+    assert not apart(weak, weak)

@@ -236,6 +236,23 @@ def test_idx_labels_belong_to_idx_images(tmp_path, zipped):
         opened(f"fashion-mnist:{tmp_path}", "test")
 
 
+def test_the_built_in_tail_is_a_part_of_which_few_classes_hold_most():
+    whole, tail = opened("builtin:fashion"), opened("builtin:fashion-tail")
+    sizes = torch.bincount(tail.labels).tolist()
+    assert sizes == [round(1122 * 100 ** (-k / 9)) for k in range(10)]
+    images, some = (data.source.stack["image"] for data in (whole, tail))
+    assert len(some) == len(tail) == sum(sizes)
+    known = {image.tobytes(): int(label) for image, label in zip(images, whole.labels, strict=True)}
+    assert all(
+        known[image.tobytes()] == label
+        for image, label in zip(some, tail.labels.tolist(), strict=True)
+    )
+    assert whole.source.digest != tail.source.digest
+    tests = [opened(spec, "test") for spec in ("builtin:fashion", "builtin:fashion-tail")]
+    assert torch.equal(tests[0].labels, tests[1].labels)
+    assert tests[0].source.digest == tests[1].source.digest
+
+
 def test_the_built_in_labels_fit_the_built_in_images():
     train, test = opened("builtin:fashion"), opened("builtin:fashion", "test")
     assert (len(train.source), len(test.source)) == (len(train), len(test)) == (12_000, 2_000)

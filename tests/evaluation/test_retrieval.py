@@ -3,9 +3,8 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import average_precision_score
 
-from manyviews.core import UsageError
 from manyviews.evaluation import retrieval
-from manyviews.evaluation.retrieval import leave_one_out, rank, retrieval_protocol
+from manyviews.evaluation.retrieval import rank, retrieval_protocol
 
 
 def clouds(n, *, seed, classes=4, d=8, spread=1.5):
@@ -35,19 +34,6 @@ def test_queries_rank_the_gallery_as_sklearn_scores_it(monkeypatch, cells):
     assert len(found.first.unique()) > 3
 
 
-def test_leaving_one_out_ranks_all_others():
-    x, y = clouds(80, seed=3)
-    y[:2] = torch.tensor([8, 9])  # alone in their classes: they are found, they do not ask
-    found = leave_one_out(x, y)
-    assert len(found.first) == 78
-    similar = F.normalize(x, dim=1) @ F.normalize(x, dim=1).T
-    for i in range(2, 80):
-        others = torch.arange(80) != i
-        precision, first = reference(similar[i, others], (y == y[i])[others])
-        assert found.precision[i - 2] == pytest.approx(precision, abs=1e-9)
-        assert found.first[i - 2] == first
-
-
 def test_features_that_are_all_the_same_score_the_share_of_the_class():
     y = torch.tensor([0] * 30 + [1] * 10)
     found = rank(torch.ones(40, 3), y, torch.ones(2, 3), torch.tensor([0, 1]))
@@ -65,11 +51,3 @@ def test_measures_are_the_mean_and_the_shares():
         share = float((found.first <= k).double().mean())
         assert result.measures[f"recall@{k}"].value == pytest.approx(share)
     assert result.interval[0] < result.value < result.interval[1]
-
-
-def test_nothing_to_find_is_refused_in_one_line():
-    with pytest.raises(UsageError, match="alone in its class") as caught:
-        leave_one_out(torch.eye(4), torch.arange(4))
-    assert "\n" not in str(caught.value)
-    with pytest.raises(UsageError, match="NaN"):
-        leave_one_out(torch.full((4, 2), torch.nan), torch.zeros(4, dtype=torch.int64))

@@ -19,12 +19,13 @@ EVALUATION = {
     **{"train": 10, "n": 10, "version": 1, "data": "photos", "beside": {}},
 }
 DIAGNOSIS = {
-    **{"run": "r", "data": "photos", "images": 20, "best": None, "trend": None},
-    "verdict": {"state": "healthy", "light": "ok", "sentence": "Healthy."},
+    **{"run": "r", "data": "photos", "images": 20, "best": None},
+    "state": {"title": "not collapsed", "light": "ok", "sentence": "Not collapsed."},
+    "verdict": {"answers": [], "next": [], "light": "ok"},
     "checkpoints": {"4": {"lidar": 2.0}},
     "spaces": {"encoder": {"alignment": 0.5, "rankme": 3.0}},
     "invariance": {"encoder": {"crop": {"change": 0.1, "low": 0, "high": 0.2, "cosine": 0.9}}},
-    **{"prototypes": None, "groups": {}, "version": 2},
+    **{"prototypes": None, "groups": {}, "version": 3},
 }
 NO_JSON = ["", "x", "3", "[]", "null", '"x"', json.dumps(DIAGNOSIS)[:100], "[" * 100_000]
 
@@ -41,9 +42,15 @@ def write(path, text):
         *({"checkpoints": 3}, {"checkpoints": {"a": {}}}, {"checkpoints": {"4": 1}}),
         *({"spaces": []}, {"spaces": {"encoder": 3}}, {"spaces": {"encoder": {"rankme": "x"}}}),
         *({"invariance": 3}, {"invariance": {"encoder": {"crop": {"change": 1}}}}),
-        *({"verdict": "x"}, {"verdict": {}}, {"groups": None}, {"groups": {"nmi": 1}}),
-        *({"data": None}, {"data": [1]}, {"images": "20"}, {"prototypes": 3}, {"trend": 3}),
-        *({"trend": {}}, {"best": "4"}),
+        *(
+            {"verdict": "x"},
+            {"verdict": {}},
+            {"state": {}},
+            {"groups": None},
+            {"groups": {"nmi": 1}},
+        ),
+        *({"data": None}, {"data": [1]}, {"images": "20"}, {"prototypes": 3}),
+        {"best": "4"},
     ],
 )
 def test_a_diagnosis_of_another_form_counts_as_missing(tmp_path, caplog, change):

@@ -181,7 +181,7 @@ import resource, sys
 from manyviews.verbs import cli
 import manyviews.runs.train, manyviews.recipes
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + (96 << 20),) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (used + (768 << 20),) * 2)  # views are still compiled
 cli.main(sys.argv[1:])
 """
 

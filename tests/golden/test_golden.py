@@ -7,11 +7,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from write import DATA, HERE, RECIPES, losses, trained
+from write import DATA, HERE, RECIPES, UNPINNED, losses, trained
 
 import manyviews
+from manyviews import recipes
 from manyviews.core.inputs import Pixels
-from manyviews.data.loader import rooms
+from manyviews.data.packet import rooms
 from manyviews.data.sources import open_source
 from manyviews.views.pipeline import Fed, Pipeline
 from manyviews.views.plan import Crops, Mask
@@ -19,9 +20,30 @@ from manyviews.views.plan import Crops, Mask
 STEPS = json.loads((HERE / "steps.json").read_text())
 
 
+def test_steps_of_every_recipe_are_written_or_there_is_a_reason():
+    """A new recipe is trained here: `python tests/golden/write.py RECIPE`."""
+    assert set(recipes.RECIPES) == set(RECIPES) | set(UNPINNED)
+    assert not set(RECIPES) & set(UNPINNED)
+    assert set(STEPS) == set(RECIPES)
+
+
+@pytest.fixture
+def truncated(monkeypatch):
+    """How often this torch draws truncated normals otherwise than that of the stored steps."""
+    torch.manual_seed(0)
+    first = torch.nn.init.trunc_normal_(torch.zeros(1)).item()
+    calls, real = [], torch.nn.init.trunc_normal_
+    if first != pytest.approx(1.5409960746765137):  # torch 2.11 has another way to draw them
+        count = lambda *args, **more: (calls.append(1), real(*args, **more))[1]  # noqa: E731
+        monkeypatch.setattr(torch.nn.init, "trunc_normal_", count)
+    return calls
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_still_takes_the_same_steps(recipe, tmp_path):
+def test_a_recipe_still_takes_the_same_steps(recipe, tmp_path, truncated):
     run = trained(recipe, tmp_path)
+    if truncated:
+        pytest.skip("begins with truncated normals, which this torch draws in another way")
     assert losses(run) == [pytest.approx(step, rel=1e-4) for step in STEPS[recipe]["losses"]]
     assert (run / "config.yaml").read_text().splitlines() == STEPS[recipe]["config"]
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from manyviews.losses.coding import coding_rate, likeness_to_mean
 from manyviews.losses.contrastive import (
     batch_info_nce,
     debiased,
@@ -10,10 +11,25 @@ from manyviews.losses.contrastive import (
     unit,
 )
 from manyviews.losses.entropy import discrete_entropy, vmf_entropy, vmf_reconstruction
+from manyviews.losses.gaussian import centre_scale_shape, epps_pulley, lines
+from manyviews.losses.infomax import (
+    clipped_info_nce,
+    jensen_shannon,
+    place_info_nce,
+    predicted_place,
+)
 from manyviews.losses.margin import drlim, semi_hard_triplet
-from manyviews.losses.redundancy import barlow_twins, covariance, invariance, variance
+from manyviews.losses.redundancy import (
+    barlow_twins,
+    covariance,
+    invariance,
+    second_moment,
+    spread_along,
+    variance,
+)
 from manyviews.losses.regression import normalised_mse
 from manyviews.losses.sphere import alignment, uniformity
+from manyviews.losses.whitening import whitened_distance
 
 
 def views(a, b):
@@ -35,7 +51,21 @@ LOSSES = {
     "barlow_twins": lambda a, b: barlow_twins(a, b, off_diagonal=0.1),
     "variance": lambda a, b: variance(a * 0.5),
     "covariance": lambda a, b: covariance(a),
+    "jensen_shannon": lambda a, b: jensen_shannon(a, b[:, None]),
+    "place_info_nce": lambda a, b: place_info_nce(a, b[:, None]),
+    "clipped_info_nce": lambda a, b: clipped_info_nce(a, b[:, None], clip=2.0)[0],
+    "predicted_place": lambda a, b: predicted_place(
+        a[:, None], torch.stack([a, b], dim=1), torch.tensor([1])
+    ),
     "invariance": invariance,
+    "epps_pulley": lambda a, b: epps_pulley(a[:, None], lines(5, 7, seed=0, like=a)),
+    "centre_scale_shape": lambda a, b: sum(
+        centre_scale_shape(a[:, None], lines(5, 7, seed=0, like=a))
+    ),
+    "coding_rate": lambda a, b: coding_rate(views(a, b), precision=0.2),
+    "likeness_to_mean": lambda a, b: likeness_to_mean(views(a, b)),
+    "spread_along": lambda a, b: spread_along(unit(a), second_moment(unit(b))),
+    "whitened_distance": lambda a, b: whitened_distance(torch.stack([a, b], dim=1), size=8, seed=0),
     "vmf_entropy": lambda a, b: vmf_entropy(unit(a), kappa=10.0),
     "vmf_reconstruction": lambda a, b: vmf_reconstruction(unit(a), unit(b), kappa=10.0),
     "discrete_entropy": lambda a, b: discrete_entropy(a.abs() / a.abs().sum(dim=1, keepdim=True)),

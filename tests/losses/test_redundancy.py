@@ -56,7 +56,7 @@ def test_loss_and_gradients_are_those_of_the_whole_matrix(mine, plain, shape):
 )
 def test_a_wide_batch_makes_no_matrix_of_all_dimensions(loss):
     a, b = (x.detach().float() for x in pair((4, 5000)))
-    with torch.profiler.profile(profile_memory=True) as profile:
+    with torch.profiler.profile(profile_memory=True, acc_events=True) as profile:
         loss(a, b)
     largest = max(event.cpu_memory_usage for event in profile.events())
     assert largest < 5000 * 5000 * 4 / 10
@@ -69,7 +69,7 @@ def test_a_wide_batch_makes_no_matrix_of_all_dimensions(loss):
 )
 def test_a_wide_batch_costs_two_products_for_a_view(loss, count):
     a, b = (x.detach().requires_grad_() for x in pair(WIDE))
-    with torch.profiler.profile() as profile:
+    with torch.profiler.profile(acc_events=True) as profile:
         loss(a, b).backward()
     assert sum(event.name == "aten::mm" for event in profile.events()) == 2 * count
 

@@ -115,7 +115,7 @@ def test_views_apart_are_one_call_for_each_view(name):
 
 def test_views_apart_cost_one_product_for_a_weight():
     head = mlp([3, 4, 4, 4], bias=False, bias_last=False)
-    with torch.profiler.profile() as profile:
+    with torch.profiler.profile(acc_events=True) as profile:
         apart(head, torch.randn(6, 2, 3)).square().sum().backward()
     products = [event for event in profile.events() if event.name == "aten::mm"]
     assert len(products) == 3 + 3 + 2  # forward, weights, inputs of all but the first

@@ -11,12 +11,19 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from manyviews.core import Batch, Clock, comm
-from manyviews.losses.clustering import swapped_cross_entropy
+from manyviews.losses.clustering import (
+    masked_cross_entropy,
+    prototype_info_nce,
+    shared_cross_entropy,
+    swapped_cross_entropy,
+)
+from manyviews.losses.coding import coding_rate, likeness_to_mean
 from manyviews.losses.contrastive import (
     batch_info_nce,
     debiased,
     decoupled,
     info_nce,
+    multi_crop_nt_xent,
     nt_xent,
     unit,
 )
@@ -25,10 +32,19 @@ from manyviews.losses.entropy import (
     discrete_entropy,
     discrete_reconstruction,
     entropy_term,
+    prior_divergence,
     vmf_entropy,
     vmf_reconstruction,
 )
-from manyviews.losses.margin import drlim, semi_hard_triplet
+from manyviews.losses.gaussian import centre_scale_shape, epps_pulley, lines, to_centre
+from manyviews.losses.infomax import (
+    clipped_info_nce,
+    jensen_shannon,
+    place_info_nce,
+    predicted_place,
+)
+from manyviews.losses.margin import drlim, semi_hard_triplet, time_contrastive
+from manyviews.losses.points import hardest_contrastive, point_info_nce
 from manyviews.losses.reconstruction import (
     blockwise_smooth_l1,
     masked_l1,
@@ -36,16 +52,24 @@ from manyviews.losses.reconstruction import (
     masked_smooth_l1,
     pixel_mse,
 )
-from manyviews.losses.redundancy import barlow_twins, covariance, invariance, variance
+from manyviews.losses.redundancy import (
+    barlow_twins,
+    covariance,
+    invariance,
+    second_moment,
+    spread_along,
+    variance,
+)
 from manyviews.losses.regression import negative_cosine, normalised_mse
-from manyviews.losses.sphere import alignment, uniformity
+from manyviews.losses.sphere import alignment, koleo, uniformity
+from manyviews.losses.whitening import whitened_distance
 from manyviews.methods.catalog import METHODS, build
 from manyviews.parts.assign import Center, entropies, sinkhorn
 from manyviews.parts.memory import Queue
 from manyviews.parts.norm import BatchNorm
 from manyviews.runs.entropy import spread
 from manyviews.runs.settings import EntropyTerm
-from tiny import TinyConv, TinyViT, batch_for, begin, given_for, shrink
+from tiny import TinyConv, TinyViT, batch_for, begin, given_for, others, shrink
 
 SIZE, STEPS, MICRO = 8, 3, 2
 
@@ -82,18 +106,41 @@ def dino_targets(z):
     return center(z[:, :2].detach(), temperature=0.3)
 
 
+def counted():
+    """Which pairs count: most of the first rank's and few of the second's."""
+    return mine(torch.tensor([1, 1, 1, 0, 0, 1, 0, 0], dtype=torch.bool))
+
+
+def hardest(z, part):
+    first, second, own = unit(z[:, 0]), unit(z[:, 1]), mine(torch.eye(SIZE, dtype=torch.bool))
+    same = {"same_first": own, "same_second": own}
+    return hardest_contrastive(first, second, first, second, counted(), **same, near=0.1, far=1.4)[
+        part
+    ]
+
+
 LOSSES = {
     "nt_xent": lambda z: nt_xent(unit(z[:, :2]), temperature=0.2),
+    "multi_crop_nt_xent": lambda z: multi_crop_nt_xent(unit(z), temperature=0.2),
     "info_nce": lambda z: info_nce(unit(z[:, 0]), unit(z[:, 1]), crowd(), temperature=0.2),
     "batch_info_nce": lambda z: batch_info_nce(unit(z[:, 0]), unit(z[:, 1]), temperature=0.2),
     "decoupled": lambda z: decoupled(unit(z[:, :2]), temperature=0.2),
     "decoupled_weighted": lambda z: decoupled(unit(z[:, :2]), temperature=0.2, sigma=0.5),
     "debiased": lambda z: debiased(unit(z[:, :2]), temperature=0.5, prior=0.1),
     "hard_negatives": lambda z: debiased(unit(z[:, :2]), temperature=0.5, prior=0.1, hardness=1.0),
+    "point_info_nce": lambda z: point_info_nce(
+        unit(z[:, 0]), unit(z[:, 1]), counted(), temperature=0.4
+    ),
+    "hardest_together": lambda z: hardest(z, 0),
+    "hardest_apart": lambda z: hardest(z, 1),
     "drlim": lambda z: drlim(unit(z[:, :2]), margin=1.5),
     "semi_hard_triplet": lambda z: semi_hard_triplet(unit(z[:, :2]), margin=0.5),
+    "time_contrastive": lambda z: time_contrastive(
+        unit(z), mine(rows(4, 3)).abs(), margin=0.5, near=0.4, far=0.6, others=False
+    ),
     "alignment": lambda z: alignment(unit(z[:, 0]), unit(z[:, 1])),
     "uniformity": lambda z: uniformity(unit(z[:, 0])),
+    "koleo": lambda z: koleo(z[:, 0]),
     "normalised_mse": lambda z: normalised_mse(z[:, 0], z[:, 1]),
     "negative_cosine": lambda z: negative_cosine(z[:, 0], z[:, 1]),
     "similarity_kl": lambda z: similarity_kl(
@@ -111,13 +158,44 @@ LOSSES = {
     "covariance_wide": lambda z: covariance(z[:, 0] @ wider()),
     "variance": lambda z: variance(0.3 * z[:, 0]),
     "covariance": lambda z: covariance(z[:, 0]),
+    "jensen_shannon": lambda z: jensen_shannon(z[:, 0], z[:, 1:]),
+    "place_info_nce": lambda z: place_info_nce(z[:, 0], z[:, 1:]),
+    "clipped_info_nce": lambda z: sum(clipped_info_nce(z[:, 0], z[:, 1:], clip=2.0)),
+    "predicted_place": lambda z: predicted_place(z[:, :2], z, torch.tensor([2, 0])),
     "invariance": lambda z: invariance(z[:, 0], z[:, 1]),
+    "epps_pulley": lambda z: epps_pulley(z, lines(6, 5, seed=0, like=z)),
+    "centre_scale_shape": lambda z: sum(centre_scale_shape(z, lines(6, 5, seed=0, like=z))),
+    "to_centre": lambda z: to_centre(z, views=2),
+    "coding_rate": lambda z: coding_rate(unit(z), precision=0.2),
+    "coding_rate_wide": lambda z: coding_rate(unit(z @ wider()), precision=0.2),
+    "likeness_to_mean": lambda z: likeness_to_mean(unit(z)),
+    "spread_along": lambda z: spread_along(unit(z[:, 0]), second_moment(unit(z[:, 0]))),
+    "whitened_distance": lambda z: whitened_distance(
+        z[..., :3], size=4, rounds=2, shrinkage=0.1, seed=0
+    ),
     "swav": lambda z: swapped_cross_entropy(z, swav_targets(z), temperature=0.2),
     "dino": lambda z: swapped_cross_entropy(z, dino_targets(z), temperature=0.2),
     "joe": lambda z: vmf_entropy(unit(z[:, 0]), kappa=10.0),
     "plug-in": lambda z: vmf_entropy(unit(z[:, 0]), kappa=10.0, estimator="plug-in"),
     "reconstruction": lambda z: vmf_reconstruction(unit(z[:, 0]), unit(z[:, 1]), kappa=10.0),
     "discrete_entropy": lambda z: discrete_entropy(z[:, 0].softmax(dim=1)),
+    "prior_divergence": lambda z: prior_divergence(
+        z[:, 0].softmax(dim=1), -torch.arange(6.0).double()
+    ),
+    "masked_cross_entropy": lambda z: masked_cross_entropy(
+        z[mine(some())],
+        mine(rows(6, 3, 6)).softmax(dim=2)[mine(some())],
+        mine(some()),
+        temperature=0.2,
+    ),
+    "shared_cross_entropy": lambda z: shared_cross_entropy(z, mine(rows(4, 6)).softmax(dim=1)),
+    "prototype_info_nce": lambda z: prototype_info_nce(
+        unit(z[:, 0]),
+        unit(crowd()),
+        torch.arange(1.0, 8.0).double() / 10,
+        cluster=mine(torch.tensor([4, 1, -100, 4, 0, -100, -100, 1])),
+        negatives=torch.tensor([2, 6, -100]),
+    ),
     "discrete_reconstruction": lambda z: discrete_reconstruction(
         z[:, 0].log_softmax(dim=1), z[:, 1].log_softmax(dim=1)
     ),
@@ -145,6 +223,11 @@ def weights(z):
 def hidden():
     order = torch.rand(SIZE, 3, generator=torch.Generator().manual_seed(3)).argsort(dim=1)
     return order > 0
+
+
+def some():
+    """Other numbers in each row, and on each rank."""
+    return torch.arange(SIZE * 3).view(SIZE, 3) % 7 > torch.arange(SIZE)[:, None] // 2
 
 
 def gradient(name):
@@ -175,13 +258,26 @@ def spreads(name):
 
 UNEVEN = {"queue": 11}
 """A queue that batches do not divide."""
+ALONG = {"clusters": {"clusters": 5}}
+"""An option -> what goes with it."""
 VARIANTS = {
     **{name: (name, {}, 0.0) for name in METHODS},
     **{f"{name} with entropy": (name, {}, 0.5) for name in METHODS if spreads(name)},
-    "dino with batch norm": ("dino", {"batch_norm": True}, 0.0),
-    "distill by clusters": ("distill", {"anchors": "clusters", "clusters": 5}, 0.0),
-    "er on prototypes": ("er", {"space": "prototypes"}, 0.0),
-    "er plug-in": ("er", {"estimator": "plug-in"}, 0.0),
+    "cmc with a core": ("cmc", {"core": "ab"}, 0.0),
+    "ibot with batch norm": ("ibot", {"batch_norm": True, "patch_prototypes": 12}, 0.0),
+    "dinov2 with one head and centres": (
+        "dinov2",
+        {"balance": "center", "patch_prototypes": 0},
+        0.0,
+    ),
+    "msn with a prior": ("msn", {"prior": 0.5, "rounds": 0}, 0.0),
+    **{
+        f"{name} with {field}={value}": (name, {field: value} | ALONG.get(value, {}), 0.0)
+        for name, entry in METHODS.items()
+        for other in others(entry.config())
+        for field, value in other.items()
+        if field != "frozen_patches"  # of our vision transformer alone, and it adds up nothing
+    },
 }
 """What is trained -> method, settings, weight of the entropy that is added."""
 
@@ -213,6 +309,8 @@ def trained(variant):
     out = {}
     for i in range(STEPS):
         clock = Clock(i, STEPS, epoch=i, epochs=STEPS)
+        if i:
+            begin(method, clock)
         for m in range(MICRO):
             last = m == MICRO - 1 or ranks == 1
             with contextlib.nullcontext() if last else run.no_sync():
@@ -229,13 +327,16 @@ def trained(variant):
     return out | {k: v.clone() for k, v in method.state_dict().items()}
 
 
-def others():
+def remembered():
     queue = Queue(11, 5).double()
     queue.items.zero_()
     for seed in range(3):
         queue.push(mine(rows(seed, 5)))
     target = sinkhorn(mine(rows(0, 6)), temperature=0.5)
+    center, chosen = Center(6).double(), mine(rows(0, 3, 6))[mine(some())]
+    center.update_by(chosen.sum(dim=0), mine(some()).sum())
     return {
+        "uneven center": center.mean,
         "queue": queue.items,
         "sinkhorn": comm.gather(target),
         "shares": comm.gather(mine(rows(0, 5))),
@@ -245,7 +346,7 @@ def others():
 
 def everything():
     return {
-        "others": others(),
+        "others": remembered(),
         **{f"loss {name}": gradient(name) for name in LOSSES},
         **{f"method {name}": trained(name) for name in VARIANTS},
     }

@@ -11,13 +11,14 @@ from manyviews import encoders
 from manyviews.core import Given, UsageError, settings
 from manyviews.core.settings import parts
 from manyviews.methods import catalog
-from manyviews.recipes import RECIPES, one_duration
+from manyviews.recipes import AUTHORS_DATA, RECIPES, one_duration
 from manyviews.runs import saved
 from manyviews.runs.assemble import check_needs, surplus
+from manyviews.runs.facts import typical_facts
 from manyviews.runs.settings import Facts
 from manyviews.training.optim import build
 from manyviews.views.pipeline import Fed, Pipeline
-from tiny import given
+from tiny import COLOURED, given
 
 SMALL = Facts(
     source="photos",
@@ -31,10 +32,21 @@ SMALL = Facts(
 )
 LARGE = replace(SMALL, count=100_000, side=400, channels=3, mean=(0.4,) * 3, std=(0.2,) * 3)
 GPU = replace(LARGE, device="cuda", cores=16)
+COLOURS = replace(SMALL, channels=3, mean=(0.4,) * 3, std=(0.2,) * 3)
 MANY = replace(SMALL, channels=5, mean=(0.5,) * 5, std=(0.2, 0.2, 0.0, 0.2, 0.2))
 EARLIER = Path(__file__).parents[1] / "golden" / "runs" / "simclr" / "config.yaml"
 """What 0.1.0 wrote."""
-OWN = [name for name in RECIPES if not name.endswith(("-imagenet", "-kinetics"))]
+OWN = [name for name in RECIPES if not name.endswith(AUTHORS_DATA)]
+
+
+def on(names, **facts):
+    """Recipes with facts that they take, as a test's cases."""
+    return [
+        pytest.param(name, fact, id=f"{name}-{kind}")
+        for name in names
+        for kind, fact in facts.items()
+        if fact.channels == 3 or name not in COLOURED
+    ]
 
 
 def built(run):
@@ -48,16 +60,16 @@ def pipeline_of(run, kept):
     return Pipeline(parts(run.views), fed, seed=run.seed)
 
 
-@pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize("facts", [SMALL, LARGE, GPU], ids=["small", "large", "gpu"])
+@pytest.mark.parametrize(("name", "facts"), on(RECIPES, small=SMALL, large=LARGE, gpu=GPU))
 def test_a_saved_recipe_reads_back_exactly(name, facts):
     run = RECIPES[name](facts)
     assert saved.from_yaml(saved.to_yaml(run), name="config.yaml") == run
     assert run.recipe == name
 
 
-@pytest.mark.parametrize("name", OWN)
-@pytest.mark.parametrize("facts", [SMALL, MANY, LARGE, GPU], ids=["small", "many", "large", "gpu"])
+@pytest.mark.parametrize(
+    ("name", "facts"), on(OWN, small=SMALL, many=MANY, colours=COLOURS, large=LARGE, gpu=GPU)
+)
 def test_every_recipe_fits_together_on_any_data_and_machine(name, facts):
     run = RECIPES[name](facts)
     settings.check(run)
@@ -70,12 +82,12 @@ def test_every_recipe_fits_together_on_any_data_and_machine(name, facts):
         assert (fed.mean, len(fed.std)) == (facts.mean, facts.channels)
         if "global" in makes:
             assert makes["global"].shape == (fed.side, fed.side, facts.channels)
-        assert all(layout.shape[0] % 4 == 0 for layout in makes.values())
+        step = getattr(run.encoders.image, "patch", 0) or 4  # of a ViT; what halves twice
+        assert all(layout.shape[0] % step == 0 for layout in makes.values())
     assert 2 * run.data.batch_size <= facts.count
 
 
-@pytest.mark.parametrize("name", OWN)
-@pytest.mark.parametrize("facts", [SMALL, MANY], ids=["small", "many"])
+@pytest.mark.parametrize(("name", "facts"), on(OWN, small=SMALL, many=MANY, colours=COLOURS))
 def test_every_recipe_builds_its_method_and_optimiser(name, facts):
     run = RECIPES[name](facts)
     kept = built(run)
@@ -85,6 +97,13 @@ def test_every_recipe_builds_its_method_and_optimiser(name, facts):
     check_needs(pipeline, method, name)
     assert not surplus(run, pipeline, method)
     build(method, run.optim, run.data.batch_size)
+
+
+@pytest.mark.parametrize("name", sorted(COLOURED))
+@pytest.mark.parametrize("facts", [SMALL, MANY], ids=["grey", "many"])
+def test_recipes_of_colours_refuse_images_without_any(name, facts):
+    with pytest.raises(UsageError, match=rf"{name} .* {facts.channels} channels,.* another recipe"):
+        RECIPES[name](facts)
 
 
 @pytest.mark.parametrize("name", ["avid", "avid-kinetics"])
@@ -215,3 +234,10 @@ def test_a_damaged_config_of_an_earlier_version_is_named(keys, value, words):
         room[last] = value
     with pytest.raises(UsageError, match=re.escape(words)):
         saved.from_yaml(yaml.safe_dump(tree), name="config.yaml")
+
+
+@pytest.mark.parametrize(("recipe", "most"), [("xdc", 128), ("selavi", 300)])
+def test_there_is_no_more_than_a_cluster_for_every_eight_videos(recipe, most):
+    for videos, clusters in ((9, 2), (160, 20), (10**6, most)):
+        facts = replace(typical_facts(), count=videos)
+        assert RECIPES[recipe](facts).method.clusters == clusters

@@ -8,15 +8,16 @@ import torch
 from torch import nn
 
 from manyviews import encoders
-from manyviews.core import Batch, Clock, UsageError
+from manyviews.core import Batch, Clock, Given, Unsupported, UsageError
 from manyviews.core.inputs import Pixels
 from manyviews.core.positions import sincos
-from manyviews.encoders.settings import ViTConfig
+from manyviews.encoders.settings import DVAEConfig, ViTConfig
 from manyviews.losses.reconstruction import masked_mse, normalise_patches, prediction_std
 from manyviews.methods.masked.mae import MAE, MAEConfig
+from manyviews.parts.components import Components, one_patch_each
 from manyviews.parts.decoder import Decoder
 from manyviews.parts.masking import patchify, take, unpatchify, visible
-from tiny import PATCH, TinyViT, given, make_batch
+from tiny import PATCH, TinyViT, begin, given, make_batch
 
 SAVED = {
     k: torch.from_numpy(v) for k, v in np.load(Path(__file__).parent / "data" / "mae.npz").items()
@@ -250,3 +251,150 @@ def test_with_the_token_inside_the_encoder_sees_every_place_but_no_hidden_pixel(
     assert "mask_token" in trained
     assert "decoder.mask_token" not in trained
     assert all(p.grad is not None for k, p in method.named_parameters() if k in trained)
+
+
+def of_components(**settings):
+    torch.manual_seed(0)
+    config = MAEConfig(width=8, depth=1, heads=2, target="components", **settings)
+    return MAE(given(TinyViT()), config)
+
+
+def patches_of(batch):
+    return patchify(batch.views["global"].flatten(0, 1), PATCH)
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_components_as_targets_are_the_patches_turned_around(normalise):
+    """With all of them the error is the pixels' own, up to the mean: a rotation keeps lengths."""
+    method = of_components(normalise_patches=normalise)
+    begin(method)
+    batch = make_batch(0, local=0)
+    patches = patches_of(batch)
+    patches = normalise_patches(patches) if normalise else patches
+    basis = method.components.basis
+    torch.testing.assert_close(basis.T @ basis, torch.eye(48), atol=1e-5, rtol=0)
+    coordinates = method.components(patches)
+    torch.testing.assert_close(method.components.back(coordinates), patches, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        coordinates.norm(dim=-1), (patches - method.components.mean).norm(dim=-1)
+    )
+
+
+def test_components_are_those_of_a_singular_value_decomposition_without_the_first():
+    g = torch.Generator().manual_seed(0)
+    mixed = torch.randn(400, 12, generator=g) @ torch.randn(12, 12, generator=g) + 3
+    found = Components(12, first=2, count=4)
+    assert not found.fitted
+    found.fit(torch.cat([mixed, torch.full((1, 12), torch.nan)]))
+    assert found.fitted
+    _, _, directions = torch.linalg.svd(mixed - mixed.mean(dim=0))
+    expected = (mixed - mixed.mean(dim=0)) @ directions[2:6].T
+    torch.testing.assert_close(found(mixed).abs(), expected.abs(), atol=1e-3, rtol=1e-3)
+    assert (found.basis.gather(0, found.basis.abs().argmax(dim=0, keepdim=True)) > 0).all()
+
+
+def test_the_loss_is_the_mean_square_of_the_hidden_patches_coordinates():
+    method = of_components(first=3, count=5, normalise_patches=False)
+    begin(method)
+    batch = make_batch(0, local=0)
+    hidden = batch.cues["global.mask"].flatten(0, 1)
+    _, prediction = method._predict(batch.views["global"].flatten(0, 1), hidden)
+    assert prediction.shape[2] == 5
+    total = 0.0
+    for image, row in enumerate(patches_of(batch)):
+        for place, patch in enumerate(row):
+            if hidden[image, place]:
+                wanted = [
+                    sum((patch - method.components.mean) * column)
+                    for column in method.components.basis.T
+                ]
+                off = prediction[image, place] - torch.stack(wanted)
+                total = total + float(off.detach().square().mean())
+    loss = method(batch, Clock(0, 1)).total.detach()
+    assert float(loss) == pytest.approx(total / int(hidden.sum()), rel=1e-5)
+
+
+def test_components_are_found_once_and_kept_with_the_checkpoint():
+    method = of_components(first=1, count=4)
+    begin(method)
+    saved = {k: v.clone() for k, v in method.state_dict().items()}
+    begin(method, Clock(5, 10, 1, 2))
+    assert torch.equal(method.components.basis, saved["components.basis"])
+    other = of_components(first=1, count=4)
+    other.load_state_dict(saved)
+    batch = make_batch(1, local=0)
+    assert other(batch, Clock(0, 1)).total == method(batch, Clock(0, 1)).total
+    result = patchify(method.reconstruct(batch), PATCH)
+    seen = ~batch.cues["global.mask"][:, 0]
+    assert torch.equal(result[seen], patchify(batch.views["global"][:, 0], PATCH)[seen])
+
+
+def of_codes(tokenizer=None):
+    torch.manual_seed(0)
+    teachers = {"tokenizer": (tokenizer or TinyViT()).eval()}
+    given = Given({"image": TinyViT()}, teachers=teachers)
+    return MAE(given, MAEConfig(width=8, depth=1, heads=2, target="codes"))
+
+
+@torch.no_grad()
+def test_codes_as_targets_are_named_at_hidden_places_alone():
+    method, batch = of_codes(), make_batch(0, local=0)
+    images, hidden = batch.views["global"].flatten(0, 1), batch.cues["global.mask"].flatten(0, 1)
+    scores = method.shown.teacher(images).tokens
+    features = method.online(images, keep=visible(hidden))
+    logits = method.decoder(features.tokens, visible(hidden), class_token=features.class_token)
+    total, codes = 0.0, set()
+    for image, place in hidden.nonzero().tolist():
+        code = int(scores[image, place].argmax())
+        exponents = logits[image, place].exp()
+        total += float(-(exponents[code] / exponents.sum()).log())
+        codes.add(code)
+    assert len(codes) > 1
+    losses = method(batch, Clock(0, 1)).losses
+    assert {k: float(v) for k, v in losses.items()} == {
+        "codes": pytest.approx(total / int(hidden.sum()), rel=1e-5)
+    }
+
+
+@torch.no_grad()
+def test_the_tokenizer_sees_hidden_pixels_and_the_encoder_does_not():
+    method, batch = of_codes(), make_batch(0, local=0)
+    hidden = batch.cues["global.mask"][:, 0]
+    images = batch.views["global"][:, 0]
+    cover = hidden.view(-1, 1, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    other = torch.where(cover, images.flip(0), images)
+    assert torch.equal(*(method._made(x, hidden)[1] for x in (images, other)))
+    codes = [method.shown(x, tokens=True).tokens.argmax(dim=2)[hidden] for x in (images, other)]
+    assert (codes[0] != codes[1]).any()
+
+
+def test_codes_need_a_tokenizer_of_the_encoders_grid_and_no_pixels_are_made_of_them():
+    with pytest.raises(UsageError, match=r"Codes come from a tokenizer.*--teachers\.tokenizer RUN"):
+        MAE(given(TinyViT()), MAEConfig(target="codes"))
+    with pytest.raises(UsageError, match=r"a grid of \(8, 8\) and the encoder tokens on one of"):
+        of_codes(encoders.build(DVAEConfig(input=TinyViT.input, patch=2, width=4, codes=6)))
+    with pytest.raises(Unsupported, match="of which no pixels are made"):
+        of_codes().reconstruct(make_batch(0, local=0))
+
+
+def test_the_patch_that_stands_for_an_image_does_not_depend_on_its_batch():
+    images = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    patches = patchify(images, PATCH)
+    whole = one_patch_each(images, patches)
+    apart = [one_patch_each(images[i : i + 1], patches[i : i + 1]) for i in range(6)]
+    assert torch.equal(whole, torch.cat(apart))
+    places = [int((patches[i] == whole[i]).all(dim=1).nonzero()) for i in range(6)]
+    assert len(set(places)) > 2
+
+
+def test_components_that_a_patch_has_not_are_refused():
+    with pytest.raises(UsageError, match="Components 41 to 50 were asked of patches of 48 values"):
+        of_components(first=40, count=10)
+
+
+@pytest.mark.parametrize(("depth", "width"), [(1, 8), (3, 8), (1, 16)])
+def test_the_decoders_depth_and_width_are_settings(depth, width):
+    method = MAE(given(TinyViT()), MAEConfig(width=width, depth=depth, heads=2))
+    assert len(method.decoder.decoder_blocks) == depth
+    assert method.decoder.decoder_pred.in_features == width
+    assert method(make_batch(0, local=0), Clock(0, 1)).total.isfinite()

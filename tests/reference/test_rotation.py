@@ -72,3 +72,15 @@ def test_a_hidden_layer_can_stand_before_the_answer():
     method = Rotation(Given({"image": Raw(6)}), RotationConfig(hidden=5))
     sizes = [(m.in_features, m.out_features) for m in method.head if isinstance(m, nn.Linear)]
     assert sizes == [(6, 5), (5, 4)]
+    method = Rotation(Given({"image": Flat()}), RotationConfig(hidden=5)).double()
+    batch = Batch({"global": gaussian(0, 3, 1, 3, 5, 5)}, torch.arange(3))
+    assert method(batch, Clock(0, 1)).total.isfinite()
+
+
+def test_clips_are_turned_as_a_whole_and_told_by_the_same_formula():
+    clips = torch.randn(2, 3, 4, 6, 6, dtype=torch.float64)
+    four = turned(clips)
+    assert four.shape == (2, 4, 3, 4, 6, 6)
+    for k in range(4):
+        for frame in range(4):
+            assert torch.equal(four[:, k, :, frame], clips[:, :, frame].rot90(k, (-2, -1)))

@@ -70,11 +70,21 @@ def test_a_sample_that_cannot_be_read_has_no_label():
 
 def test_labels_are_given_densely_at_first():
     """main.py: at epochs E * linspace(0, 1, n)^2; here never more than once an epoch."""
-    method = make(labellings=5)
-    at = [epoch for epoch in range(17) if method.due(Clock(0, 1, epoch, 16))]
-    assert at == [0, 1, 4, 9, 16]
-    every = make(labellings=1000)
-    assert all(every.due(Clock(0, 1, epoch, 16)) for epoch in range(16))
+    assert labelled(make(labellings=5)) == [0, 1, 4, 9, 16]
+    assert labelled(make(labellings=1000)) == [*range(17)]
+
+
+def labelled(method):
+    """The epochs of 16, and the end, before which samples are embedded."""
+    rows, epochs = gaussian(6, SAMPLES, 6).detach(), []
+    for epoch in range(17):
+
+        def embed_all(f, *, at=epoch, **_):
+            epochs.append(at)
+            return rows
+
+        method.before_epoch(Clock(0, 1, epoch, 16), embed_all)
+    return epochs
 
 
 def test_between_labellings_nothing_is_embedded():

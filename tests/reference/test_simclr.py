@@ -5,8 +5,8 @@ import torch
 from raw import Raw, assert_same, batch_of, gaussian, load
 from torch import nn
 
-from manyviews.core import Clock
-from manyviews.losses.contrastive import nt_xent, unit
+from manyviews.core import Batch, Clock
+from manyviews.losses.contrastive import multi_crop_nt_xent, nt_xent, unit
 from manyviews.methods.contrastive.simclr import SimCLR, SimCLRConfig
 from manyviews.parts.norm import BatchNorm
 from tiny import given
@@ -84,3 +84,40 @@ def test_batch_norms_see_both_views_at_once():
     z = method(batch_of(a, b), CLOCK).projection
     expected = unit(method.projector(torch.cat([a, b])))
     torch.testing.assert_close(torch.cat([z[:, 0], z[:, 1]]), expected.detach())
+
+
+def equation_7(z, temperature):
+    """Caron et al. 2020, appendix A.8, crop by crop: negatives are all crops of other samples."""
+    samples, crops = len(z), len(z[0])
+    total = 0.0
+    for i in range(samples):
+        for a in range(crops):
+            away = sum(
+                (z[i][a] @ z[j][k] / temperature).exp()
+                for j in range(samples)
+                if j != i
+                for k in range(crops)
+            )
+            for b in range(crops):
+                if b != a:
+                    near = (z[i][a] @ z[i][b] / temperature).exp()
+                    total = total - (near / (near + away)).log()
+    return total / (samples * crops * (crops - 1))
+
+
+def test_with_local_views_the_loss_is_that_of_swavs_authors():
+    """A positive among the negatives, or pairs of one size alone, and this fails."""
+    x = gaussian(3, 4, 5, 7)
+    method = method_without_head(7, temperature=0.3)
+    step = method(Batch({"global": x[:, :2], "local": x[:, 2:]}, torch.arange(4)), CLOCK)
+    assert_same(step.total, equation_7(unit(x), 0.3), (x,), rtol=1e-9, atol=1e-12)
+    assert step.projection.shape == (4, 2, 7)
+    same = torch.ones(4, 5, 7, dtype=torch.float64)
+    batch = Batch({"global": same[:, :2], "local": same[:, 2:]}, torch.arange(4))
+    assert method(batch, CLOCK).watch["contrastive_floor"].item() == pytest.approx(1)
+
+
+def test_of_two_crops_it_is_nt_xent():
+    x = gaussian(4, 5, 2, 7)
+    z = unit(x)
+    assert_same(multi_crop_nt_xent(z, temperature=0.2), nt_xent(z, temperature=0.2), (x,))

@@ -1,3 +1,6 @@
+import re
+from itertools import pairwise
+
 import pytest
 
 from manyviews.reports.charts import Axis, Line, line_chart, number, series
@@ -35,7 +38,7 @@ def test_long_curves_are_thinned_and_keep_their_end():
     svg = line_chart([line], x="x", y="y")
     points = svg.split('points="')[1].split('"')[0].split()
     assert len(points) <= 601
-    assert points[-1] == "440.0,12.0"
+    assert points[-1] == "440.0,14.0"
 
 
 def test_names_are_escaped():
@@ -53,3 +56,39 @@ def test_a_series_takes_the_records_that_have_both():
 )
 def test_numbers_are_short(value, text):
     assert number(value) == text
+
+
+def test_few_points_are_dots_that_say_their_values_and_many_are_none():
+    few = line_chart([Line("a", [100, 200], [0.5, 0.25])], x="step", y="loss")
+    assert few.count("<circle") == 2
+    assert "<title>100: 0.5</title>" in few
+    many = line_chart([Line("a", list(range(13)), list(range(13)))], x="step", y="loss")
+    assert "<circle" not in many
+
+
+def test_a_line_that_is_alone_has_its_first_and_last_value_beside_it():
+    alone = line_chart([Line("a", [0, 1, 2], [7.25, 5.0, 3.125])], x="step", y="loss")
+    assert [t for t in ("7.25", "3.125") if f">{t}</text>" in alone] == ["7.25", "3.125"]
+    two = line_chart([Line(n, [0, 1, 2], [7.25, 5.0, 3.125]) for n in "ab"], x="step", y="loss")
+    assert ">7.25</text>" not in two
+
+
+def test_a_logarithmic_axis_is_never_left_with_one_number():
+    assert len(Axis(3e-4, 7e-4, 0, 1, log=True).ticks) == 2
+    assert len(Axis(5e-5, 5e-4, 0, 1, log=True).ticks) == 3
+    assert Axis(1e-3, 1.0, 0, 1, log=True).ticks == [1e-3, 1e-2, 1e-1, 1.0]
+
+
+def test_where_points_are_many_pointing_says_what_every_line_is_there():
+    steps = list(range(0, 1000, 5))
+    lines = [Line("a", steps, [2.0 * s for s in steps]), Line("b", [0, 995], [1.0, 3.0])]
+    chart = line_chart(lines, x="step", y="loss")
+    said = re.findall(
+        r'<rect x="([\d.]+)"[^>]* width="([\d.]+)"[^>]*><title>([^<]+)</title>', chart
+    )
+    assert 20 <= len(said) <= 41
+    assert said[1][2] == "step 25: a 50, b 1"
+    edges = [(float(x), float(x) + float(width)) for x, width, _ in said]
+    assert all(a[1] == pytest.approx(b[0], abs=0.2) for a, b in pairwise(edges))
+    few = line_chart([Line("a", [100, 200], [0.5, 0.25])], x="step", y="loss")
+    assert "<rect" not in few

@@ -4,6 +4,8 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+import torch
+from PIL import Image
 
 from manyviews.diagnosis.invariance import Bar
 from manyviews.reports import figures
@@ -94,3 +96,44 @@ def test_there_is_a_picture_for_each_head():
 
 def test_the_spectrum_is_drawn():
     assert "<polyline" in figures.spectrum([3.0, 1.0, 0.1])
+
+
+def test_figures_take_arrays_tensors_and_pillow_images_alike():
+    rows, images = ring(), pictures(12)
+    made = figures.gallery(rows, images, queries=1, nearest=2, farthest=1)
+    tensors = [torch.from_numpy(image).permute(2, 0, 1) for image in images]
+    shares = [tensor / 255 for tensor in tensors]
+    pillow = [Image.fromarray(image[..., 0]) for image in images]
+    for others in (tensors, shares, pillow):
+        counts = {"queries": 1, "nearest": 2, "farthest": 1}
+        assert figures.gallery(torch.from_numpy(rows), others, **counts) == made
+    values = [3.0, 2.0, 1.0]
+    assert figures.spectrum(torch.tensor(values)) == figures.spectrum(values)
+    found = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False)
+    assert figures.spectrum(torch.from_numpy(rows)) == figures.spectrum(found)
+    places = figures.embedding_map(torch.from_numpy(rows))
+    np.testing.assert_array_equal(places, figures.embedding_map(rows))
+    tokens = np.random.default_rng(0).normal(size=(2, 3, 3, 8)).astype(np.float32)
+    colours = figures.patch_colours(torch.from_numpy(tokens))
+    np.testing.assert_array_equal(colours, figures.patch_colours(tokens))
+
+
+def test_colour_images_of_tensors_are_turned_round():
+    image = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    np.testing.assert_array_equal(figures.picture(tensor), image)
+    np.testing.assert_array_equal(figures.picture(tensor / 255), image)
+    np.testing.assert_array_equal(figures.picture(image[..., 0]), image[..., :1])
+
+
+def test_a_cell_shows_a_figure_and_not_its_text():
+    made = figures.spectrum([2.0, 1.0])
+    assert made._repr_html_() == str(made)
+    assert made.startswith("<svg")
+
+
+def test_pictures_of_a_gallery_say_which_they_are():
+    names = [f"photo {i}.jpg" for i in range(12)]
+    html = figures.gallery(ring(), pictures(12), names, queries=1)
+    assert 'alt="photo 0.jpg" title="photo 0.jpg"' in html
+    assert 'alt="image 0"' in figures.gallery(ring(), pictures(12), queries=1)

@@ -60,7 +60,7 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(maps.importlib, "import_module", absent)
-    with pytest.raises(UsageError, match=r"umap-learn.*pip install 'manyviews\[maps\]'"):
+    with pytest.raises(UsageError, match=r"umap-learn. Install it: .* -m pip install '"):
         place(groups()[0], "umap")
 
 

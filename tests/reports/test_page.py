@@ -2,12 +2,13 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
-from manyviews.reports.content import Content, Embedded, Strip
+from manyviews.diagnosis.verdict import Answer, Next, Verdict
+from manyviews.reports.content import Content, Embedded, Seen, Strip
 from manyviews.reports.page import render
 from manyviews.reports.pictures import data_uri, heat, principal_colours
 
@@ -19,24 +20,37 @@ def pictures(count, side=12, channels=1):
     return [rng.integers(0, 256, (side, side, channels), dtype=np.uint8) for _ in range(count)]
 
 
+VERDICT = Verdict(
+    answers=(
+        Answer(question="Did it learn anything?", light="warn", number="0.2, 0.2", sentence="No."),
+        Answer(question="Has it collapsed?", light="ok", number="3 of 8", sentence=EVIL),
+        Answer(question="Was that enough?", light="bad", number="0 passes", sentence=""),
+    ),
+    next=(Next(command=f"manyviews doctor '{EVIL}'", why="Look."),),
+)
+
+
 def content(**changes):
     rng = np.random.default_rng(1)
     records = [{"kind": "train", "step": i, "loss": 5.0 / i, "lr": 0.1} for i in range(1, 30)]
     records += [{"kind": "health", "step": i, "rank_embedding": 3.0 * i} for i in (10, 20)]
     records += [{"kind": "probe", "step": i, "knn": 0.5 + i / 100} for i in (10, 20)]
-    whole = Content(
-        title="a run",
-        light="ok",
-        verdict="Healthy: 3 of 8 directions are used.",
-        figures={"steps": "29"},
-        facts={"method": "SimCLR"},
-        records=records,
+    seen = Seen(
+        verdict=VERDICT,
         embedded=Embedded(
             features=rng.normal(size=(20, 8)).astype(np.float32),
             images=pictures(20),
             names=[f"photo{i}.png" for i in range(19)] + [EVIL],
         ),
         spectrum=[3.0, 1.0, 0.1],
+    )
+    of_one = {f.name: changes.pop(f.name) for f in fields(Seen) if f.name in changes}
+    whole = Content(
+        title="a run",
+        encoders={"": replace(seen, **of_one)},
+        figures={"steps": "29"},
+        facts={"method": "SimCLR"},
+        records=records,
         views=[Strip(pictures=pictures(3), captions=["image", "global 1", "global 2"])],
         quarantine=[{"path": EVIL, "reason": "empty file"}],
         command="manyviews train simclr --data photos",
@@ -54,9 +68,49 @@ def test_the_page_asks_the_network_for_nothing():
 def test_names_from_the_data_cannot_become_markup():
     page = render(content())
     assert "<script>alert" not in page
-    data = re.search(r'id="map-data">(.*?)</script>', page, re.DOTALL)
+    data = re.search(r'id="map-data-1">(.*?)</script>', page, re.DOTALL)
     assert json.loads(data.group(1))["names"][-1] == "script>.png"  # what follows the last slash
     assert "&lt;script&gt;alert" in page
+
+
+def test_the_page_opens_with_three_lights_and_what_to_do():
+    page = render(content())
+    opening = page.split("<h1>")[1].split('<div class="figures">')[0]
+    assert re.findall(r'<li class="(\w+)"><b>(\w+)</b>', opening) == [
+        ("warn", "watch"),
+        ("ok", "ok"),
+        ("bad", "alarm"),
+    ]
+    found = [opening.index(answer.question) for answer in VERDICT.answers]
+    assert found == sorted(found)
+    assert opening.index("<h2>Next") > max(found)
+    assert "manyviews doctor" in opening
+    assert "<script>alert" not in opening
+    assert "could not be looked at" in render(content(verdict=None))
+    assert "<h2>Next" not in render(content(verdict=replace(VERDICT, next=())))
+
+
+def test_every_encoder_has_its_own_verdict_map_and_neighbours():
+    [seen] = content().encoders.values()
+    good = replace(VERDICT, answers=tuple(replace(a, light="ok") for a in VERDICT.answers))
+    both = {"sound": replace(seen, verdict=good, diagnosis=DIAGNOSIS), "picture": seen}
+    records = [
+        {"kind": "health", "step": s, "rank_embedding/sound": s, "rank_embedding/picture": s}
+        for s in (10, 20)
+    ]
+    page = render(content(encoders=both, records=records))
+    opening = page.split("<h1>")[1].split('<div class="figures">')[0]
+    for name, lights in (("sound", ["ok"] * 3), ("picture", ["warn", "ok", "bad"])):
+        own = opening.split(f"<h2>{name}</h2>")[1].split('<ol class="next">')[0]
+        assert re.findall(r'<li class="(\w+)"><b>', own) == lights
+        for heading in ("Next", "Nearest neighbours", "Map"):
+            assert f"<h2>{heading}: {name}</h2>" in page
+        assert f"singular value, {name} over direction" in page
+        assert f"rank_embedding/{name}" in page
+    assert "<h2>Diagnosis: sound" in page
+    assert "<h2>Diagnosis: picture" not in page
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids)) == 8
 
 
 def test_every_group_with_data_has_charts():
@@ -70,8 +124,7 @@ DIAGNOSIS = {
     "run": "run",
     "data": EVIL,
     "images": 30,
-    "verdict": {"sentence": "Healthy: 3 of 8.", "state": "healthy"},
-    "trend": {"sentence": "Still improving."},
+    "state": {"sentence": "Not collapsed: 3 of 8.", "title": "not collapsed"},
     "best": 20,
     "spaces": {"encoder": {"rankme": 12.345, "entropy_joe": -4902.0}, "projector": {"rankme": 3}},
     "invariance": {"encoder": {"crop": {"change": 0.5, "low": 0.4, "high": 0.6, "cosine": 0.8}}},
@@ -82,7 +135,7 @@ DIAGNOSIS = {
 
 def test_a_diagnosis_is_shown_with_its_words():
     page = render(content(diagnosis=DIAGNOSIS))
-    for words in ("Healthy: 3 of 8.", "Still improving.", "step 20 looks best", "NMI 0.600"):
+    for words in ("Not collapsed: 3 of 8.", "step 20 looks best", "NMI 0.600"):
         assert words in page
     assert '<td class="number">12.345</td>' in page
     assert "-4,902.0" in page
@@ -172,3 +225,50 @@ def test_equal_patches_get_equal_colours_on_all_images():
     colours = principal_colours(tokens)
     assert (colours[1, 1, 1] == colours[0, 0, 0]).all()
     assert len(np.unique(colours.reshape(-1, 3), axis=0)) > 4
+
+
+def test_outliers_copies_and_clusters_are_shown_with_their_names():
+    rng = np.random.default_rng(2)
+    features = rng.normal(size=(40, 8)).astype(np.float32)
+    features[30] = features[7]
+    names = [f"/data/{'ab'[i % 2]}/photo{i}.png" for i in range(39)] + [f"/data/b/{EVIL}"]
+    page = render(content(embedded=Embedded(features=features, images=pictures(40), names=names)))
+    parts = dict(re.findall(r"<h2>([^<]+)</h2>(.*?)(?=<h2>)", page, re.DOTALL))
+    assert {"Clusters", "Near-duplicates", "Outliers", "Map"} <= set(parts)
+    pair = re.findall(r'alt="([^"]+)"', parts["Near-duplicates"])
+    assert pair[:2] == ["b/photo7.png", "a/photo30.png"]
+    assert len(re.findall("<img", parts["Outliers"])) == 8
+    sizes = [int(size) for size in re.findall(r"(\d+) images</h3>", parts["Clusters"])]
+    assert sum(sizes) == 40
+    data = json.loads(re.search(r'id="map-data-1">(.*?)</script>', page, re.DOTALL).group(1))
+    assert np.bincount(data["colourings"]["cluster"]["of"]).tolist() == sizes
+    assert data["files"][:2] == [
+        "a/photo0.png",
+        "b/photo1.png",
+    ]  # by folder the page colours itself
+    assert "<script>alert" not in page
+
+
+def test_every_picture_says_which_it_is():
+    views = [Strip(pictures=pictures(2), captions=["image", "global 1"], name="/data/a/x.png")]
+    page = render(content(views=views))
+    assert re.findall(r'alt="([^"]*, global 1)"', page) == ["a/x.png, global 1"]
+    assert 'alt=""' not in page
+    images = re.findall(r"<img [^>]*>", page)
+    assert all("title=" in image for image in images)
+
+
+def test_an_accuracy_while_training_stands_beside_pixels_and_untrained():
+    levels = {"knn": {"raw pixels": 0.4, "untrained encoder": 0.45}}
+    group = render(content(levels=levels)).split("<h2>With labels")[1].split("<h2>")[0]
+    assert group.count("<polyline") == 3
+    assert "raw pixels" in group
+    assert render(content()).split("<h2>With labels")[1].split("<h2>")[0].count("<polyline") == 1
+
+
+def test_the_diagnosis_does_not_say_again_what_the_verdict_says():
+    sentence = DIAGNOSIS["state"]["sentence"]
+    same = tuple(replace(a, sentence=sentence) for a in VERDICT.answers[:1])
+    page = render(content(diagnosis=DIAGNOSIS, verdict=replace(VERDICT, answers=same)))
+    assert page.count(sentence) == 1
+    assert render(content(diagnosis=DIAGNOSIS, verdict=None)).count(sentence) == 1

@@ -1,5 +1,6 @@
 """The report of a method of several families and encoders, and of a figure that fails."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -90,6 +91,7 @@ def run(pair, tmp_path):
         contents="",
         images=len(assembly.source),
         command="manyviews train pair",
+        threads=1,
     )
     return assembly, tmp_path
 
@@ -111,6 +113,13 @@ def test_every_encoder_is_shown_what_it_is_fed_and_every_family_what_it_hides(ru
     hidden = batch.cues["seen.mask"][0, 0].reshape(4, 4).numpy().repeat(4, 0).repeat(4, 1)
     assert (sees[hidden] == 128).all()
     assert np.array_equal(sees[~hidden], view[~hidden])
+    assert list(found.encoders) == ["left", "right"]
+    for name, seen in found.encoders.items():
+        assert seen.verdict is not None, name
+        assert len(seen.spectrum) > 2
+        assert seen.embedded.features.shape == (40, assembly.method.encoders[name].dim)
+        side = {"left": 20, "right": 16}[name]
+        assert seen.embedded.images[0].shape == (side, side, 1)  # what that encoder is fed
     assert found.insight[f"{report.PATCHES}: right"][0].pictures[0].shape == (16, 16, 1)
     report.write(assembly, folder)
     assert "what it makes" in (folder / "report.html").read_text()
@@ -128,12 +137,13 @@ def test_cells_are_enlarged_as_the_image_is_in_both_directions():
         ("_views", ["views"]),
         ("_reconstructions", ["reconstructions"]),
         ("_patches", ["patches of 'right'"]),
-        ("_embed", ["what needs features"]),
-        ("verdict", ["a verdict"]),
+        ("embedded_by", ["what needs features"]),
+        ("state_of", ["a state of 'left'", "a state of 'right'"]),
+        ("standing", ["a verdict"]),
     ],
 )
 def test_a_figure_that_fails_costs_that_figure_and_a_line(run, monkeypatch, caplog, part, lost):
-    def failing(*_):
+    def failing(*_, **__):
         raise RuntimeError("no such axis\nand more")
 
     monkeypatch.setattr(report, part, failing)
@@ -141,7 +151,9 @@ def test_a_figure_that_fails_costs_that_figure_and_a_line(run, monkeypatch, capl
     assert missing(caplog) == lost
     assert "(RuntimeError: no such axis)." in caplog.text
     page = (run[1] / "report.html").read_text()
-    assert ("The features could not be looked at" in page) == (part in ("_embed", "verdict"))
+    assert ("The features could not be looked at" in page) == (
+        part in ("embedded_by", "state_of", "standing")
+    )
 
 
 def test_a_chart_or_a_map_that_fails_costs_no_report(run, monkeypatch, caplog):
@@ -153,7 +165,13 @@ def test_a_chart_or_a_map_that_fails_costs_no_report(run, monkeypatch, caplog):
     for part in ("_map", "_gallery", "spectrum"):
         monkeypatch.setattr(page, part, failing)
     report.write(*run)
-    assert sorted(missing(caplog)) == ["its gallery", "its map", "the charts 'Spectrum'"]
+    assert sorted(missing(caplog)) == [
+        "a gallery of 'left'",
+        "a gallery of 'right'",
+        "a map of 'left'",
+        "a map of 'right'",
+        "the charts 'Spectrum'",
+    ]
 
 
 def test_a_training_is_done_whatever_becomes_of_its_report(pair, monkeypatch, caplog, tmp_path):
@@ -164,3 +182,59 @@ def test_a_training_is_done_whatever_becomes_of_its_report(pair, monkeypatch, ca
     assert execute(settings(), out=tmp_path / "run").status == "done"
     assert "The report could not be made (RuntimeError: no page)" in caplog.text
     assert (tmp_path / "run" / "encoder-right.safetensors").exists()
+
+
+def kept(folder, name, **changes):
+    """A result of kNN in a run's folder."""
+    measures = {"accuracy": {"value": 0.6, "low": 0.5, "high": 0.7}}
+    result = {"protocol": "knn", "metric": "accuracy", "value": 0.6, "measures": measures}
+    result |= {"train": 10, "n": 10, "version": 1, "data": "labelled", "settings": {}, "beside": {}}
+    path = folder / "evaluation" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result | changes))
+
+
+def beside(**values):
+    return {
+        name.replace("_", " "): {
+            "protocol": "knn",
+            "metric": "accuracy",
+            "value": value,
+            "measures": {"accuracy": {"value": value, "low": 0.0, "high": 1.0}},
+            "train": 10,
+            "n": 10,
+            "version": 1,
+        }
+        for name, value in values.items()
+    }
+
+
+def test_no_accuracy_stands_without_pixels_and_untrained(tmp_path):
+    kept(tmp_path, "knn")  # as a training leaves it
+    [label] = report._accuracies(tmp_path)
+    assert label == "knn, accuracy (manyviews evaluate adds raw pixels and untrained)"
+    there = beside(raw_pixels=0.4, untrained_encoder=0.45)
+    kept(tmp_path, "a--labelled", beside=there)  # before and after the training's own
+    kept(tmp_path, "z--other", beside=beside(raw_pixels=0.3), data="other", value=0.7)
+    kept(tmp_path, "knn--labelled", step="20")
+    assert report._accuracies(tmp_path) == {
+        "knn, accuracy on labelled; raw pixels 0.400, untrained encoder 0.450": "0.600",
+        "knn, accuracy at step 20 on labelled (manyviews evaluate adds raw pixels and untrained)": (
+            "0.600"
+        ),
+        "knn, accuracy on other; raw pixels 0.300": "0.700",
+    }
+    levels = {"knn": {"raw pixels": 0.4, "untrained encoder": 0.45}}
+    assert report._levels(tmp_path, "labelled") == levels
+    assert report._levels(tmp_path, "") == {}
+
+
+def test_steps_and_speed_are_of_the_whole_training_and_rank_is_not_said_thrice(run):
+    assembly, folder = run
+    line = {"kind": "train", "step": 270, "loss": 1.5, "images_per_second": 58.0, "seconds": 9.0}
+    (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    (folder / "outcome.json").write_text(json.dumps({"steps": 274, "images_per_second": 232.4}))
+    found = report.gather(assembly, folder)
+    assert found.figures == {"loss, at last": "1.5000", "steps": "274", "samples/s": "232"}
+    (folder / "outcome.json").unlink()
+    assert report.gather(assembly, folder).figures["steps"] == "270"

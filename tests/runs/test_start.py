@@ -13,20 +13,24 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import killing
 import manyviews
 from manyviews import encoders
 from manyviews.core import UsageError
 from manyviews.core.inputs import Pixels
-from manyviews.core.settings import override, parts
+from manyviews.core.settings import override, parts, struct
 from manyviews.encoders import TimmConfig, ViTConfig
+from manyviews.encoders.audio import AudioConvConfig
 from manyviews.encoders.resample import resample
 from manyviews.runs import saved
 from manyviews.runs.assemble import assemble
 from manyviews.runs.embedder import save_encoder
+from manyviews.runs.settings import Teacher
 from manyviews.runs.start import Start, digest_of, open_start, paired
 from manyviews.runs.subject import open_subject
 from manyviews.verbs import train as training
 from manyviews.verbs.cli import main
+from manyviews.verbs.train import execute
 
 torch.set_num_threads(1)
 
@@ -123,26 +127,110 @@ def test_a_head_of_another_size_is_left_whole_and_named(simclr, photos, caplog):
     caplog.set_level(logging.INFO, "manyviews")
     run = run_of("simclr", photos, simclr, {"method.hidden": 8, "method.out": 6})
     method = begun(run).method
-    theirs = load_file(simclr / "checkpoints" / "step_2" / "method.safetensors")
+    fresh = assemble(run).method.state_dict()
     ours = method.state_dict()
     assert same(method.encoder.state_dict(), weights(simclr))
-    assert torch.equal(ours["projector.0.weight"], theirs["projector.0.weight"])
-    assert "left: projector.3: weight is 4x8 there and 6x8 here" in caplog.text
-    assert torch.equal(ours["projector.4.weight"], torch.ones(6))  # as built
+    heads = [name for name in ours if name.startswith("projector.")]
+    assert heads
+    assert all(torch.equal(ours[name], fresh[name]) for name in heads)  # as built, all of it
+    assert "left: projector: 3.weight is 4x8 there and 6x8 here" in caplog.text
 
 
-@pytest.mark.parametrize("same_data", [True, False], ids=["same", "other"])
-def test_rows_of_samples_go_with_their_samples(photos, tmp_path, caplog, same_data):
+PIRL = {"encoder.width": 8, "encoder.grid": 1, "method.out": 4, "method.negatives": 4}
+
+
+def late(given):
+    return {k: v for k, v in given.items() if not k.startswith("encoder.")}
+
+
+@pytest.fixture(scope="module")
+def pirl(folder, photos):
+    manyviews.train("pirl", data=photos, out=folder / "pirl", overrides=SHORT | PIRL)
+    return folder / "pirl"
+
+
+def test_what_other_heads_made_is_left_with_them(pirl, photos, caplog):
     caplog.set_level(logging.INFO, "manyviews")
-    given = {"encoder.width": 8, "encoder.grid": 1, "method.out": 4, "method.negatives": 4}
-    manyviews.train("pirl", data=photos, out=tmp_path / "run", overrides=SHORT | given)
-    data = photos if same_data else photos_in(tmp_path / "others", seed=1)
-    late = {k: v for k, v in given.items() if not k.startswith("encoder.")}
-    method = begun(run_of("pirl", data, tmp_path / "run", late)).method
-    theirs = load_file(tmp_path / "run" / "checkpoints" / "step_2" / "method.safetensors")
-    assert torch.equal(method.bank.items, theirs["bank.items"]) == same_data
+    run = run_of("pirl", photos, pirl, late(PIRL) | {"method.hidden": 6})
+    ours, fresh = begun(run).method.state_dict(), assemble(run).method.state_dict()
+    assert torch.equal(ours["bank.items"], fresh["bank.items"])
+    assert "left: head: 0.weight is 512x32 there and 6x32 here" in caplog.text
+    assert "left: bank: made by heads that are left" in caplog.text
+
+
+def test_what_there_is_no_place_for_is_named(simclr, photos):
+    start = open_start(run_of("simclr", photos, simclr, late(NARROW)))
+    start.method.spare = torch.nn.Linear(2, 2)
+    method = assemble(run_of("simclr", photos, simclr, late(NARROW))).method
+    said = start.into_method(method, same_data=True)
+    assert "left: spare: there is no place for it here" in said
+
+
+@pytest.mark.parametrize("data", ["same", "copied", "other"])
+def test_rows_of_samples_go_with_their_samples(pirl, photos, tmp_path, caplog, data):
+    caplog.set_level(logging.INFO, "manyviews")
+    if data == "copied":  # with other times
+        shutil.copytree(photos, tmp_path / "copied", copy_function=shutil.copyfile)
+    where = {"same": photos, "copied": str(tmp_path / "copied")}.get(data)
+    where = where or photos_in(tmp_path / "others", seed=1)
+    method = begun(run_of("pirl", where, pirl, late(PIRL))).method
+    theirs = load_file(pirl / "checkpoints" / "step_2" / "method.safetensors")
+    assert torch.equal(method.bank.items, theirs["bank.items"]) == (data != "other")
     assert torch.equal(method.state_dict()["head.0.weight"], theirs["head.0.weight"])
-    assert ("left: bank: of the samples of other data" in caplog.text) == (not same_data)
+    assert ("left: bank: of the samples of other data" in caplog.text) == (data == "other")
+
+
+def test_a_queue_on_other_data_does_not_know_whose_its_rows_are(photos, tmp_path):
+    given = NARROW | {"method.queue": 32}
+    manyviews.train("nnclr", data=photos, out=tmp_path / "run", overrides=SHORT | given)
+    other = photos_in(tmp_path / "others", seed=1)
+    for data, known in ((photos, True), (other, False)):
+        method = begun(run_of("nnclr", data, tmp_path / "run", late(given))).method
+        [owner] = [value for name, value in method.named_buffers() if name.endswith("owner")]
+        assert bool((owner >= 0).any()) == known
+
+
+def test_what_a_teacher_taught_is_a_start(photos, tmp_path):
+    taught = killing.settings("distill", tmp_path)
+    data = replace(taught.data, source=photos, batch_size=8)
+    execute(
+        replace(taught, data=data, train=replace(taught.train, steps=2, checkpoint_every=2)),
+        out=tmp_path / "run",
+    )
+    encoder = weights(tmp_path / "run")
+    for recipe in ("simclr", "distill"):
+        run = run_of(recipe, photos, tmp_path / "run")
+        if recipe == "distill":
+            run = replace(run, teachers=taught.teachers, method=taught.method)
+        assert same(begun(run).method.encoder.state_dict(), encoder)
+
+
+def test_a_start_whose_teacher_is_gone_says_what_to_give(photos, tmp_path):
+    teacher = tmp_path / "teacher"
+    shutil.copytree(killing.TEACHER, teacher)
+    taught = killing.settings("distill", tmp_path)
+    told = struct("Teachers", {"teacher": Teacher(source=str(teacher))})
+    data = replace(taught.data, source=photos, batch_size=8)
+    short = replace(taught.train, steps=2, checkpoint_every=2)
+    execute(replace(taught, teachers=told, data=data, train=short), out=tmp_path / "run")
+    shutil.rmtree(teacher)
+    with pytest.raises(UsageError, match=r"a teacher that cannot be read .*encoder.safetensors\.$"):
+        open_start(run_of("simclr", photos, tmp_path / "run"))
+
+
+def test_a_start_of_sound_is_refused_whatever_side_is_asked_for(photos, tmp_path):
+    heard = AudioConvConfig(width=4)
+    path = tmp_path / "audio.safetensors"
+    save_encoder(path, encoders.build(heard), config=heard, info={})
+    for side in ({}, {"encoder.image_size": 64}):
+        with pytest.raises(UsageError):
+            manyviews.train(
+                "simclr",
+                data=photos,
+                start=path,
+                overrides=SHORT | side,
+                out=tmp_path / "run",
+            )
 
 
 def test_an_encoder_of_another_architecture_is_refused_and_nothing_changes(simclr, photos):
@@ -153,7 +241,7 @@ def test_an_encoder_of_another_architecture_is_refused_and_nothing_changes(simcl
     fresh = assemble(whole).method
     before = {name: value.clone() for name, value in fresh.state_dict().items()}
     with pytest.raises(UsageError, match=r"^[^\n]*\. Leave out settings of the encoder[^\n]*$"):
-        open_start(whole).into_method(fresh, data="")
+        open_start(whole).into_method(fresh, same_data=True)
     assert same(fresh.state_dict(), before)
 
 
@@ -338,7 +426,7 @@ def test_a_slow_copy_that_does_not_fit_leaves_all_else_as_it_was(adapted):
     start.method.target.copy.encoder.stem[0].stride = (1, 1)  # the student still fits
     before = {name: value.clone() for name, value in fresh.state_dict().items()}
     with pytest.raises(UsageError, match=r"'target.copy.encoder': stem.0 has stride"):
-        start.into_method(fresh, data="")
+        start.into_method(fresh, same_data=False)
     assert same(fresh.state_dict(), before)
 
 
@@ -401,13 +489,17 @@ def test_a_start_that_trained_on_is_told(adapted, tmp_path, caplog):
 def test_the_frozen_start_is_kept_and_held_against_the_result(adapted):
     whole, begin, result = adapted
     assert same(load_file(whole / "start.safetensors"), weights(begin))
-    found = json.loads((whole / "start.json").read_text())["image"]
+    kept = json.loads((whole / "against.json").read_text())
+    found = kept["start"]["image"]
+    assert kept["step"] == STEPS
     assert found["what"] == "the frozen start"
     assert {"lidar", "view_consistency", "rankme"} <= found["before"].keys() & found["after"].keys()
     assert found["before"]["lidar"] != found["after"]["lidar"]
-    assert result.against == [found["sentence"]]
+    assert result.against == [kept["untrained"]["image"]["sentence"], found["sentence"]]
     assert found["sentence"] in result.lines()
-    assert found["sentence"] in (whole / "report.html").read_text()
+    worse = [kept[what]["image"] for what in ("start", "untrained")]
+    told = max(worse, key=lambda one: ("ok", "warn", "bad").index(one["light"]))
+    assert told["sentence"] in (whole / "report.html").read_text()
 
 
 def test_a_file_is_noted_by_its_hash(simclr, photos):

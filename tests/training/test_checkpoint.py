@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import pickle
+from itertools import pairwise
 
 import pytest
 import torch
@@ -72,9 +73,41 @@ def test_the_newest_are_kept_and_latest_names_the_last(tmp_path):
     parts = trained()
     for step in (0, 3, 6, 9):
         save(tmp_path, step, parts, keep=2)
-    assert names(tmp_path) == ["latest", "step_6", "step_9"]
+    assert names(tmp_path) == ["latest", "step_3", "step_6", "step_9"]  # but for initial weights
     assert checkpoint.latest(tmp_path) == tmp_path / "step_9"
     assert (tmp_path / "latest").read_text() == "step_9\n"
+
+
+def test_earlier_ones_stay_spread_over_the_training(tmp_path):
+    parts = trained()
+    for step in range(0, 1010, 10):
+        save(tmp_path, step, parts, keep=2)
+    kept = checkpoint.steps(tmp_path)
+    assert len(kept) == checkpoint.SPREAD + 2
+    assert kept[-2:] == [990, 1000]
+    gaps = [later - earlier for earlier, later in pairwise([0, *kept[:-1]])]
+    assert max(gaps) <= 3 * 1000 / (checkpoint.SPREAD + 1)
+    assert min(kept) > 0
+
+
+def test_one_that_is_asked_for_stays_alone(tmp_path):
+    parts = trained()
+    for step in (0, 3, 6, 9):
+        save(tmp_path, step, parts, keep=1)
+    assert names(tmp_path) == ["latest", "step_9"]
+
+
+def test_a_gigabyte_is_the_most_that_earlier_ones_take():
+    assert checkpoint.spread_of(10**6, keep=2) == checkpoint.SPREAD
+    assert checkpoint.spread_of(2 * 10**8, keep=2) == 3
+    assert checkpoint.spread_of(6 * 10**8, keep=2) == 0
+    assert checkpoint.spread_of(1, keep=1) == 0
+
+
+def test_the_closest_go_first():
+    assert checkpoint.thinned([10, 20, 21, 60], 3, until=100) == [10, 21, 60]
+    assert checkpoint.thinned([10, 20], 3, until=100) == [10, 20]
+    assert checkpoint.thinned([10, 20], 0, until=100) == []
 
 
 def test_no_checkpoint_is_none_not_an_error(tmp_path):

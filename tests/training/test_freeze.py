@@ -6,10 +6,14 @@ from torch import nn
 
 from manyviews import encoders
 from manyviews.core import Clock, UsageError
-from manyviews.core.inputs import Frames, LogMel, Pixels
+from manyviews.core.inputs import Frames, LogMel, Pixels, Points
 from manyviews.encoders import ResNetSmallConfig, TimmConfig, ViTConfig
 from manyviews.encoders.audio import AudioConvConfig
+from manyviews.encoders.points import PointNetConfig
+from manyviews.encoders.settings import TubeletsConfig
+from manyviews.encoders.slow import SlowConfig
 from manyviews.encoders.video import R2Plus1DConfig
+from manyviews.encoders.voxels import VoxelsConfig
 from manyviews.methods.catalog import build as method_of
 from manyviews.methods.contrastive.simclr import SimCLRConfig
 from manyviews.methods.distillation.byol import BYOLConfig
@@ -62,9 +66,26 @@ DEPTHS = {
         R2Plus1DConfig(input=Frames(side=32, frames=2, rate=8.0), width=8, depth=1),
         {"stem.0.weight": 5, "stages.0.0.convolutions.0.weight": 4, "stages.3.0.finish.0.bias": 1},
     ),
+    "slow": (
+        SlowConfig(input=Frames(side=32, frames=2, rate=8.0), layers=10, width=8),
+        {"stem.0.weight": 5, "stages.0.0.convolutions.0.weight": 4, "stages.3.0.shortcut.1.bias": 1}
+    ),
+    "tubelets": (
+        TubeletsConfig(input=Frames(side=16, frames=2), patch=8, width=16, depth=2, heads=2),
+        {"patch_embed.proj.weight": 3, "blocks.0.attn.qkv.weight": 2, "norm.weight": 0},
+    ),
     "audio_conv": (
         AudioConvConfig(input=LogMel(), width=8, depth=1),
         {"layers.0.weight": 5, "layers.1.weight": 5, "layers.3.weight": 4, "layers.13.bias": 1},
+    ),
+    "pointnet": (
+        PointNetConfig(input=Points(count=32), centres=(16, 6, 2), width=4, up=1, up_width=8),
+        {"down.0.0.weight": 4, "down.2.7.bias": 2, "back.0.0.weight": 1},
+    ),
+    "voxels": (
+        VoxelsConfig(input=Points(count=32), side=8, width=4, depth=2),
+        {"stem.0.weight": 6, "down.1.0.weight": 4, "up.1.weight": 3, "merge.0.1.bias": 2,
+         "last.0.weight": 1},
     ),
 }  # fmt: skip
 
@@ -92,8 +113,12 @@ def test_each_block_learns_at_a_share_of_the_next_ones_rate(case):
 
 
 def test_an_encoder_without_layers_is_refused_by_name():
-    method = method_of(SimCLRConfig(hidden=8, out=4), given(TinyConv()))
-    with pytest.raises(UsageError, match=r"TinyConv does not say.*--optim.layer-decay 1"):
+    class Flat(TinyConv):
+        def by_depth(self):
+            return []
+
+    method = method_of(SimCLRConfig(hidden=8, out=4), given(Flat()))
+    with pytest.raises(UsageError, match=r"Flat does not say.*--optim.layer-decay 1"):
         build(method, Optim(layer_decay=0.9), 8)
 
 

@@ -34,7 +34,7 @@ def test_the_line_says_how_it_goes():
             "step 50",
             "loss 1.2346",
             "lr 3.00e-02",
-            "812 images/s",
+            "812 samples/s",
             "waiting for data 4 %",
             "1:02:05 left",
             "ALARM",

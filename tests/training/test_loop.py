@@ -9,7 +9,7 @@ import torch
 
 from manyviews.core import Failure, UsageError
 from manyviews.runs.folder.lock import RunDirectory
-from manyviews.training import loop
+from manyviews.training import journal, loop
 from manyviews.training.job import Collapsed
 from manyviews.training.loop import fit
 from manyviews.training.settings import Optim, Train
@@ -45,7 +45,7 @@ def test_training_lowers_the_loss_and_logs_every_step(tmp_path):
     assert [line["epoch"] for line in found[:4]] == [0, 0, 0, 1]
     assert outcome.images_per_second == pytest.approx(60 * 8 / outcome.seconds)
     assert 0 <= outcome.data_wait <= 1
-    assert outcome.summary["steps"] == 60
+    assert outcome.steps == 60
 
 
 def test_two_runs_with_one_seed_are_equal_and_another_seed_is_not(tmp_path):
@@ -205,8 +205,38 @@ def test_monitors_are_asked_at_their_interval_and_logged(tmp_path):
         assert step.embedding["image"].shape == (8, 1, 8)
         return {"health": 0.0, "at": float(clock.step)}
 
-    train(tmp_path, train=settings(steps=10, health_every=4), monitors=[monitor])
-    assert [(x["step"], x["at"]) for x in lines(tmp_path, "health")] == [(4, 3.0), (8, 7.0)]
+    train(tmp_path, train=settings(steps=260, health_every=25), monitors=[monitor])
+    every, spread = set(range(25, 260, 25)), set(range(10, 261, 10))
+    checked = sorted({1} | every | spread)
+    found = [(x["step"], x["at"]) for x in lines(tmp_path, "health")]
+    assert found == [(step, step - 1.0) for step in checked]
+
+
+@pytest.mark.parametrize("length", [{"steps": 1}, {"steps": 2}, {"steps": 7}, {"epochs": 3}])
+def test_health_is_checked_at_both_ends_of_any_training(tmp_path, length):
+    train(tmp_path, train=settings(**length), monitors=[lambda *_: {"health": 0.0}])
+    steps = [x["step"] for x in lines(tmp_path, "health")]
+    last = lines(tmp_path, "train")[-1]["step"] if "epochs" in length else length["steps"]
+    assert steps[0] == 1
+    assert steps[-1] >= last
+    assert len(steps) == len(set(steps)) <= 28
+
+
+def test_what_the_duration_buys_is_said_once_its_pace_is_known(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "manyviews")
+    monkeypatch.setattr(journal, "_SECONDS", 0.0)
+    paces = []
+
+    def words(speed):
+        paces.append(speed)
+        return ["20 minutes are long"]
+
+    _, outcome, _ = train(tmp_path / "a", train=settings(steps=9), budget=words)
+    [pace] = paces
+    assert 0 < pace < 100 * outcome.images_per_second
+    assert [r.getMessage() for r in caplog.records].count("20 minutes are long") == 1
+    train(tmp_path / "b", train=settings(steps=2), budget=words)  # too short to tell
+    assert len(paces) == 1
 
 
 def test_a_collapse_stops_and_saves(tmp_path):
@@ -313,10 +343,11 @@ def test_checkpoints_come_at_their_interval_and_at_the_end(tmp_path):
 def test_without_an_interval_each_epoch_is_saved_unless_saving_is_dear(tmp_path, monkeypatch):
     from manyviews.training import keeper
 
-    for share, wanted in ((1e9, {3, 6, 7}), (0.0, {7})):
+    ends = {*range(3, 18, 3), *range(2, 18, 2), 18}  # of epochs, and of ninths of the training
+    for share, wanted in ((1e9, ends), (0.0, {18})):
         monkeypatch.setattr(keeper, "_SHARE", share)
         path = tmp_path / str(share)
-        train(path, train=settings(steps=7, keep=9))
+        train(path, train=settings(steps=18, keep=99))
         found = {p.name for p in (path / "checkpoints").iterdir()}
         assert found == {"latest", "step_0", *(f"step_{s}" for s in wanted)}
 
@@ -324,6 +355,7 @@ def test_without_an_interval_each_epoch_is_saved_unless_saving_is_dear(tmp_path,
 def test_a_resumed_run_counts_its_ten_minutes_from_the_last_checkpoint(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(loop.checkpoint, "SPREAD", 0)  # nothing but the minutes
 
     class Slow(Toy):
         def forward(self, batch, clock):
@@ -457,6 +489,22 @@ def test_before_the_first_checkpoint_it_goes_back_to_the_beginning(tmp_path):
     _, outcome, _ = train(tmp_path, Toy(poison={1: "loss", 2: "loss", 3: "loss"}))
     assert outcome.rewinds == 1
     assert lines(tmp_path, "rewind")[0]["to"] == 0
+
+
+def test_an_epoch_that_began_after_what_was_saved_is_begun_again(tmp_path):
+    """Or a method that clusters would go on without its clusters."""
+    begun = {}
+
+    class Watched(Toy):
+        def forward(self, batch, clock):
+            begun[clock.step] = int(self.epochs_begun)
+            return super().forward(batch, clock)
+
+    _, outcome, _ = train(tmp_path, Watched(poison=dict.fromkeys((1, 2, 3), "loss")))
+    assert outcome.rewinds == 1
+    [rewind] = lines(tmp_path, "rewind")
+    assert (rewind["step"], rewind["to"]) == (4, 0)
+    assert [begun[step] for step in (0, 3, 4, 6)] == [1, 2, 1, 2]  # as saved there were none
 
 
 def test_after_three_rewinds_it_fails_with_advice(tmp_path):

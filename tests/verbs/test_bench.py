@@ -76,6 +76,8 @@ def test_a_batch_that_takes_long_is_halved(monkeypatch, run):
     monkeypatch.setattr(benching, "_STEP", 0.0)
     found = benching.bench(run, seconds=0.05)
     assert (found.batch, found.batch_size) == (2, 16)
+    assert found.budget[0].startswith("20 minutes are about ")
+    assert found.lines()[-len(found.budget) :] == found.budget
     assert "the run has 16" in found.lines()[0]
 
 

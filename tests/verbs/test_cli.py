@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ import torch
 from PIL import Image
 
 import manyviews
+from manyviews.methods.catalog import METHODS
 from manyviews.verbs.cli import main
 
 torch.set_num_threads(1)
@@ -98,6 +101,18 @@ def test_help_answers_without_importing_torch():
 
 
 @pytest.mark.parametrize(
+    ("verb", "given"),
+    [("embed", "RUN"), ("pack", "DATA OUT"), ("compare", "RUN [RUN ...]"), ("list", "{recipes,")],
+)
+def test_help_calls_what_is_given_without_a_flag_by_its_name(capsys, verb, given):
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    usage = capsys.readouterr().out.partition("\n")[0]
+    assert f" {given}" in usage
+    assert "STR|PATH STR|PATH" not in usage
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["trian"], "no verb 'trian'. Did you mean 'train'?"),
@@ -133,7 +148,6 @@ def test_folders_without_images_are_refused(capsys, tmp_path):
         (["--train.minutes", "nan"], "--train.minutes nan is no duration"),
         (["--on-collapse", "maybe"], "invalid choice 'maybe' for argument '--train.on-collapse'"),
         (["--train.steps", "5", "--train.epochs", "2"], "give exactly one of --train.steps"),
-        (["--views.global.count", "3"], "simclr reads 2 'global' a sample; the view plan makes 3"),
         (["--views.local.count", "2"], "Unrecognized options: --views.local.count"),
         (["--views.global.count", "1"], "simclr needs 2 'global' a sample; the view plan makes 1"),
         (
@@ -153,6 +167,12 @@ def test_folders_without_images_are_refused(capsys, tmp_path):
 def test_a_setting_that_cannot_be_gets_one_line(capsys, photos, tmp_path, flags, words):
     command = ["train", "simclr", "--data", photos, "--out", tmp_path / "run", *flags]
     assert words in complaint(capsys, *command, code=2)
+
+
+def test_views_that_a_method_would_not_read_get_one_line(capsys, photos, tmp_path):
+    command = ["train", "barlow", "--data", photos, "--out", tmp_path / "run"]
+    said = complaint(capsys, *command, "--views.global.count", "3", code=2)
+    assert "barlow reads 2 'global' a sample; the view plan makes 3" in said
 
 
 def test_training_leaves_the_files_that_were_promised(trained):
@@ -280,6 +300,9 @@ def test_doctor_reports_and_recommends(capsys, photos):
     said = capsys.readouterr().out
     assert "48" in said
     assert "manyviews train simclr --data" in said
+    assert "20 minutes are roughly" in said
+    assert "passes over your 48 images" in said
+    assert f"manyviews doctor --bench {photos} simclr" in said
 
 
 def test_python_takes_the_same_words(photos, tmp_path):
@@ -296,3 +319,18 @@ def test_python_takes_the_same_words(photos, tmp_path):
         },
     )
     assert (result.status, result.steps) == ("done", 2)
+
+
+def test_methods_are_listed_with_what_they_are_held_against():
+    notes = (Path(__file__).parents[1] / "reference" / "data" / "README.md").read_text()
+    made = set(re.findall(r"\.npz`[^:]*: (?:`[^`]*`: )?([\w.-]+/[\w.-]+) at ", notes))
+    told = {name: entry.held for name, entry in METHODS.items()}
+    named = {one for held in told.values() for one in re.findall(r"[\w.-]+/[\w.-]+", held)}
+    # MAE on clips, on sounds and on Hiera, and InfoMin's views, which have no methods of their own
+    of_others = {"MCG-NJU/VideoMAE", "facebookresearch/AudioMAE", "facebookresearch/hiera"}
+    assert made - named == of_others | {"HobbitLong/PyContrast"}
+    assert all(name in notes for name in named)
+    listed = manyviews.listing("methods")
+    for name, held in (("moco", "facebookresearch/moco"), ("nnclr", "formula")):
+        assert re.search(rf" \[{held}(; kNN 0\.\d\d)?\]$", listed.items[name]), name
+    assert "two processes" in listed.lines()[-1]

@@ -202,9 +202,9 @@ def test_what_is_missing_is_measured(trained, photos, tmp_path, monkeypatch):
     shutil.rmtree(run / "evaluation")
     asked = []
 
-    def look(run, *, labels, max_pixels):
+    def look(run, *, which, labels, max_pixels):
         asked.append(labels)
-        return manyviews.diagnose(run, labels=labels, max_pixels=max_pixels, **LOOK)
+        return manyviews.diagnose(run, which=which, labels=labels, max_pixels=max_pixels, **LOOK)
 
     monkeypatch.setattr(comparing, "diagnose", look)
     monkeypatch.setattr(comparing, "PROTOCOLS", ("knn",))
@@ -257,8 +257,8 @@ def measured(runs, photos, monkeypatch):
         asked.append((run.name, *told["protocol"]))
         return manyviews.evaluate(run, **told)
 
-    def look(run, *, labels, max_pixels):
-        return manyviews.diagnose(run, labels=labels, max_pixels=max_pixels, **LOOK)
+    def look(run, *, which, labels, max_pixels):
+        return manyviews.diagnose(run, which=which, labels=labels, max_pixels=max_pixels, **LOOK)
 
     monkeypatch.setattr(comparing, "evaluate", evaluate)
     monkeypatch.setattr(comparing, "diagnose", look)
@@ -364,3 +364,71 @@ def test_an_encoder_of_others_wants_labelled_data(trained):
     file = trained / "seed1" / "encoder.safetensors"
     with pytest.raises(UsageError, match=r"is no run, .*: add --data LABELLED"):
         manyviews.compare([trained / "seed0", file])
+
+
+def test_runs_are_held_against_one_another_image_by_image(runs, photos):
+    """Of two runs whose intervals overlap, one that is right wherever the other is and more."""
+    for name, right in (("seed0", "1" * 9 + "0" * 3), ("seed1", "1" * 2 + "0" * 10)):
+        [kept] = (runs / name / "evaluation").glob("knn--*.json")
+        said = json.loads(kept.read_text())
+        assert len(said["right"]["accuracy"][0]) == said["n"] == 12
+        said["right"]["accuracy"] = [right]
+        value = right.count("1") / 12
+        said["measures"]["accuracy"] = {"value": value, "low": value - 0.4, "high": value + 0.4}
+        for start in (said["beside"][n] for n in said["beside"] if n == "untrained encoder"):
+            start["right"]["accuracy"] = ["1" * 3 + "0" * 9]
+            start["measures"]["accuracy"] = {"value": 0.25, "low": 0.1, "high": 0.6}
+        kept.write_text(json.dumps(said))
+    both, key = [runs / "seed0", runs / "seed1"], f"knn|{photos}|accuracy"
+    found = manyviews.compare(both).table
+    start = "untrained resnet_small"
+    assert found.paired[key][frozenset(("seed0", "seed1"))] is True  # 7 to 0
+    assert found.paired[key][frozenset(("seed1", start))] is False  # 0 to 1
+    assert found.best[key] >= {"seed0"}
+    assert "seed1" not in found.best[key]
+    [column] = [c for c in found.columns if c.key == key]
+    remarks = {r.name: found.against(r, column) for r in found.rows if r.trained}
+    assert remarks == {"seed0": "better than untrained", "seed1": "no better than untrained"}
+    spoil(runs, lambda said: said.update(content="0123456789"))
+    other = manyviews.compare(both, anyway=True).table
+    assert frozenset(("seed0", "seed1")) not in other.paired[key]  # other images: by intervals
+
+
+def test_results_from_before_images_were_noted_are_measured_again(runs, photos, measured):
+    spoil(runs, lambda said: said.update(right={}))
+    both = [runs / "seed0", runs / "seed1"]
+    assert all(
+        "seed1" not in pair for p in manyviews.compare(both).table.paired.values() for pair in p
+    )
+    manyviews.compare(both, data=str(photos))
+    assert measured == [("seed1", "knn", "linear")]
+
+
+def test_a_setting_is_chosen_without_labels_and_held_against_them(runs, photos):
+    """Two runs made to differ in a rate, with ranks and accuracies that disagree."""
+    edit(runs / "seed1" / "config.yaml", "weight_decay: ", "weight_decay: 1")
+    for seed, rank, accuracy in ((0, 20.0, 0.5), (1, 10.0, 0.75)):
+        file = runs / f"seed{seed}" / "diagnosis.json"
+        diagnosis = json.loads(file.read_text())
+        diagnosis["spaces"]["projector"]["rankme"] = rank
+        file.write_text(json.dumps(diagnosis))
+        [kept] = (runs / f"seed{seed}" / "evaluation").glob("knn*.json")
+        result = json.loads(kept.read_text())
+        kept.write_text(json.dumps(result | {"value": accuracy}))
+    found = manyviews.compare([runs / "seed0", runs / "seed1"], choose=True)
+    assert found.choice.runs == ("seed0",)
+    assert list(found.choice.ranks.values()) == [20, 10]
+    knn = next(one for one in found.choice.oracles if one.measure.startswith("kNN"))
+    assert (knn.value, knn.chosen) == (0.75, 0.5)
+    assert "weight_decay" in str(found)
+    assert "25.00 points less" in str(found)
+    assert json.loads(json.dumps(found.to_json()["choice"]))["runs"] == ["seed0"]
+    assert any("its authors take 25,600" in line for line in found.lines())
+
+
+def test_nothing_is_chosen_between_methods_encoders_or_seeds(runs):
+    with pytest.raises(UsageError, match="have 1 different settings"):
+        manyviews.compare([runs / "seed0", runs / "seed1"], choose=True)
+    edit(runs / "seed1" / "config.yaml", "width: 8", "width: 9")
+    with pytest.raises(UsageError, match="nothing between encoders, and these runs have 2"):
+        manyviews.compare([runs / "seed0", runs / "seed1"], choose=True)

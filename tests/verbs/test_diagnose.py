@@ -1,6 +1,7 @@
 """The verb `diagnose` on runs, encoders and labelled data."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 import manyviews
 from manyviews.core import Batch, Given, Method, Step, UsageError
-from manyviews.data import loader
+from manyviews.data import direct
 from manyviews.data.sources import BUILTIN
 from manyviews.methods.catalog import METHODS
 from manyviews.runs import diagnose as diagnosing
@@ -25,6 +26,7 @@ TINY = {
     "train.steps": 6,
     "train.precision": "fp32",
     "train.health_every": 1,
+    "train.checkpoint_every": 3,
     "data.batch_size": 8,
     "encoder.width": 8,
 }
@@ -80,9 +82,12 @@ def test_a_run_is_diagnosed_in_both_spaces(runs, name):
         assert all(np.isfinite(value) for value in numbers.values())
     assert {"crop", "flip", "colour", "grey", "blur"} < set(found.invariance["encoder"])
     assert (found.prototypes is not None) == (name in ("swav", "dino", "deepcluster"))
-    assert (found.trend is None) == (name == "mae")  # two steps are no course
+    assert len(found.verdict.answers) == 3
+    assert 1 <= len(found.verdict.next) <= 3
+    assert found.verdict.light != "ok"  # six steps are nothing
     kept = json.loads((runs(name) / "diagnosis.json").read_text())
-    assert kept["verdict"]["sentence"] == found.verdict.sentence == found.lines()[0]
+    assert kept["verdict"]["answers"][0]["sentence"] == found.verdict.answers[0].sentence
+    assert found.lines()[0] == found.verdict.answers[0].line()
 
 
 def test_every_method_with_prototypes_can_be_asked_for_them():
@@ -120,7 +125,7 @@ def test_a_method_sees_its_own_families_and_samples(runs, monkeypatch):
     found = sight.see(look, assembly.source, index, views=3)
     assert {tuple(batch.index.tolist()) for _, batch in given} == {tuple(index.tolist())}
     (x, batch), method = given[0], assembly.method.eval()
-    _, tiles, _ = loader.seen(assembly.source, assembly.pipeline, index.tolist())
+    _, tiles, _ = direct.seen(assembly.source, assembly.pipeline, index.tolist())
     wanted = assembly.pipeline.inputs()["tiles"].finish(torch.from_numpy(tiles["tiles"]))
     assert torch.equal(batch.views["tiles"], wanted)
     with torch.no_grad():
@@ -177,7 +182,7 @@ def test_checkpoints_are_compared_and_one_is_chosen(runs, tmp_path):
     found = manyviews.diagnose(run, **LOOK)
     assert list(found.checkpoints) == steps
     assert found.best in steps
-    assert 0 <= found.checkpoints[steps[1]]["graph_stability"] <= 1
+    assert all(0 <= found.checkpoints[step]["graph_stability"] <= 1 for step in steps[1:])
     assert "graph_stability" not in found.checkpoints[steps[0]]
 
 
@@ -185,14 +190,15 @@ def test_an_encoder_without_its_run_is_diagnosed_on_given_images(runs, photos):
     found = manyviews.diagnose(runs("simclr") / "encoder.safetensors", data=str(photos), **LOOK)
     assert list(found.spaces) == ["encoder"]
     assert found.checkpoints == {}
-    assert found.trend is None
+    assert [answer.question for answer in found.verdict.answers] == ["Has it collapsed?"]
+    assert found.verdict.next == ()
 
 
 def test_clusters_are_held_against_labels_where_there_are_some(runs, photos):
     found = manyviews.diagnose(runs("simclr"), labels=str(photos), **LOOK)
     assert found.groups["clusters"] == 3
     assert 1 / 3 <= found.groups["purity"] <= 1
-    assert any("NMI" in line for line in found.lines())
+    assert any("NMI" in line for line in found.numbers())
     assert manyviews.diagnose(runs("simclr"), **LOOK).groups == {}
 
 
@@ -210,9 +216,9 @@ def test_an_encoder_that_says_the_same_of_all_images_is_called_collapsed(runs, p
     monkeypatch.setattr(diagnosing, "assembly_of", constant)
     monkeypatch.setattr(diagnosing, "checkpoints_of", lambda *_: [])
     found = manyviews.diagnose(run, **LOOK)
-    assert (found.verdict.state, found.verdict.light) == ("complete collapse", "bad")
+    assert (found.state.title, found.verdict.light) == ("complete collapse", "bad")
     assert "lidar" not in found.spaces["encoder"] or found.spaces["encoder"]["lidar"] < 2
-    assert found.lines()[0].startswith("Complete collapse")
+    assert "Complete collapse" in found.lines()[1]
 
 
 def test_the_command_prints_words_or_json(runs, capsys):
@@ -225,8 +231,16 @@ def test_the_command_prints_words_or_json(runs, capsys):
     with pytest.raises(SystemExit):
         cli.main(arguments)
     out = capsys.readouterr().out
+    assert out.startswith(("[ok] Did it learn", "[watch] Did it learn", "[alarm] Did it learn"))
+    assert "Next:" in out
+    assert "--all" in out
+    assert "one augmentation" not in out
+    with pytest.raises(SystemExit):
+        cli.main([*arguments, "--all"])
+    out = capsys.readouterr().out
     assert "LiDAR" in out
     assert "one augmentation" in out
+    assert re.search(r"effective rank +[\d.]+ +[\d.]+ +(ok|watch|alarm)", out)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The verb `evaluate` on whatever can be evaluated: runs, checkpoints of others, files."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 import manyviews
 from manyviews.core import Failure, UsageError
 from manyviews.evaluation.image.settings import FineTune
+from manyviews.runs import evaluate as measuring
 from manyviews.runs import probe as probing
 from manyviews.runs import subject as subjects
 from manyviews.verbs.evaluate import Robustness
@@ -165,6 +167,27 @@ def test_protocols_that_need_images_go_through_the_same_verb(checkpoint, labelle
     assert set(tuned.beside) == {"untrained encoder"}  # pixels have no weights to tune
 
 
+def test_a_query_attends_to_the_tokens_of_the_output_or_of_a_block(
+    checkpoint, labelled, monkeypatch
+):
+    seen, learn = [], measuring.attentive
+
+    def spy(*split, **told):
+        seen.append(split[0])
+        return learn(*split, rates=(1e-3,), steps=20, **told)
+
+    monkeypatch.setattr(measuring, "attentive", spy)
+    [found] = other(checkpoint, labelled, protocol="attentive").found
+    assert list(found.beside) == ["untrained encoder"]  # pixels have no tokens
+    assert found.result.measures["accuracy"].value == 1.0
+    [deep] = other(checkpoint, labelled, protocol="attentive", layer=3, baselines=False).found
+    assert "  tokens of block 3" in deep.lines()
+    assert deep.result.settings["layer"] == 3
+    assert "pool" not in deep.result.settings
+    assert [x.shape for x in seen] == [(16, 4, 192)] * 3
+    assert not torch.equal(seen[0], seen[2])
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -241,3 +264,68 @@ def test_rows_that_are_not_the_datas_are_refused(tmp_path):
         manyviews.evaluate(tmp_path / "f.npy", data="builtin:fashion", image_size=3)
     with pytest.raises(UsageError, match="--protocol finetune is for encoders"):
         manyviews.evaluate(tmp_path / "f.npy", data="builtin:fashion", protocol="finetune")
+
+
+def test_the_best_layer_is_chosen_by_training_labels_and_said(checkpoint, labelled):
+    made = other(checkpoint, labelled, protocol=["knn", "linear"], layer="best")
+    first = made.lines()[0]
+    assert "training labels held out of" in first
+    assert len(made.to_json()["layers"]["taps"]) == 24  # mean and class token of twelve blocks
+    for one in made.found:
+        assert one.result.settings["layer"] == 12  # all blocks tell brightness: the last is taken
+        assert "chosen on training labels" in one.result.notes[0]
+        assert list(one.beside) == ["raw pixels", "centred pixels", "untrained encoder"]
+
+
+def test_the_choice_never_sees_a_test_label(checkpoint, labelled, monkeypatch):
+    first = other(checkpoint, labelled, layer="best", baselines=False)
+    real = probing.open_probe
+
+    def turned(*given, **told):
+        probe = real(*given, **told)
+        probe.test = replace(probe.test, labels=1 - probe.test.labels)
+        return probe
+
+    monkeypatch.setattr(probing, "open_probe", turned)
+    second = other(checkpoint, labelled, layer="best", baselines=False)
+    assert second.layers.to_json() == first.layers.to_json()
+    assert (first.found[0].result.value, second.found[0].result.value) == (1.0, 0.0)
+
+
+def test_one_layer_is_what_a_network_cut_after_it_gives(checkpoint, labelled, cache):
+    [found] = other(checkpoint, labelled, protocol="linear", layer=3, pool="mean").found
+    assert (found.result.settings["layer"], found.result.settings["pool"]) == (3, "mean")
+    assert "  features of block 3, mean" in found.lines()
+    kept = [np.load(path) for path in cache.glob("*.npy")]
+    subject = subjects.open_subject(checkpoint, encoder="vit_tiny_patch16_224", image_size=32)
+    images = sorted(labelled.rglob("*.png"))
+    views = subject.plain([np.asarray(Image.open(path)) for path in images])
+    with torch.inference_mode():
+        rows = subject.encoder(views, blocks=10).hidden[0].mean(dim=1)
+    near = [
+        all((rows - torch.tensor(row)).abs().amax(dim=1).min() < 1e-4 for row in array)
+        for array in kept
+        if array.shape[1] == rows.shape[1]
+    ]
+    assert sum(near) == 2  # the training and the test part
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"layer": 13}, "--layer is 13 and the encoder has 12 blocks"),
+        ({"layer": "last"}, "--layer is 'last'; wanted a number from 1, or best"),
+        ({"pool": "mean"}, "--pool mean goes with --layer"),
+        ({"layer": 2, "pool": "mean", "protocol": "attentive"}, "attentive takes all tokens"),
+        ({"layer": 2, "protocol": "finetune"}, "--layer is for frozen features"),
+    ],
+)
+def test_layers_that_cannot_be_had_are_one_line(checkpoint, labelled, given, words):
+    with pytest.raises(UsageError, match=words):
+        other(checkpoint, labelled, **given)
+
+
+def test_features_in_a_file_have_no_layers(tmp_path):
+    np.save(tmp_path / "f.npy", np.zeros((7, 3)))
+    with pytest.raises(UsageError, match="--layer best is for encoders"):
+        manyviews.evaluate(tmp_path / "f.npy", data="builtin:fashion", layer="best")

@@ -10,14 +10,18 @@ import torch
 from PIL import Image
 from torch import nn
 
+import manyviews
 from manyviews import encoders
-from manyviews.core import UsageError
-from manyviews.core.inputs import Pixels
+from manyviews.core import Failure, UsageError
+from manyviews.core.inputs import Frames, LogMel, Pixels
 from manyviews.encoders import ResNetSmallConfig, TimmConfig, ViTConfig
+from manyviews.encoders.audio import AudioConvConfig
 from manyviews.encoders.file import KEY
+from manyviews.encoders.settings import TubeletsConfig
 from manyviews.parts import norm
 from manyviews.runs import embedder as export
-from manyviews.verbs.export import timm_weights
+from manyviews.verbs.export import onnx_model, timm_weights, torch_program
+from manyviews.verbs.export.from_pixels import FromPixels
 from manyviews.views.image.plain import Plain
 
 MEAN, STD = (0.25,), (0.5,)
@@ -378,3 +382,106 @@ def test_anothers_config_stays(tmp_path):
         assert "Or: timm.create_model" in timm_weights.export_timm(
             tmp_path / "encoder", tmp_path / "timm.safetensors"
         )
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_a_folder_for_hugging_face_is_read_without_a_network(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    encoder = save(tmp_path / "encoder", CASES[name])
+    folder = tmp_path / "new" / "model"
+    timm_weights.export_folder(tmp_path / "encoder", folder)
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
+    told = json.loads((folder / "config.json").read_text())
+    # what transformers asks of a model of timm's; it gives num_classes itself, and would stumble
+    assert {"architecture", "num_classes", "pretrained_cfg"} <= told.keys()
+    assert "num_classes" not in told["model_args"]
+    x = images(CASES[name])
+    with torch.no_grad():
+        wanted = encoder(x).pooled
+        model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+        assert torch.equal(model(x), wanted)
+        transformers = pytest.importorskip("transformers")
+        read = transformers.AutoModel.from_pretrained(str(folder)).eval()
+        torch.testing.assert_close(read(pixel_values=x).pooler_output, wanted)
+
+
+def test_a_folder_is_not_written_over_anothers_nor_for_a_small_stem(tmp_path):
+    save(tmp_path / "encoder", VIT)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UsageError, match="another program's model"):
+        timm_weights.export_folder(tmp_path / "encoder", tmp_path)
+    with pytest.raises(UsageError, match="is a file"):
+        timm_weights.export_folder(tmp_path / "encoder", tmp_path / "encoder")
+    small = TimmConfig(name="resnet18", input=fed(16, 3), stem="small")
+    save(tmp_path / "small", small)
+    with pytest.raises(UsageError, match="small stem"):
+        timm_weights.export_folder(tmp_path / "small", tmp_path / "model")
+
+
+@pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch 2.11, as it loads
+@pytest.mark.parametrize(("name", "normalise"), [(next(iter(CASES)), True), ("timm vit", False)])
+def test_a_program_of_torch_gives_what_the_encoder_gives(tmp_path, name, normalise):
+    config = CASES[name]
+    encoder = save(tmp_path / "encoder", config)
+    path = tmp_path / "encoder.pt2"
+    made = manyviews.export(tmp_path / "encoder", out=path, format="torch", normalise=normalise)
+    fed, _, gap = made.notes[0].partition("; largest difference to the encoder: ")
+    assert fed == ("it takes pixels in [0, 1]" if normalise else "it takes normalised views")
+    assert float(gap) < 1e-5
+    program = torch.export.load(path).module()
+    x = torch.rand(5, *config.input.shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        fed = x
+        if normalise:
+            each = [torch.tensor(v)[:, None, None] for v in (config.input.mean, config.input.std)]
+            fed = (x - each[0]) / each[1]
+        torch.testing.assert_close(program(x), encoder(fed).pooled, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(VIT, input=Pixels(side=16, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))),
+        TubeletsConfig(
+            input=Frames(side=16, frames=2, rate=8.0, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)),
+            patch=8, width=12, depth=1, heads=2,
+        ),
+    ],
+    ids=["images", "clips"],
+)  # fmt: skip
+def test_every_channel_has_a_mean_of_its_own_inside(path, config):
+    encoder = save(path, config)
+    x = torch.rand(2, *config.input.shape, generator=torch.Generator().manual_seed(1))
+    each = [((x[:, c] - config.input.mean[c]) / config.input.std[c]) for c in range(3)]
+    with torch.no_grad():
+        wanted = encoder(torch.stack(each, dim=1)).pooled
+        torch.testing.assert_close(FromPixels(export.load_encoder(path))(x), wanted)
+
+
+def test_a_program_that_gives_something_else_is_not_written(tmp_path, monkeypatch):
+    save(tmp_path / "encoder", CASES["resnet_small"])
+    monkeypatch.setattr(torch_program, "TOLERANCE", -1.0)
+    with pytest.raises(Failure, match=r"differs from the encoder by .*; nothing was written"):
+        torch_program.export_torch(tmp_path / "encoder", tmp_path / "x.pt2")
+    assert not (tmp_path / "x.pt2").exists()
+
+
+def test_the_verb_hands_on_whether_to_normalise_and_refuses_where_it_cannot(tmp_path, monkeypatch):
+    save(tmp_path / "encoder", VIT)
+    asked = []
+    monkeypatch.setattr(onnx_model, "export_onnx", lambda *_, normalise: asked.append(normalise))
+    for normalise in (True, False):
+        manyviews.export(
+            tmp_path / "encoder", out=tmp_path / "x", format="onnx", normalise=normalise
+        )
+    assert asked == [True, False]
+    for other in ("timm", "safetensors", "huggingface"):
+        with pytest.raises(UsageError, match=f"with --format onnx or torch, and this is {other}"):
+            manyviews.export(tmp_path / "encoder", out=tmp_path / "x", format=other, normalise=True)
+
+
+def test_only_pixels_are_normalised_inside(tmp_path):
+    config = AudioConvConfig(input=LogMel(seconds=0.5, bins=32), width=4, depth=1)
+    save(tmp_path / "encoder", config)
+    with pytest.raises(UsageError, match="--normalise is for pixels, and audio_conv is fed LogMel"):
+        torch_program.export_torch(tmp_path / "encoder", tmp_path / "x.pt2", normalise=True)

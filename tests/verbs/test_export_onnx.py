@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from manyviews.core import Failure
 from manyviews.core.inputs import Frames, LogMel, Pixels
 from manyviews.encoders import ResNetSmallConfig, ViTConfig
 from manyviews.encoders.audio import AudioConvConfig
+from manyviews.encoders.settings import TubeletsConfig
+from manyviews.encoders.slow import SlowConfig
 from manyviews.encoders.video import R2Plus1DConfig
 from manyviews.runs import embedder as export
 from manyviews.verbs.export import onnx_model
@@ -33,6 +36,10 @@ CASES = {
         pool="mean",
     ),
     "r2plus1d": R2Plus1DConfig(input=Frames(side=32, frames=4, rate=8.0), width=4, depth=1),
+    "slow": SlowConfig(input=Frames(side=32, frames=4, rate=8.0), layers=10, width=4),
+    "tubelets": TubeletsConfig(
+        input=Frames(side=16, frames=4, rate=8.0), patch=8, width=16, depth=2, heads=2
+    ),
     "audio_conv": AudioConvConfig(input=LogMel(seconds=0.5, bins=32), width=4, depth=1),
 }
 
@@ -54,6 +61,8 @@ def save(path, config):
         ("resnet_small", "image"),
         ("vit", "image"),
         ("r2plus1d", "video"),
+        ("slow", "video"),
+        ("tubelets", "video"),
         ("audio_conv", "audio"),
     ],
 )
@@ -73,6 +82,21 @@ def test_onnx_gives_what_torch_gives_for_any_batch(tmp_path, name, stream):
     assert [json.loads(meta["mean"]), json.loads(meta["std"])] == fed
     assert meta["method"] == "simclr"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["encoder", "encoder.onnx"]
+
+
+def test_onnx_with_the_normalisation_inside_takes_pixels(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    config = replace(CASES["vit"], input=replace(CASES["vit"].input, mean=(0.1,), std=(0.4,)))
+    encoder = save(tmp_path / "encoder", config)
+    assert onnx_model.export_onnx(tmp_path / "encoder", tmp_path / "x.onnx", normalise=True) < 1e-4
+    session = onnxruntime.InferenceSession(tmp_path / "x.onnx")
+    x = torch.rand(3, *config.input.shape, generator=torch.Generator().manual_seed(0))
+    [output] = session.run(None, {"image": x.numpy()})
+    with torch.no_grad():
+        wanted = encoder((x - 0.1) / 0.4).pooled
+    np.testing.assert_allclose(output, wanted.numpy(), atol=1e-4)
+    meta = session.get_modelmeta().custom_metadata_map
+    assert meta["normalised"] == "inside"
 
 
 def wrapped(disk):

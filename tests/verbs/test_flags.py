@@ -1,5 +1,6 @@
 """Short names of settings, from the command line and from Python, and where they land."""
 
+import re
 from dataclasses import dataclass, replace
 
 import pytest
@@ -57,7 +58,9 @@ def of(run, path):
 
 def from_flags(args, recipe="simclr", facts=FACTS):
     """A run as the command line makes it."""
-    return training._parsed(recipe, facts, [str(arg) for arg in args], "manyviews train simclr")
+    return training._flagged(
+        training.recipe_of(recipe)(facts), [str(arg) for arg in args], "manyviews train simclr"
+    )
 
 
 def flag(name, value):
@@ -253,3 +256,49 @@ def test_a_recipe_starts_with_another_encoder_on_a_processor(recipe, name, kind,
     assert (config.name, config.input.side, config.input.channels) == (name, 28, 1)
     assert manyviews.load(out).pixels == config.input
     assert isinstance(config.input, Pixels)
+
+
+def test_a_preset_comes_before_the_flags_and_before_overrides(tmp_path, monkeypatch):
+    runs = []
+    monkeypatch.setattr(training, "execute", lambda run, out=None: runs.append(run))
+    monkeypatch.setattr(training, "finish", lambda result, as_json: 0)
+    flags = ["--views.preset", "no-up", "--views.global.rotate", "30"]
+    training.command(["simclr", "--data", "builtin:fashion", *flags])
+    given = {"views.preset": "no-up", "views.global.rotate": 30.0}
+    training.train("simclr", data="builtin:fashion", overrides=given)
+    for run in runs:
+        crops = run.views.global_
+        assert (crops.flip_vertical, crops.turn, crops.rotate) == (0.5, 0.75, 30.0)
+    assert len(runs) == 2
+
+
+def test_a_run_s_file_gives_all_settings_and_flags_change_them(tmp_path, monkeypatch):
+    runs = []
+    monkeypatch.setattr(training, "execute", lambda run, out=None: runs.append(run))
+    monkeypatch.setattr(training, "finish", lambda result, as_json: 0)
+    first = ["--method.temperature", "0.3", "--train.steps", "7", "--views.preset", "no-up"]
+    training.command(["simclr", "--data", "builtin:fashion", *first])
+    file = tmp_path / "config.yaml"
+    file.write_text(saved.to_yaml(runs[0]))
+    training.command(["--config", str(file)])
+    assert runs[1] == runs[0]
+    training.command([f"--config={tmp_path}", "--seed", "3", "--train.epochs", "2"])
+    changed = replace(runs[0].train, steps=0, epochs=2)
+    assert runs[2] == replace(runs[0], seed=3, train=changed)
+    training.train(config=tmp_path, overrides={"seed": 3, "train.epochs": 2})
+    assert runs[3] == runs[2]
+    training.command(["--config", str(file), "--data", str(tmp_path)])
+    assert runs[4].data.source == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["simclr", "--config", "x"], "leave out the recipe simclr"),
+        (["--config", "/no/such/file"], "--config /no/such/file cannot be read"),
+        (["--config"], "--config wants a value"),
+    ],
+)
+def test_a_file_of_settings_that_cannot_be_used_is_one_line(args, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        training.command(args)

@@ -5,6 +5,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,11 +16,13 @@ import killing
 import manyviews
 import media
 from manyviews.core import UsageError
-from manyviews.data.loader import seen
+from manyviews.data.direct import seen
 from manyviews.data.sources import open_media
 from manyviews.evaluation.settings import Probe
+from manyviews.runs import evaluate as measuring
 from manyviews.verbs import cli
 from manyviews.verbs.train import execute
+from manyviews.views.video.single import Change
 
 torch.set_num_threads(1)
 
@@ -102,6 +105,17 @@ def test_protocols_that_need_no_images_are_measured_beside_an_untrained_encoder(
     assert again.found[0].result.value == found.found[0].result.value
 
 
+@pytest.mark.parametrize("name", BOTH)
+def test_a_query_attends_to_tokens_of_clips_and_of_sounds(run, clips, name, monkeypatch):
+    learn = measuring.attentive
+    quick = {"rates": (1e-3,), "steps": 10}
+    monkeypatch.setattr(measuring, "attentive", lambda *x, **told: learn(*x, **told | quick))
+    told = {"protocol": "attentive", "layer": 2, "baselines": False}
+    [found] = manyviews.evaluate(run, which=name, data=clips, **told).found
+    assert found.result.settings["tokens"] > 1
+    assert "  tokens of block 2" in found.lines()
+
+
 def test_tones_are_told_apart_by_sound_however_it_is_labelled(run, clips, tmp_path):
     """Four tones are far apart even for random weights; a wrong label or sound is seen."""
     table = tmp_path / "labels.csv"
@@ -130,7 +144,11 @@ def test_every_encoder_of_a_run_is_diagnosed_or_the_one_that_is_named(run, clips
     for name in BOTH:
         one = found.encoders[name]
         assert list(one.spaces) == ["encoder"]
-        assert one.invariance == {}
+        changes = one.invariance.get("encoder", {})
+        # where all clips get the same features there is no distance to compare a change with
+        told = name == "video" and one.state.light != "bad"
+        assert set(changes) == (set(get_args(Change)) if told else set())
+        assert all(bar.low <= bar.change <= bar.high for bar in changes.values())
         assert len(one.checkpoints) == 2
         kept = json.loads((run / f"diagnosis-{name}.json").read_text())
         assert kept["spaces"]["encoder"].keys() == one.spaces["encoder"].keys()
@@ -193,3 +211,22 @@ def test_doctor_looks_at_clips_for_a_recipe_that_takes_them(tmp_path, capsys):
     assert found.report.seconds[1] == pytest.approx(1.5, abs=0.1)
     assert any(f"manyviews train avid --data {data}" in line for line in lines)
     assert manyviews.doctor(str(data), "avid", sample=2).report.examined == 2
+
+
+def test_each_encoder_of_a_run_has_a_row_of_its_own(run, clips, caplog):
+    caplog.set_level(logging.WARNING, "manyviews")
+    for name in BOTH:
+        manyviews.evaluate(run, which=name, data=clips, protocol=["knn"], baselines=False)
+    rows = {}
+    for labelled in ("", clips):
+        found = manyviews.compare([run], data=labelled).table
+        rows[labelled] = {row.name: row for row in found.rows if row.trained}
+        assert set(rows[labelled]) == {f"{run.name}, {name}" for name in BOTH}
+        for name, row in rows[labelled].items():
+            own = manyviews.evaluate(
+                run, which=name.split(", ")[1], data=clips, protocol=["knn"], baselines=False
+            )
+            [knn] = [cell for key, cell in row.cells.items() if key.startswith(f"knn|{clips}|")]
+            assert knn.value == own.found[0].result.value
+            assert "effective_rank" in row.cells
+    assert "has no images" not in caplog.text

@@ -188,7 +188,7 @@ def test_an_unforeseen_error_of_the_disk_is_one_line_without_a_traceback(
     def full(*_, **__):
         raise OSError(number, os.strerror(number), "run/x")
 
-    monkeypatch.setattr(listing, "_first_line", full)
+    monkeypatch.setattr(listing, "about", full)
     with pytest.raises(SystemExit) as stop:
         cli.main(["list", "methods"])
     assert stop.value.code == 1
@@ -204,7 +204,7 @@ def test_a_defect_is_one_line_even_where_its_traceback_cannot_be_written(monkeyp
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(listing, "_first_line", broken)
+    monkeypatch.setattr(listing, "about", broken)
     monkeypatch.setattr(cli.tempfile, "NamedTemporaryFile", full)
     with pytest.raises(SystemExit) as stop:
         cli.main(["list", "methods"])
@@ -235,8 +235,9 @@ def test_an_evaluation_that_cannot_be_kept_is_still_given(pictures, tmp_path, ca
     ],
 )
 def test_values_that_the_command_line_would_refuse_are_refused(pictures, verb, settings, words):
+    first = "timm:resnet18" if verb == "evaluate" else "simclr"
     with pytest.raises(UsageError, match=words):
-        getattr(manyviews, verb)("simclr", data=str(pictures), **settings)
+        getattr(manyviews, verb)(first, data=str(pictures), **settings)
 
 
 def test_export_and_report_refuse_what_they_cannot_do(tmp_path):

@@ -52,7 +52,13 @@ def test_masks_depend_on_seed_epoch_family_sample_and_view_and_on_nothing_else()
     assert not np.array_equal(made(samples=50, family=family("local.mask")), mask)
 
 
-KINDS = {"random": {}, "block": {}, "grid": {}, "squares": {"kind": "random", "unit": 2}}
+KINDS = {
+    "random": {},
+    "block": {},
+    "around": {},
+    "grid": {},
+    "squares": {"kind": "random", "unit": 2},
+}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -72,6 +78,39 @@ def test_every_kind_hides_the_same_exact_number_and_draws_each_view_by_itself(na
         assert not np.array_equal(made(grid=grid, samples=40, epoch=1, **kind), mask)
 
 
+def test_the_last_times_are_hidden_or_any_in_a_row_between_the_first_and_the_last():
+    future = made(grid=(5, 2, 3), kind="future", ratio=0.4, samples=3).reshape(3, 2, 5, 6)
+    assert (future == np.array([0, 0, 0, 1, 1], dtype=bool)[:, None]).all()
+    between = made(grid=(6, 2, 3), kind="between", ratio=0.5, samples=200).reshape(200, 2, 6, 6)
+    assert (between == between[..., :1]).all()  # all places of a time
+    rows = {tuple(row.astype(int)) for row in between[..., 0].reshape(-1, 6)}
+    assert rows == {(0, 1, 1, 1, 0, 0), (0, 0, 1, 1, 1, 0)}
+    assert not np.array_equal(between[:, 0], between[:, 1])
+    for kind, ratio in (("future", 0.95), ("between", 0.7)):
+        with pytest.raises(UsageError, match=r"of 4 times were to be hidden, .*mask\.ratio"):
+            made(grid=(4, 2, 2), kind=kind, ratio=ratio)
+    with pytest.raises(UsageError, match=r"Masks of kind future .* do not fit"):
+        made(grid=(4, 4), kind="future")
+
+
+def test_tubes_hide_the_same_places_at_all_times():
+    mask = made(grid=(3, 4, 5), kind="tube", ratio=0.9, samples=60).reshape(60, 2, 3, 20)
+    assert (mask == mask[:, :, :1]).all()
+    assert (mask[:, :, 0].sum(axis=-1) == hidden(0.9, 20)).all()
+    assert not np.array_equal(mask[0], mask[1])
+    assert not np.array_equal(mask[:, 0], mask[:, 1])
+    singles = made(grid=(1, 2, 4), kind="tube", ratio=0.5, samples=4000)[:, 0].sum(axis=0)
+    assert stats.chisquare(singles).pvalue > 1e-3
+    agnostic = made(grid=(3, 4, 5), ratio=0.9, samples=60).reshape(60, 2, 3, 20)
+    assert not (agnostic == agnostic[:, :, :1]).all()
+    assert (agnostic.sum(axis=(2, 3)) == hidden(0.9, 60)).all()
+
+
+def test_tubes_of_images_are_refused():
+    with pytest.raises(UsageError, match=r"kind tube .* tokens of \(4, 5\).*kind random"):
+        made(grid=(4, 5), kind="tube")
+
+
 def borders(mask, grid):
     """Neighbours of which one is hidden and the other is not, a view."""
     m = mask.reshape(-1, *grid)
@@ -86,6 +125,30 @@ def test_blocks_are_rectangles_and_hide_every_patch_at_some_time():
     often = block.mean(axis=(0, 1))
     assert often.min() > 0.02  # corners are in few rectangles
     assert often.max() < 0.8
+
+
+def test_one_rectangle_shows_wherever_it_begins_and_goes_on_at_the_other_side():
+    rows, columns = grid = (14, 16)
+    shown = ~made(grid=grid, ratio=0.65, samples=400, kind="around").reshape(-1, *grid)
+    assert (shown.sum(axis=(1, 2)) == 224 - hidden(0.65, 224)).all()
+    shapes = set()
+    for one in shown:
+        # Rolled so that it begins at the first row and column, no row has a gap.
+        down, right = one.any(axis=1), one.any(axis=0)
+        top = next(r for r in range(rows) if down[r] and (down.all() or not down[r - 1]))
+        left = next(c for c in range(columns) if right[c] and (right.all() or not right[c - 1]))
+        height, width = down.sum(), right.sum()
+        rolled = np.roll(one, (-top, -left), (0, 1))
+        if not (down.all() or right.all()):
+            assert rolled[: height - 1, :width].all()  # only the last row may be cut
+            last = rolled[height - 1]
+            assert last[: last.sum()].all()
+            shapes.add(height / width)
+    assert 0.4 < min(shapes) < 0.65
+    assert 1.6 < max(shapes) < 2.4
+    often = shown.mean(axis=0)
+    assert often.min() > 0.26  # at the border as in the middle
+    assert often.max() < 0.44
 
 
 def test_squares_are_hidden_whole_and_a_grid_shows_every_second_patch_of_every_second_row():

@@ -9,11 +9,14 @@ import torch
 
 from manyviews.core import UsageError
 from manyviews.core.inputs import Frames, LogMel, Pixels
-from manyviews.data.loader import rooms, seen
+from manyviews.data.direct import seen
+from manyviews.data.packet import rooms
 from manyviews.data.sources import Stored
 from manyviews.views import pipeline as pipelines
 from manyviews.views.audio.sounds import Sounds
+from manyviews.views.image.augmented import Augmented
 from manyviews.views.image.engine import Engine
+from manyviews.views.image.patches import Patches
 from manyviews.views.image.plain import Plain
 from manyviews.views.image.tiles import Tiles
 from manyviews.views.image.turned import Turned
@@ -26,7 +29,12 @@ PLAN = {
     "global": Crops(blur=(1.0, 0.1), solarize=(0.0, 0.2), mask=Mask(ratio=0.75)),
     "local": Crops(count=3, size=12, scale=(0.05, 0.3), interpolation="bicubic"),
 }
-OTHERS = {"tiles": Tiles(cell=8, size=6), "turned": Turned(count=2, size=16)}
+OTHERS = {
+    "tiles": Tiles(cell=8, size=6),
+    "turned": Turned(count=2, size=16),
+    "patches": Patches(size=6, stride=3),
+    "augmented": Augmented(count=2, size=8),
+}
 
 
 def pixels(channels=3, side=24):
@@ -55,6 +63,8 @@ def test_views_and_cues_have_the_layouts_that_are_promised():
         "local": (5, 3, 12, 12, 3),
         "tiles": (5, 9, 6, 6, 3),
         "turned": (5, 2, 16, 16, 3),
+        "patches": (5, 49, 6, 6, 3),
+        "augmented": (5, 2, 8, 8, 3),
     }
     assert all(view.dtype == np.uint8 for view in views.values())
     assert list(cues) == list(every.cues) == ["global.mask", "tiles.order", "turned.turns"]

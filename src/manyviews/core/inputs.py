@@ -1,7 +1,7 @@
 """What an encoder is fed: the one home of sizes, channels, rates and normalisation.
 
-Workers make raw views (bytes of pixels, waves of sound); `finish` turns them into what the encoder
-takes, on the device, and `restore` takes the normalisation back.
+Workers make raw views (bytes of pixels, waves of sound, points); `finish` turns them into what the
+encoder takes, on the device, and `restore` takes the normalisation back.
 """
 
 import math
@@ -25,6 +25,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _CACHED = 1 << 17
 """Floats that stay in a core's second-level cache."""
 
+_MIDDLE = 0.5
+"""Of colours from 0 to 1: what is fed where a point has none."""
+_DRAWN = 96
+"""Pixels along each side of a drawing of points."""
+
 _PRE_EMPHASIS = 0.97
 _LOWEST = 20.0
 _LEAST = 1.1920928955078125e-07
@@ -45,7 +50,7 @@ class Input(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one view: (C, S, S), (C, T, S, S) or (1, F, bins)."""
+        """Of one view: (C, S, S), (C, T, S, S), (1, F, bins) or (N, 3 + features)."""
         ...
 
     def finish(self, raw: Tensor) -> Tensor:
@@ -53,7 +58,7 @@ class Input(Protocol):
         ...
 
     def restore(self, x: Tensor) -> Tensor:
-        """Take back the normalisation of [..., *shape]: pixels in [0, 1], or log power."""
+        """Take back the normalisation of [..., *shape]: pixels in [0, 1], log power, metres."""
         ...
 
     def picture(self, x: Tensor) -> NDArray[np.uint8]:
@@ -80,6 +85,10 @@ class Pixels:
     def wrong(self) -> Iterator[tuple[str, object, str]]:
         """Numbers for other channels than there are."""
         yield from _for_channels(self.channels, self.mean, self.std)
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.side} px"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -122,6 +131,10 @@ class Frames:
     def wrong(self) -> Iterator[tuple[str, object, str]]:
         """Numbers for other channels than there are."""
         yield from _for_channels(self.channels, self.mean, self.std)
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.frames} frames of {self.side} px over {self.seconds:g} s"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -183,6 +196,10 @@ class LogMel:
     mean: Finite = -4.2677393
     std: Positive = 4.5689974
 
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.seconds:g} s of sound in {self.bins} bands"
+
     @property
     def samples(self) -> int:
         """S, of one wave."""
@@ -219,6 +236,89 @@ class LogMel:
         power = self.restore(_shown(x))
         low, high = power.min(), power.max()
         return _levels(((power - low) / (high - low).clamp(min=1e-6)).transpose(-1, -2).flip(-2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Clouds of points; raw views are [..., N, 3 + features] float32.
+
+    The columns are x, y, z, then red, green, blue from 0 to 1 where `colour` is fed, then the
+    normal where `normals` are. What is not known of a point is NaN in raw views, and what is fed
+    then is the middle: grey, and a normal of no length.
+
+    Attributes:
+        count: N; of larger clouds so many points are taken, points of smaller ones repeat.
+        colour: whether colours are fed.
+        normals: whether normals are fed.
+        unit: each cloud is moved to the mean of its points and scaled to the unit ball before
+            views of it are made; False keeps metres and the sensor's place.
+    """
+
+    count: Count = 1024
+    colour: bool = False
+    normals: bool = False
+    unit: bool = True
+
+    def __str__(self) -> str:
+        """For people."""
+        fed = [name for name in ("colour", "normals") if getattr(self, name)]
+        return f"{self.count} points" + (f" with {' and '.join(fed)}" if fed else "")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, 3 + features)."""
+        return self.count, 3 + 3 * self.colour + 3 * self.normals
+
+    def finish(self, raw: Tensor) -> Tensor:
+        """[..., N, 3 + features] float32, less grey of the colours; 0 for what is not known."""
+        return (raw.float() - self._middle(raw)).nan_to_num(nan=0.0)
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Coordinates as they are, colours from 0 to 1, normals: [..., N, 3 + features]."""
+        return x + self._middle(x)
+
+    def picture(self, x: Tensor) -> NDArray[np.uint8]:
+        """Three projections side by side, [S, 3 S, 3]: from the front, the side and above.
+
+        z is up in the first two. What is nearer covers what is farther, which is drawn paler;
+        points have their colours where those are fed. Every cloud fills its drawing.
+        """
+        points = self.restore(_shown(x)).numpy()
+        places = points[:, :3] - (points[:, :3].min(0) + points[:, :3].max(0)) / 2
+        places = places / max(float(np.abs(places).max()), 1e-12)
+        paint = points[:, 3:6] if self.colour else np.zeros((len(points), 3))
+        sides = [_projection(places, paint, *axes) for axes in ((0, 2, -1), (1, 2, 0), (0, 1, 2))]
+        return np.concatenate(sides, axis=1)
+
+    def _middle(self, x: Tensor) -> Tensor:
+        """[3 + features]: what is fed as 0."""
+        middle = x.new_zeros(self.shape[1], dtype=torch.float32)
+        if self.colour:
+            middle[3:6] = _MIDDLE
+        return middle
+
+
+def _projection(
+    places: NDArray[np.floating], paint: NDArray[np.floating], right: int, up: int, near: int
+) -> NDArray[np.uint8]:
+    """[S, S, 3] of points [N, 3] in [-1, 1], on white.
+
+    Args:
+        places: the points.
+        paint: [N, 3], their colours in [0, 1].
+        right: the axis that points to the right.
+        up: the axis that points upwards.
+        near: the axis that is looked along, from its high end; -1 for y, from its low end.
+    """
+    canvas = np.full((_DRAWN, _DRAWN, 3), 255, dtype=np.uint8)
+    depth = -places[:, 1] if near < 0 else places[:, near]
+    order = np.argsort(depth, kind="stable")  # the nearest last, over the others
+    drawn = (places[:, [right, up]] * (1, -1) + 1) / 2 * (_DRAWN - 1)
+    column, row = drawn.round().astype(int).clip(0, _DRAWN - 1).T
+    pale = 0.6 * (1 - (depth + 1) / 2)[:, None]
+    levels = np.clip((paint * (1 - pale) + pale) * 255, 0, 255).astype(np.uint8)
+    canvas[row[order], column[order]] = levels[order]
+    return canvas
 
 
 def image_channels(input: Input) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
 
@@ -65,11 +65,14 @@ class Given:
         encoders: name -> what is trained.
         samples: in the data set; what a memory bank has rows for.
         teachers: name -> a frozen model that targets come from.
+        build: settings of any method, and what it is given -> that method, for those that mix
+            others. `methods.catalog.build` fills it.
     """
 
     encoders: Mapping[str, Encoder]
     samples: int = 0
     teachers: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
+    build: "Callable[[Any, Given], Method] | None" = None
 
     @property
     def encoder(self) -> Encoder:
@@ -79,6 +82,19 @@ class Given:
             UsageError: there are several.
         """
         return only(self.encoders)
+
+    def made(self, config: object) -> "Method":
+        """Another method from the same, of its settings.
+
+        Raises:
+            UsageError: these settings configure no method, or nobody said how to build one.
+        """
+        if self.build is None:
+            raise UsageError(
+                f"Nobody said how to build a method of {type(config).__name__}. Build with "
+                "methods.catalog.build, or give Given(build=...)."
+            )
+        return self.build(config, self)
 
 
 def only(encoders: Mapping[str, Encoder]) -> Encoder:
@@ -105,6 +121,8 @@ class Method(nn.Module):
         needs: family of views, or "family.cue" -> least count, checked before training.
         most: family -> how many of its views are read, where that is not all of them; a training
             that would make more for nothing is refused.
+        of_one: families of which all views have to be of one sample, as those whose order or place
+            is learnt; the others' may be of several samples of a group.
         trains: names of the encoders, where it tells several apart; () for one of any name.
         tokens: whether it needs encoders whose tokens can be kept and hidden.
         asks: names of the teachers that it cannot do without.
@@ -113,6 +131,7 @@ class Method(nn.Module):
 
     needs: Mapping[str, int] = {"global": 2}
     most: Mapping[str, int] = {}
+    of_one: tuple[str, ...] = ()
     trains: tuple[str, ...] = ()
     tokens: bool = False
     asks: tuple[str, ...] = ()

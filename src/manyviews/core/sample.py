@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from manyviews.core.inputs import Input
 
@@ -61,7 +62,8 @@ class Stream(Protocol):
         """Decode a window, and no more than it needs.
 
         Returns:
-            [H, W, C] uint8 of a picture, [T, H, W, C] uint8 of a video, [S] float32 of sound.
+            [H, W, C] uint8 of a picture, [T, H, W, C] uint8 of a video, [S] float32 of sound,
+            [N, 9] float32 of a cloud.
 
         Raises:
             Unreadable: for whatever reason.
@@ -162,6 +164,33 @@ class Maker(Protocol):
         around: Sequence[Window] = (),
     ) -> Mapping[str, NDArray[Any]]:
         """Fill `out` [V, *shape] with the views of one sample; return its cues, each [V, ...]."""
+        ...
+
+
+@runtime_checkable
+class Mixes(Protocol):
+    """A maker whose views have something of other samples in them.
+
+    Behind the pieces of its own windows it is given one piece more for each of them: what another
+    sample has there, or where that cannot be read its own again.
+    """
+
+    @property
+    def mixes(self) -> bool:
+        """Whether this one does."""
+        ...
+
+    def partners(self, index: int, epoch: int, samples: int) -> Sequence[int]:
+        """Which sample each of V views is mixed with, of so many that there are."""
+        ...
+
+
+@runtime_checkable
+class Finishes(Protocol):
+    """A maker whose views are completed on the device, after the encoder's input is made."""
+
+    def late(self, made: Tensor, cues: Mapping[str, Tensor]) -> Tensor:
+        """[B, V, *shape of the input] of what the input made [B, V, ...], and of the cues."""
         ...
 
 

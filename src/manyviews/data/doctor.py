@@ -1,7 +1,6 @@
 """Everything about a data set that is better known before training than during it."""
 
 import hashlib
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,10 +8,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from manyviews.core import UsageError
+from manyviews.core.progress import bar
 from manyviews.core.sample import Unreadable
 from manyviews.data import workers as processes
 from manyviews.data.duplicates import Print, near, print_of
@@ -246,18 +244,11 @@ def _look(source: ImageSource, index: int) -> _Look:
 
 
 def shown(looks: Iterator[T], total: int) -> Iterator[T]:
-    """The same, with a progress bar on a terminal's stderr."""
-    console = Console(file=sys.stderr)
-    return iter(
-        track(
-            looks,
-            description="reading",
-            total=total,
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-    )
+    """The same, with a progress bar."""
+    with bar("reading") as progress:
+        for done, look in enumerate(looks, 1):
+            yield look
+            progress(done, total)
 
 
 def _sizes(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:

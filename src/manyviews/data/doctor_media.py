@@ -3,17 +3,13 @@
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
-
-from manyviews.core import UsageError
 from manyviews.core.sample import Unreadable, Window
-from manyviews.data import workers as processes
-from manyviews.data.doctor import shown, unreadable_lines
+from manyviews.data.doctor import unreadable_lines
+from manyviews.data.looks import looks
 from manyviews.data.quarantine import Bad
-from manyviews.data.sources import Media, open_media
+from manyviews.data.sources import Media
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +90,7 @@ def media_doctor(
     Raises:
         UsageError: there is no such data.
     """
-    if sample < 0:
-        raise UsageError(f"--sample {sample} is not a number of files. Use 0 for all.")
-    source = open_media(spec, streams)
-    size = min(sample, len(source)) if sample else len(source)
-    chosen: list[int] = np.linspace(0, len(source) - 1, size).round().astype(int).tolist()
-    looks = processes.each(partial(_look, source), chosen, workers=processes.count(workers))
-    found = dict(zip(chosen, shown(looks, len(chosen)), strict=True))
+    source, found = looks(spec, streams, _look, workers=workers, sample=sample)
     read = [look for look in found.values() if not look.reason]
     seconds = [look.seconds for look in read] or [0.0]
     sides = sorted(look.side for look in read if look.side)
@@ -109,7 +99,7 @@ def media_doctor(
         digest=source.digest,
         streams=streams,
         count=len(source),
-        examined=len(chosen),
+        examined=len(found),
         ignored=dict(source.manifest.ignored),
         unreadable=tuple(
             Bad(source.name(index), look.reason) for index, look in found.items() if look.reason

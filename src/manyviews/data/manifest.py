@@ -5,7 +5,7 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +86,29 @@ def of_folder(folder: Path, *, suffixes: frozenset[str] = SUFFIXES) -> Manifest:
     return Manifest(folder, tuple(files), dict(ignored))
 
 
+def of_frame_folders(root: Path) -> Manifest:
+    """All folders below `root` that have pictures in them; the size of one is that of all of those.
+
+    Raises:
+        UsageError: as `of_folder`; pictures that lie in no folder of their own.
+    """
+    pictures = of_folder(root)
+    found: dict[str, list[File]] = {}
+    for file in pictures.files:
+        found.setdefault(os.path.dirname(file.path), []).append(file)  # noqa: PTH120 - Path costs ten times as much
+    if "" in found:
+        raise UsageError(
+            f"{root} has {len(found['']):,} pictures that are in no folder of their own. Give the "
+            "folder above, whose folders are a video each."
+        )
+    folders = [
+        File(path, sum(file.size for file in files), max(file.mtime_ns for file in files))
+        for path, files in found.items()
+    ]
+    folders.sort(key=lambda file: os.fsencode(file.path))
+    return Manifest(root, tuple(folders), pictures.ignored)
+
+
 def of_list(path: Path) -> Manifest:
     """The files that a text file names, one a line; relative paths start at its own folder.
 
@@ -107,6 +130,15 @@ def of_list(path: Path) -> Manifest:
     names = [os.fsdecode(line) for line in lines if line and not line.startswith(b"#")]
     if not names:
         raise UsageError(f"The list {path} names no file. Write one path a line into it.")
+    return of_names(path, names)
+
+
+def of_names(path: Path, names: Sequence[str]) -> Manifest:
+    """These files, as `path` lists them; relative paths start at its folder.
+
+    Raises:
+        UsageError: none of them leads to a file.
+    """
     files = tuple(_stat(path.parent, name) for name in names)
     if all(file.size < 0 for file in files):
         raise UsageError(

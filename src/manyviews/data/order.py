@@ -23,6 +23,13 @@ def permutation(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.argsort(keys, kind="stable")
 
 
+def hashed(index: NDArray[np.int64], *, seed: int, epoch: int) -> NDArray[np.float64]:
+    """[B] float64 in [0, 1) for samples [B]: random numbers that no permutation is made of."""
+    start = _mix(_mix(np.array([~seed % 2**64], np.uint64)) + np.array([epoch], np.uint64))
+    words = _mix(start + index.astype(np.uint64) * _GOLDEN)
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """Which samples each micro-batch holds.

@@ -3,15 +3,18 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from manyviews.core import UsageError
 from manyviews.data.settings import MAX_PIXELS
 from manyviews.data.streams import image as decode
 
-Picture = str | Path | Image.Image | NDArray[np.uint8]
-"""An image: its file, a Pillow image, or uint8 [H, W] or [H, W, C]."""
+Picture = str | Path | Image.Image | NDArray[np.uint8] | Tensor
+"""An image: its file, a Pillow image, an array of uint8 [H, W] or [H, W, C], or a tensor [C, H, W]
+of uint8 or of floats in [0, 1]."""
 
 
 def pixels(image: Picture, *, channels: int) -> NDArray[np.uint8]:
@@ -27,6 +30,8 @@ def pixels(image: Picture, *, channels: int) -> NDArray[np.uint8]:
             raise UsageError(
                 f"{image} cannot be read: {error.reason}. Give another file."
             ) from None
+    if isinstance(image, Tensor):
+        image = _from_tensor(image)
     if isinstance(image, Image.Image):
         image = _from_pillow(image, channels)
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
@@ -43,6 +48,14 @@ def pixels(image: Picture, *, channels: int) -> NDArray[np.uint8]:
     if (found, channels) == (3, 1):
         return np.asarray(Image.fromarray(image).convert("L"))[..., None]
     raise UsageError(f"The image has {found} channels and the encoder takes {channels}.")
+
+
+def _from_tensor(image: Tensor) -> NDArray[np.uint8]:
+    """As torchvision has images: channels first; floats are shares of white."""
+    image = image.detach().cpu()
+    if image.is_floating_point():
+        image = (255 * image).round().clamp(0, 255).to(torch.uint8)
+    return np.asarray((image.permute(1, 2, 0) if image.ndim == 3 else image).numpy())
 
 
 def _from_pillow(image: Image.Image, channels: int) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from manyviews.core.sample import Source
 from manyviews.data.manifest import Manifest
+from manyviews.data.sources import FRAMES
 
 _WHOLE = 256 << 20
 """Bytes up to which all files of a data set are read."""
@@ -20,6 +21,9 @@ def absolute(spec: str) -> str:
     kind, colon, rest = spec.partition(":")
     if colon and kind == "fashion-mnist" and rest:
         return f"{kind}:{_whole(rest)}"
+    if colon and kind == FRAMES:
+        where, at, rate = rest.rpartition("@")
+        return f"{kind}:{_whole(where)}{at}{rate}" if where else spec
     return _whole(spec) if _is_path(spec) else spec
 
 
@@ -37,11 +41,13 @@ def is_gone(spec: str) -> bool:
 
 
 def _is_path(spec: str) -> bool:
-    return bool(spec) and spec.partition(":")[0] not in ("builtin", "fashion-mnist")
+    return bool(spec) and spec.partition(":")[0] not in ("builtin", "fashion-mnist", FRAMES)
 
 
 def root(spec: str) -> str:
     """What stands before the names of the samples of a folder, or of a list (a file of paths)."""
+    if spec.partition(":")[0] == FRAMES:
+        spec = spec.partition(":")[2].rpartition("@")[0]
     path = Path(spec).expanduser()
     return str(path.parent if path.suffix == ".txt" or path.is_file() else path)
 
@@ -72,6 +78,9 @@ def contents(source: Source) -> str:
 def _beginning(path: Path, size: int) -> bytes:
     """The hash of a file's first bytes; of one that cannot be read, the reason."""
     try:
+        if path.is_dir():  # of frames
+            each = (_beginning(file, size) for file in sorted(path.iterdir()) if file.is_file())
+            return hashlib.sha256(b"".join(each)).digest()
         with path.open("rb") as file:
             return hashlib.sha256(file.read(size)).digest()
     except OSError as error:

@@ -1,5 +1,6 @@
 """What data a run reads, and how."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -14,8 +15,8 @@ class Data:
     """Where the images come from and how they are batched.
 
     Attributes:
-        source: a folder (searched recursively), a text file of paths, `fashion-mnist:DIR` or
-            `builtin:fashion`.
+        source: a folder (searched recursively), a text file of paths, a CSV with a column path,
+            `fashion-mnist:DIR` or `builtin:fashion`.
         batch_size: images per optimiser step, over all ranks and micro-batches.
         max_bad: share of unreadable files above which a run stops; a single one stops none, unless
             this is 0.
@@ -33,3 +34,24 @@ class Data:
     workers: Annotated[int, Range("a number of processes, 0 for none or -1 to choose", -1)] = -1
     store: Literal["auto", "off", "memory", "file"] = "auto"
     store_gb: NotNegative = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Positives:
+    """Which other samples are positives of a sample: of whom it has some views (docs/settings.md).
+
+    Each is a column of the CSV that is the data, FILE.csv:COLUMN of another, folder or folder:N
+    (the innermost folder, the first N), or name:PATTERN (a regular expression in the file's name).
+
+    Attributes:
+        group: samples of one value are positives of one another: one patient, place or product.
+        differ: and of two values here: one scanner or plate cannot be what pairs share.
+    """
+
+    group: str = ""
+    differ: str = ""
+
+    def wrong(self) -> Iterator[tuple[str, object, str]]:
+        """A nuisance without groups: two views of one sample share it always."""
+        if self.differ and not self.group:
+            yield "differ", repr(self.differ), "a --positives.group beside it"

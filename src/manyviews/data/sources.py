@@ -5,23 +5,28 @@ No source knows labels.
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.resources import as_file, files
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from manyviews.core import UsageError
 from manyviews.core.sample import WHOLE, Bytes, Source, Stream, Unreadable, Window
 from manyviews.data.idx import find_idx, read_idx
-from manyviews.data.manifest import File, Manifest, of_folder, of_list
+from manyviews.data.manifest import File, Manifest, of_folder, of_frame_folders, of_list, of_names
 from manyviews.data.pack.read import Packed, is_pack
-from manyviews.data.streams.files import STREAMS, open_streams
+from manyviews.data.streams.files import STREAMS, open_frames, open_streams
 from manyviews.data.streams.image import SUFFIXES, Header, ImageFile, read, read_header, suffixes
+from manyviews.data.table import is_table, read_table
+from manyviews.data.there import FORMS, check_there
 
 log = logging.getLogger("manyviews")
 
@@ -30,8 +35,11 @@ Split = Literal["train", "test"]
 BUILTIN = "builtin:fashion"
 """The images that come with the package."""
 
-FORMS = "a folder of images, a text file of paths, fashion-mnist:DIR, or builtin:fashion"
-"""What `open_source` takes, for messages."""
+BUILTINS = (BUILTIN, "builtin:fashion-tail")
+"""The same, and 2,785 of the 12,000, of which few classes hold most: 1,122 to 11 images each."""
+
+FRAMES = "frames"
+"""What the name of data begins with whose videos are folders of pictures."""
 
 
 class ImageSource(Source, Protocol):
@@ -107,14 +115,22 @@ class Files:
 
 
 class Media:
-    """Files of video and sound on disk, decoded by windows when they are read."""
+    """Files of video, sound or points on disk, decoded by windows when they are read."""
 
     stack: Mapping[str, Any] = {}
 
-    def __init__(self, spec: str, manifest: Manifest, streams: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        spec: str,
+        manifest: Manifest,
+        streams: tuple[str, ...],
+        *,
+        opener: Callable[[str], Mapping[str, Stream]] = open_streams,
+    ) -> None:
         self.spec = spec
         self.streams = streams
         self.manifest = manifest
+        self._opener = opener
 
     @property
     def digest(self) -> str:
@@ -126,7 +142,7 @@ class Media:
 
     def open(self, index: int) -> Mapping[str, Stream]:
         """The file's streams. Raises `Unreadable`, also where one is missing."""
-        found = open_streams(self.name(index))
+        found = self._opener(self.name(index))
         for name in self.streams:
             if name not in found:
                 raise Unreadable(self.name(index), f"has no {name}")
@@ -195,6 +211,49 @@ class Stored:
         return None
 
 
+@dataclass(frozen=True)
+class FrameFolders:
+    """What `frames:DIR@RATE` says.
+
+    Attributes:
+        folder: DIR, below which every folder with pictures is a video.
+        rate: pictures a second.
+    """
+
+    folder: Path
+    rate: float
+
+    @classmethod
+    def of(cls, spec: str) -> "FrameFolders | None":
+        """None for other data. Raises UsageError: no rate, or no such folder."""
+        kind, colon, rest = spec.partition(":")
+        if not colon or kind != FRAMES:
+            return None
+        where, _, rate = rest.rpartition("@")
+        try:
+            each = float(rate)
+        except ValueError:
+            each = 0.0
+        if not where or not 0 < each < inf:
+            raise UsageError(
+                f"{spec!r} does not say how many frames there are a second. Write "
+                f"frames:{where or rest}@25 for 25."
+            )
+        folder = Path(where).expanduser()
+        if not folder.is_dir():
+            raise UsageError(f"There is no folder {where!r}, whose folders would have frames.")
+        return cls(folder, each)
+
+    def opened(self, spec: str, manifest: Manifest, streams: Sequence[str]) -> Media:
+        """Those of a manifest. Raises UsageError: something beside pictures is wanted of them."""
+        if tuple(streams) != ("video",):
+            raise UsageError(
+                f"{spec} has frames alone, and {', '.join(streams)} is wanted. Give files."
+            )
+        opener = partial(open_frames, rate=self.rate)
+        return Media(spec, manifest, ("video",), opener=opener)
+
+
 def open_data(spec: str, streams: Sequence[str], *, channels: int, max_pixels: int) -> Source:
     """Samples with these streams: images as `open_source` opens them, or `Media`."""
     if tuple(streams) == ("image",):
@@ -203,17 +262,22 @@ def open_data(spec: str, streams: Sequence[str], *, channels: int, max_pixels: i
 
 
 def open_media(spec: str, streams: Sequence[str]) -> Media:
-    """The videos and sounds that a DATA argument names, without those that lack a stream.
+    """The videos, sounds or clouds that a DATA argument names, without those that lack a stream.
 
     Args:
-        spec: a folder (searched recursively) or a text file of paths.
-        streams: "video", "audio" or both.
+        spec: a folder (searched recursively), a text file of paths, a CSV with a column path, or
+            `frames:DIR@RATE`: each folder below DIR that has pictures in it is a video of RATE of
+            them a second.
+        streams: "video", "audio" or both; or "points".
 
     Raises:
         UsageError: there is no such data, or nothing usable in it, or a package is missing.
     """
     if spec.partition(":")[0] in ("builtin", "fashion-mnist"):
         raise UsageError(f"{spec} has images alone, and {', '.join(streams)} is wanted.")
+    frames = FrameFolders.of(spec)
+    if frames is not None:
+        return frames.opened(spec, of_frame_folders(frames.folder), streams)
     endings = media_suffixes(streams)
     manifest = _manifest(spec, endings)
     kept: list[File] = []
@@ -232,6 +296,21 @@ def open_media(spec: str, streams: Sequence[str]) -> Media:
     if lacking:
         log.info("%s: %s files lack a stream and are left out", spec, f"{lacking:,}")
     return Media(spec, replace(manifest, files=tuple(kept)), tuple(streams))
+
+
+def kind_of(spec: str) -> tuple[str, ...]:
+    """The stream that most of the files have which a DATA argument names: images of a built-in set.
+
+    Raises:
+        UsageError: there is no such data, or none of its files is of a known kind.
+    """
+    if spec.partition(":")[0] in ("builtin", "fashion-mnist") or is_pack(Path(spec)):
+        return Files.streams
+    of = {e: f.has[0] for e, f in STREAMS.items()} | dict.fromkeys(SUFFIXES, Files.streams[0])
+    of.pop(".npy", None)  # arrays are images, as far as a name tells
+    manifest = _manifest(spec, frozenset(of) | {".npy"})
+    endings = (Path(file.path).suffix.lower() for file in manifest.files)
+    return (Counter(of.get(ending, "image") for ending in endings).most_common(1)[0][0],)
 
 
 def media_suffixes(streams: Sequence[str]) -> frozenset[str]:
@@ -256,9 +335,9 @@ def open_source(
     """The images that a DATA argument names.
 
     Args:
-        spec: a folder (searched recursively), a text file of paths, `fashion-mnist:DIR` or
-            `builtin:fashion`. Folders count .npy arrays as images where channels is not 1 or 3;
-            one that `manyviews pack` wrote is read as what was packed.
+        spec: a folder (searched recursively), a text file of paths, a CSV with a column path,
+            `fashion-mnist:DIR` or `builtin:fashion`. Folders count .npy arrays as images where
+            channels is not 1 or 3; one that `manyviews pack` wrote is read as what was packed.
         channels: every image is brought to this many; see `data.streams.image.read`.
         max_pixels: larger images are unreadable, refused from their header.
         split: which part, where a source has two; a folder or a list is the same for both.
@@ -274,11 +353,17 @@ def open_source(
         )
     kind, colon, rest = spec.partition(":")
     if colon and kind == "builtin":
-        if rest != "fashion":
-            raise UsageError(f"There is no built-in data set {spec!r}. Use builtin:fashion.")
-        return Stored(spec, _grey_to(_builtin(split), channels, spec), split=split)
+        if spec not in BUILTINS:
+            raise UsageError(
+                f"There is no built-in data set {spec!r}. Use {' or '.join(BUILTINS)}."
+            )
+        images, rows = _builtin(split), builtin_rows(spec, split)
+        some = images if rows is None else images[rows]
+        return Stored(spec, _grey_to(some, channels, spec), split=split)
     if colon and kind == "fashion-mnist":
         return Stored(spec, _grey_to(_idx_images(rest, split), channels, spec), split=split)
+    if colon and kind == FRAMES:
+        raise UsageError(f"{spec} is for recipes of videos. For their pictures, give the folder.")
     folder = Path(spec).expanduser()
     if spec and is_pack(folder):
         return Packed(spec, folder, channels=channels, max_pixels=max_pixels)
@@ -288,21 +373,24 @@ def open_source(
 
 
 def _manifest(spec: str, endings: frozenset[str]) -> Manifest:
+    check_there(spec)
     path = Path(spec).expanduser()
-    if not spec:
-        raise UsageError(f"The data has no name. Data is {FORMS}.")
-    try:
-        if path.is_dir():
-            return of_folder(path, suffixes=endings)
-        there = path.is_file()
-    except OSError as error:
-        raise UsageError(f"Cannot open {spec!r}: {error.strerror}. Data is {FORMS}.") from None
-    if not there:
-        place = "" if path.is_absolute() else f" in {Path.cwd()}"
-        raise UsageError(f"There is no file or folder {spec!r}{place}. Data is {FORMS}.")
+    if path.is_dir():
+        return of_folder(path, suffixes=endings)
     if path.suffix.lower() in {*SUFFIXES, *STREAMS}:
         raise UsageError(f"{spec} is one sample. Data is {FORMS}.")
-    return of_list(path)
+    return of_names(path, read_table(path).names) if is_table(path) else of_list(path)
+
+
+def builtin_rows(spec: str, split: Split) -> NDArray[np.int64] | None:
+    """[n] int64, which images of the whole a built-in data set has; None for all.
+
+    The test part of each is whole.
+    """
+    if spec == BUILTIN or split == "test":
+        return None
+    with as_file(files("manyviews.data") / "builtin" / "fashion-tail.npy") as path:
+        return np.load(path, allow_pickle=False).astype(np.int64)
 
 
 def _builtin(split: Split) -> Bytes:

@@ -7,11 +7,13 @@ either a whole image or none, and two that keep the same image write the same by
 far apart as the largest image may be; memory and file are sparse, so what lies between costs
 nothing. Both are without a name from the beginning, and go with the last process that uses them.
 
-What is read is what was decoded, byte for byte, so all views are the same with and without.
+What is read is what was decoded, value for value, so all views are the same with and without. How
+an image lies in its place is an `Arrangement`: whoever makes views has one that spares work later.
 """
 
 import fcntl
 import logging
+import math
 import mmap
 import os
 import secrets
@@ -20,7 +22,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
@@ -46,6 +48,42 @@ _ALIGNED = 64
 _BETWEEN = 32 << 20
 """Bytes that a process keeps before it looks again at what is free."""
 _GB = 10**9
+
+
+class Arrangement(Protocol):
+    """How the pixels of an image lie in memory, as its size alone decides."""
+
+    def size(self, shape: tuple[int, int, int]) -> int:
+        """Bytes that an image [H, W, C] takes."""
+        ...
+
+    def lay(self, pixels: Bytes) -> Bytes:
+        """[size] uint8 of [H, W, C] uint8."""
+        ...
+
+    def look(self, memory: Bytes, shape: tuple[int, int, int]) -> Bytes:
+        """[H, W, C] uint8 in such memory, which is not copied."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rows:
+    """As decoders leave them."""
+
+    def size(self, shape: tuple[int, int, int]) -> int:
+        """H W C."""
+        return math.prod(shape)
+
+    def lay(self, pixels: Bytes) -> Bytes:
+        """The same bytes."""
+        return np.ascontiguousarray(pixels).reshape(-1)
+
+    def look(self, memory: Bytes, shape: tuple[int, int, int]) -> Bytes:
+        """The same bytes."""
+        return memory.reshape(shape)
+
+
+ROWS = Rows()
 
 
 @dataclass(frozen=True)
@@ -82,9 +120,10 @@ class Store:
 
     Attributes:
         place: for others to join.
+        how: images lie in it.
     """
 
-    def __init__(self, place: Place, index: int, data: int) -> None:
+    def __init__(self, place: Place, index: int, data: int, how: Arrangement) -> None:
         """Use open files.
 
         Raises:
@@ -92,6 +131,7 @@ class Store:
             ValueError: they are not those of `place`.
         """
         self.place = place
+        self.how = how
         self._files = (index, data)
         size = 8 * (_WORDS + place.count)
         self._words = np.frombuffer(mmap.mmap(index, size), np.uint64)
@@ -109,39 +149,49 @@ class Store:
         if not word:
             return None
         shape = (word >> 32, word & 0xFFFFFFFF, self.place.channels)
-        size, start = shape[0] * shape[1] * shape[2], self._start(index)
+        size, start = self.how.size(shape), self._start(index)
         if self._map is not None:
-            return np.frombuffer(self._map, np.uint8, size, start).reshape(shape)
+            return self.how.look(np.frombuffer(self._map, np.uint8, size, start), shape)
         try:
             # Not mapped: a failing disk is then an error and not the end of the process.
             data = os.pread(self._files[1], size, start)
         except OSError:
             return None
-        return np.frombuffer(data, np.uint8).reshape(shape) if len(data) == size else None
+        whole = len(data) == size
+        return self.how.look(np.frombuffer(data, np.uint8), shape) if whole else None
 
-    def put(self, index: int, pixels: Bytes) -> None:
-        """Keep [H, W, C] uint8 if there is room; where there is not, that is said once."""
+    def put(self, index: int, pixels: Bytes) -> Bytes:
+        """Keep [H, W, C] uint8 if there is room; where there is not, that is said once.
+
+        Returns:
+            the same values, laid as in the store where they were kept.
+        """
         if self._words[_ENDED] or not self._fits(pixels):
-            return
-        if self.used + pixels.nbytes > self.place.budget:
+            return pixels
+        height, width, channels = pixels.shape
+        shape = (height, width, channels)
+        size = self.how.size(shape)
+        if self.used + size > self.place.budget:
             self._end("")
-            return
-        self._unseen += pixels.nbytes
+            return pixels
+        self._unseen += size
         if self._unseen >= _BETWEEN:
             self._unseen = 0
             if reason := self._short():
                 self._end(reason)
-                return
+                return pixels
+        laid = self.how.lay(pixels)
         try:
-            data, start = np.ascontiguousarray(pixels).data.cast("B"), self._start(index)
+            data, start = laid.data, self._start(index)
             while data:
                 written = os.pwrite(self._files[1], data, start)
                 data, start = data[written:], start + written
         except OSError as error:
             self._end(error.strerror or str(error))
-            return
+            return pixels
         # One store of an aligned word, after the system call that wrote the pixels.
-        self._words[_WORDS + index] = np.uint64(pixels.shape[0] << 32 | pixels.shape[1])
+        self._words[_WORDS + index] = np.uint64(height << 32 | width)
+        return self.how.look(laid, shape)
 
     @property
     def used(self) -> int:
@@ -163,12 +213,11 @@ class Store:
         return index * self.place.stride
 
     def _fits(self, pixels: Bytes) -> bool:
-        return (
-            pixels.dtype == np.uint8
-            and pixels.ndim == 3
-            and pixels.shape[2] == self.place.channels
-            and 0 < pixels.nbytes <= self.place.stride
-        )
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or not pixels.size:
+            return False
+        height, width, channels = pixels.shape
+        size = self.how.size((height, width, channels))
+        return channels == self.place.channels and size <= self.place.stride
 
     def _short(self) -> str:
         """Why no more should be kept, for the sake of everything else on this machine."""
@@ -198,16 +247,23 @@ class Store:
 
 
 def create(
-    count: int, *, channels: int, largest: int, budget: int, folder: Path | None = None
+    count: int,
+    *,
+    channels: int,
+    largest: int,
+    budget: int,
+    folder: Path | None = None,
+    how: Arrangement = ROWS,
 ) -> Store:
     """An empty store for a data set's images.
 
     Args:
         count: images in the data set.
         channels: of each.
-        largest: bytes of the largest that is known.
+        largest: bytes of the largest that is known, as it is to lie there.
         budget: bytes that it may take.
         folder: where its file lies, of which there is no name; None for memory.
+        how: images are to lie in it.
 
     Raises:
         OSError: there cannot be one.
@@ -227,7 +283,7 @@ def create(
             os.getpid(), index, data, token, count, channels, stride, budget,
             mapped=folder is None,
         )  # fmt: skip
-        return Store(place, index, data)
+        return Store(place, index, data, how)
     except BaseException:
         for file in (index, data):
             if file >= 0:
@@ -241,14 +297,14 @@ def _nameless(folder: Path) -> int:
         return os.dup(file.fileno())
 
 
-def join(place: Place) -> Store | None:
+def join(place: Place, how: Arrangement) -> Store | None:
     """The store of another process of this user and machine; None if it cannot be reached."""
     files: list[int] = []
     try:
         folder = f"/proc/{place.process}/fd"
         files.append(os.open(f"{folder}/{place.index}", os.O_RDWR | os.O_CLOEXEC))
         files.append(os.open(f"{folder}/{place.data}", os.O_RDWR | os.O_CLOEXEC))
-        return Store(place, files[0], files[1])
+        return Store(place, files[0], files[1], how)
     except (OSError, ValueError):
         for file in files:
             os.close(file)
@@ -298,7 +354,7 @@ class Kept:
         if found is None:
             found = self.inner.open(index)["image"].read()
             if self.store is not None:
-                self.store.put(index, found)
+                found = self.store.put(index, found)
         return found
 
     def header(self, index: int) -> Header:
@@ -319,13 +375,16 @@ class Kept:
         if store is not None:
             store.close()
 
-    def __getstate__(self) -> tuple[Source, Place]:
+    def __getstate__(self) -> tuple[Source, Place, Arrangement]:
         """For workers that are not forked: they join."""
-        return self.inner, NOWHERE if self.store is None else self.store.place
+        store = self.store
+        return (
+            (self.inner, NOWHERE, ROWS) if store is None else (self.inner, store.place, store.how)
+        )
 
-    def __setstate__(self, state: tuple[Source, Place]) -> None:
-        self.inner, place = state
-        self.store = join(place) if place.process else None
+    def __setstate__(self, state: tuple[Source, Place, Arrangement]) -> None:
+        self.inner, place, how = state
+        self.store = join(place, how) if place.process else None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from manyviews.core import comm
 from manyviews.core.sample import Source, Unreadable
 from manyviews.data.room import free_disk, free_memory
 from manyviews.data.settings import Data
-from manyviews.data.store import NOWHERE, Kept, Place, Store, create, join
+from manyviews.data.store import NOWHERE, Arrangement, Kept, Place, Store, create, join
 
 log = logging.getLogger("manyviews")
 
@@ -46,7 +46,7 @@ class Costs:
     copying: float
 
 
-def costs(source: Source) -> Costs | None:
+def costs(source: Source, how: Arrangement) -> Costs | None:
     """Decode a few images, spread evenly over the data; None where none of them can be read."""
     count = len(source)
     sizes: list[int] = []
@@ -64,8 +64,8 @@ def costs(source: Source) -> Costs | None:
         pixels.copy()
         copying += time.perf_counter() - decoded
         decoding += decoded - start
-        sizes.append(pixels.nbytes)
-        channels = pixels.shape[2]
+        height, width, channels = pixels.shape
+        sizes.append(how.size((height, width, channels)))
         if decoded - began > _PATIENCE:
             break
     if not sizes:
@@ -131,6 +131,7 @@ def keep(
     processes: int,
     folder: Path,
     device: torch.device,
+    how: Arrangement,
 ) -> Kept | None:
     """The same source, with its images decoded once; None where that does not pay.
 
@@ -144,6 +145,7 @@ def keep(
         processes: of this machine that decode.
         folder: where a file would lie.
         device: of this rank, for asking the others.
+        how: images are to lie where they are kept.
     """
     if data.store == "off" or source.streams != ("image",) or source.stack:
         return None
@@ -151,20 +153,21 @@ def keep(
     store: Store | None = None
     if rank == 0:
         store = _opened(
-            source, data, passes=passes, seconds=seconds, processes=processes, folder=folder
+            source, data, how, passes=passes, seconds=seconds, processes=processes, folder=folder
         )
     if comm.world_size() > 1:
         place = store.place if store else NOWHERE
         row = torch.tensor([[int(number) for number in astuple(place)]], device=device)
         first = comm.gather(row)[comm.rank() - rank].tolist()
         if rank and first[0]:
-            store = join(Place(*first[:-1], mapped=bool(first[-1])))
+            store = join(Place(*first[:-1], mapped=bool(first[-1])), how)
     return None if store is None else Kept(source, store)
 
 
 def _opened(
     source: Source,
     data: Data,
+    how: Arrangement,
     *,
     passes: float,
     seconds: float,
@@ -173,7 +176,7 @@ def _opened(
 ) -> Store | None:
     if data.store == "auto" and passes < 2:
         return None
-    seen = costs(source)
+    seen = costs(source, how)
     if seen is None:
         return None
     try:
@@ -190,7 +193,7 @@ def _opened(
             place = folder if choice.where == "file" else None
             store = create(
                 len(source), channels=seen.channels, largest=seen.largest, budget=choice.budget,
-                folder=place,
+                folder=place, how=how,
             )  # fmt: skip
         if choice.said:
             log.info("%s", choice.said)

@@ -10,13 +10,21 @@ from torch import Tensor
 from manyviews.core import UsageError
 from manyviews.diagnosis.alarms import Light
 from manyviews.diagnosis.lidar import lidar
-from manyviews.diagnosis.neighbours import view_consistency
-from manyviews.diagnosis.verdict import verdict
+from manyviews.diagnosis.neighbours import shared_neighbours, view_consistency
+from manyviews.diagnosis.state import state_of
 
 Standing = Literal["better", "no better", "worse", "open"]
 
-_TITLES = {"view_consistency": "view consistency", "lidar": "LiDAR"}
-"""What decides where there are no labels; more is better."""
+_TITLES = {
+    "shared_neighbours": "shared neighbours",
+    "view_consistency": "view consistency",
+    "lidar": "LiDAR",
+}
+"""What is compared in words where there are no labels."""
+_LEARNED = (0.005, 0.3, 0.05)
+"""A rise of shared neighbours counts as learning above the first, where it is that share of the
+value before (the second) or at least the third; see docs/experiments/verdict.md."""
+_OF_A_START = ("view_consistency", "lidar")
 _MARGIN = 0.02
 """Share of the first value that a measure has to change by to count, our own."""
 
@@ -51,6 +59,7 @@ class Against:
         before: measure -> value, of the other one.
         after: likewise, of this one.
         labelled: what labels say, where there are some.
+        by: the first of the measures that decided without labels.
     """
 
     what: str
@@ -60,10 +69,31 @@ class Against:
     before: Mapping[str, float]
     after: Mapping[str, float]
     labelled: ByLabels | None = None
+    by: str = "shared_neighbours"
+
+    @property
+    def number(self) -> str:
+        """What it rests on, in one line."""
+        if self.labelled is not None:
+            return f"{self.labelled.protocol} {self.labelled.after:.3f}, {self.what} " + (
+                f"{self.labelled.before:.3f}"
+            )
+        if self.by in self.before and self.by in self.after:
+            values = f"{self.after[self.by]:.3f}, {self.what} {self.before[self.by]:.3f}"
+            return f"{_TITLES[self.by]} {values}"
+        return "not measured"
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Against":
+        """What `to_json` gave. Raises TypeError where it is something else."""
+        whole: dict[str, Any] = dict(found)
+        if whole.get("labelled") is not None:
+            whole["labelled"] = ByLabels(**whole["labelled"])
+        return cls(**whole)
 
 
 def measures(plain: Tensor, views: Tensor | None) -> dict[str, float]:
@@ -77,26 +107,22 @@ def measures(plain: Tensor, views: Tensor | None) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     try:
-        judged = verdict(plain)
+        judged = state_of(plain)
         found |= {"rankme": judged.numbers["rankme"], "effective_rank": judged.directions}
         found |= {"collapsed": float(judged.light == "bad")}
         if views is not None:
             found["view_consistency"] = view_consistency(views[:, 0], views[:, 1])
+            found["shared_neighbours"] = shared_neighbours(views[:, 0], views[:, 1])
             found["lidar"] = lidar(views)
     except UsageError:
         pass
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def judge(
-    before: Mapping[str, float],
-    after: Mapping[str, float],
-    *,
-    what: str,
-    than: str,
-    labelled: ByLabels | None = None,
+def judge_start(
+    before: Mapping[str, float], after: Mapping[str, float], *, labelled: ByLabels | None = None
 ) -> Against:
-    """Say whether training was worth it.
+    """Say whether training was worth it, against the frozen weights that it began from.
 
     Labels decide where there are some: the interval of the difference lies above 0, below it, or
     over it. Without any, training was for the worse where the features collapsed, or where both
@@ -106,30 +132,17 @@ def judge(
     may well need fewer directions.
 
     Args:
-        before: of `measures`.
-        after: likewise.
-        what: the other encoder, for instance "the frozen start".
-        than: how the sentence calls it: "where you began".
+        before: of `measures`, of the start.
+        after: likewise, now.
         labelled: what labels say.
     """
-    if after.get("collapsed", 1.0) > before.get("collapsed", 0.0):
-        standing: Standing = "worse"
-        said = f"The features collapsed; those of {what} had not."
-    elif labelled is not None:
-        standing = "better" if labelled.low > 0 else "worse" if labelled.high < 0 else "no better"
-        doubt = ", so the test images cannot tell them apart" if standing == "no better" else ""
-        said = (
-            f"{labelled.protocol} is {labelled.after:.3f}, and {labelled.before:.3f} for {what} "
-            f"({labelled.difference:+.3f}, 95 % interval {labelled.low:+.3f} to "
-            f"{labelled.high:+.3f}){doubt}."
-        )
-    else:
-        standing, said = _without_labels(before, after, what)
+    what = "the frozen start"
+    standing, said = _by_labels(before, after, what, labelled) or _of_both(before, after, what)
     words: dict[Standing, tuple[str, Light]] = {
-        "better": (f"Better than {than}", "ok"),
-        "no better": (f"No better than {than}", "warn"),
-        "worse": (f"Worse than {than}", "bad"),
-        "open": (f"Better or worse than {than}? Open", "warn"),
+        "better": ("Better than where you began", "ok"),
+        "no better": ("No better than where you began", "warn"),
+        "worse": ("Worse than where you began", "bad"),
+        "open": ("Better or worse than where you began? Open", "warn"),
     }
     title, light = words[standing]
     advice = " Train with a lower --optim.lr or for fewer steps, or keep that encoder."
@@ -141,13 +154,87 @@ def judge(
         before=before,
         after=after,
         labelled=labelled,
+        by=_OF_A_START[0],
     )
 
 
-def _without_labels(
+def judge_untrained(
+    before: Mapping[str, float], after: Mapping[str, float], *, labelled: ByLabels | None = None
+) -> Against:
+    """Say whether a training taught an encoder anything, against itself before training.
+
+    Labels decide as in `judge_start`. Without any, it learnt where shared neighbours rose clearly.
+    View consistency decides nothing: views of noise can be matched too, and of noise nothing is to
+    be learnt. Nor does LiDAR, which differs without any training. The thresholds are our own, see
+    docs/experiments/verdict.md.
+
+    Args:
+        before: of `measures`, of the untrained encoder.
+        after: likewise, now.
+        labelled: what labels say.
+    """
+    what = "the untrained encoder"
+    found = _by_labels(before, after, what, labelled)
+    standing, said = found or _learned(before, after, what)
+    words: dict[Standing, tuple[str, Light]] = {
+        "better": ("Better than before training", "ok"),
+        "no better": ("No better than before training", "warn"),
+        "worse": ("Worse than before training", "bad"),
+        "open": ("Better than before training? Open", "warn"),
+    }
+    title, light = words[standing]
+    return Against(
+        what=what,
+        standing=standing,
+        light=light,
+        sentence=f"{title}: {said}",
+        before=before,
+        after=after,
+        labelled=labelled,
+    )
+
+
+def _by_labels(
+    before: Mapping[str, float], after: Mapping[str, float], what: str, labelled: ByLabels | None
+) -> tuple[Standing, str] | None:
+    """A collapse, then labels; None where neither says anything."""
+    if after.get("collapsed", 1.0) > before.get("collapsed", 0.0):
+        return "worse", f"The features collapsed; those of {what} had not."
+    if labelled is None:
+        return None
+    standing: Standing = (
+        "better" if labelled.low > 0 else "worse" if labelled.high < 0 else "no better"
+    )
+    doubt = ", so the test images cannot tell them apart" if standing == "no better" else ""
+    return standing, (
+        f"{labelled.protocol} is {labelled.after:.3f}, and {labelled.before:.3f} for {what} "
+        f"({labelled.difference:+.3f}, 95 % interval {labelled.low:+.3f} to "
+        f"{labelled.high:+.3f}){doubt}."
+    )
+
+
+def _learned(
     before: Mapping[str, float], after: Mapping[str, float], what: str
 ) -> tuple[Standing, str]:
+    """By what can be said without labels."""
     both = [name for name in _TITLES if name in before and name in after]
+    if not both:
+        return "open", f"nothing could be measured of both it and {what} without labels."
+    moved = ", ".join(
+        f"{_TITLES[name]} {after[name]:.3f} after {before[name]:.3f} untrained" for name in both
+    )
+    name = "shared_neighbours"
+    if name not in both:
+        return "open", f"{moved}."
+    least, share, most = _LEARNED
+    margin = max(least, min(share * before[name], most))
+    return "better" if after[name] > before[name] + margin else "no better", f"{moved}."
+
+
+def _of_both(
+    before: Mapping[str, float], after: Mapping[str, float], what: str
+) -> tuple[Standing, str]:
+    both = [name for name in _OF_A_START if name in before and name in after]
     changes = [(after[name] - before[name]) / max(abs(before[name]), 1e-12) for name in both]
     moved = " and ".join(
         f"{_TITLES[name]} went from {before[name]:.3f} to {after[name]:.3f}" for name in both

@@ -69,10 +69,11 @@ class Rule:
 
 _COLLAPSED = "a constant solves the loss, or the learning rate has destroyed the network"
 _STEADIER = (
-    "a lower --optim.lr or longer --optim.warmup; with a momentum target (BYOL, DINO) "
-    "--method.momentum.start 0.99 for short runs, 0.999 if the loss swings; with VICReg a higher "
-    "--method.variance"
+    "a lower --optim.lr or longer --optim.warmup; with a momentum target "
+    "--method.momentum.start 0.99 for short runs, 0.999 if the loss swings; with a variance term a "
+    "higher --method.variance"
 )
+"""No method is named in advice: its flags say whom it is for."""
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -99,8 +100,8 @@ RULES: tuple[Rule, ...] = (
         ),
         cause="the loss is solved by sending all images to nearly one place",
         advice=(
-            _STEADIER + "; an --entropy.weight of 0.1 to 1; in BYOL look whether the "
-            "predictor is there and is trained"
+            _STEADIER + "; an --entropy.weight of 0.1 to 1; with a predictor look whether it is "
+            "trained"
         ),
         light="bad",
         stuck=0.2,
@@ -124,7 +125,7 @@ RULES: tuple[Rule, ...] = (
         message="the targets are nearly uniform: their entropy is {target_entropy:.3f} of ln K",
         cause="every prototype is as likely as any other, so the loss stays at ln K",
         advice=(
-            "a lower --method.teacher-temperature.end (DINO) or --method.sharpness (SwAV), fewer "
+            "a lower --method.teacher-temperature.end or --method.sharpness, fewer "
             "--method.prototypes for small data, a lower --optim.lr"
         ),
         light="bad",
@@ -138,8 +139,8 @@ RULES: tuple[Rule, ...] = (
         message="nearly all targets are one prototype: usage entropy {usage_entropy:.3f} of ln K",
         cause="one prototype wins for every image",
         advice=(
-            "a higher --method.teacher-temperature.end or a lower --method.center-momentum (DINO), "
-            "a longer --method.frozen-until, a lower --optim.lr"
+            "a higher --method.teacher-temperature.end or a lower --method.center-momentum, a "
+            "longer --method.frozen-until, a lower --optim.lr"
         ),
         light="bad",
         stuck=0.1,
@@ -157,9 +158,7 @@ RULES: tuple[Rule, ...] = (
             "{target_entropy:.3f} are equal, so assignments carry no information"
         ),
         cause="the targets do not depend on the image",
-        advice=(
-            "a lower --method.center-momentum (DINO), a lower --optim.lr, fewer --method.prototypes"
-        ),
+        advice=("a lower --method.center-momentum, a lower --optim.lr, fewer --method.prototypes"),
         light="bad",
         stuck=0.2,
     ),
@@ -170,8 +169,8 @@ RULES: tuple[Rule, ...] = (
         message="few prototypes are used: usage entropy is {usage_entropy:.3f} of ln K",
         cause="more prototypes than the data fills, or assignments that are not balanced",
         advice=(
-            "fewer --method.prototypes; with SwAV a higher --method.sharpness, or a --method.queue"
-            " for small batches"
+            "fewer --method.prototypes, a higher --method.sharpness, or a --method.queue for small "
+            "batches"
         ),
         onset=0.5,
         stuck=0.5,
@@ -213,7 +212,7 @@ RULES: tuple[Rule, ...] = (
         holds=lambda n: n["scale"] < 0.01 and not n["cosine_projection"] > 0.9975,
         message="the projection shrank to {scale:.4f} of the spread that it once had",
         cause="the variance is not held up, or weight decay wins over the loss",
-        advice="a higher --method.variance (VICReg), a lower --optim.weight-decay or --optim.lr",
+        advice="a higher --method.variance, a lower --optim.weight-decay or --optim.lr",
     ),
     Rule(
         name="dimensional_collapse",
@@ -223,8 +222,8 @@ RULES: tuple[Rule, ...] = (
         cause="a few directions solve the loss, and nothing asks for the others",
         advice=(
             "milder colours or crops (--views.global.jitter, --views.global.scale), a higher "
-            "--method.temperature (SimCLR, MoCo) or --method.covariance (VICReg), a larger "
-            "--data.batch-size, a lower --optim.lr"
+            "--method.temperature or --method.covariance, a larger --data.batch-size, a lower "
+            "--optim.lr"
         ),
         stuck=0.1,
     ),
@@ -236,7 +235,7 @@ RULES: tuple[Rule, ...] = (
         cause="directions are dying as training goes on",
         advice=(
             "an earlier checkpoint may be better; a lower --optim.lr or --optim.weight-decay, a "
-            "higher --method.covariance (VICReg)"
+            "higher --method.covariance"
         ),
         onset=0.1,
         stuck=0.1,

@@ -4,15 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
 from manyviews.diagnosis.spectrum import check_features
 from manyviews.diagnosis.uniformity import unit
 from manyviews.losses.entropy import (
-    discrete_entropy,
-    discrete_reconstruction,
     vmf_entropy,
     vmf_reconstruction,
 )
@@ -105,41 +102,6 @@ def entropy_reconstruction(
         entropy_plugin=float(vmf_entropy(second, kappa=kappa, estimator="plug-in")),
         reconstruction=rebuilt,
         bound=joe + rebuilt,
-    )
-
-
-def discrete_entropy_reconstruction(p: Tensor, q: Tensor) -> EntropyReconstruction:
-    """The same bound for assignments to K prototypes.
-
-    Rodriguez-Galvez et al. 2023, section 4.1: entropy of the mean assignment of the second views,
-    and the mean log-likelihood of one view's prototype under the other's distribution, both ways.
-
-    Args:
-        p: [N, K] probabilities, assignments of one view of each image.
-        q: [N, K] probabilities, of the other.
-
-    Raises:
-        UsageError: unusable or differently shaped, or not probabilities.
-    """
-    for side in (p, q):
-        check_features(side)
-        if bool((side < 0).any()) or float((side.double().sum(dim=1) - 1).abs().max()) > 1e-2:
-            raise UsageError(
-                f"Assignments have values from {float(side.min()):.3g}; wanted probabilities of "
-                "sum 1 in every row. Give the softmax, not the logits."
-            )
-    _same(p, q)
-    first, second = p.double(), q.double()
-    # A prototype of probability 0 that the other view has would make the bound minus infinity.
-    least = torch.finfo(torch.float32).tiny
-    entropy = float(discrete_entropy(second))
-    logs = [side.clamp_min(least).log() for side in (first, second)]
-    rebuilt = float(discrete_reconstruction(*logs))
-    return EntropyReconstruction(
-        entropy_joe=entropy,
-        entropy_plugin=entropy,
-        reconstruction=rebuilt,
-        bound=entropy + rebuilt,
     )
 
 

@@ -56,16 +56,6 @@ def mst_dimension(
     return 1 / (1 - slope) if slope < 1 else math.inf
 
 
-def mst_length(features: Tensor) -> float:
-    """Total Euclidean length of the minimum spanning tree of the rows of features [N, D].
-
-    Raises:
-        UsageError: unusable features.
-    """
-    check_features(features)
-    return _length(_distances(features.cpu().double()))
-
-
 def _distances(points: Tensor) -> NDArray[np.float64]:
     centred = points - points.mean(dim=0)
     square = centred.square().sum(dim=1)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from manyviews.core import UsageError
 from manyviews.diagnosis.spectrum import check_features
+from manyviews.diagnosis.stability import graph_stability
 from manyviews.diagnosis.uniformity import unit
 
 
@@ -40,6 +41,32 @@ def view_consistency(a: Tensor, b: Tensor, *, chunk: int = 1024) -> float:
         own = tied.diagonal(offset=start)
         won += float((own / tied.sum(dim=1)).sum())
     return won / len(first)
+
+
+def shared_neighbours(a: Tensor, b: Tensor, *, k: int = 10) -> float:
+    """Whether both views of an image have the same other images near them.
+
+    Ours. Unlike `view_consistency` it asks nothing of the image itself, so that views cannot be
+    matched by what belongs to one image alone: where images have nothing in common, as noise has
+    not, it stays at chance.
+
+    Args:
+        a: [N, D], features of one view of each image.
+        b: [N, D], of the other.
+        k: neighbours, the image itself not counted; fewer where there are fewer images.
+
+    Returns:
+        Mean overlap (Jaccard), 0 to 1; about k / (2 N - k) by chance.
+
+    Raises:
+        UsageError: unusable features, shapes that differ, or fewer than 3 images.
+    """
+    if a.shape != b.shape:
+        raise UsageError(
+            f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
+            "the same images through the same encoder."
+        )
+    return graph_stability(a, b, k=min(k, len(a) - 2))
 
 
 def twonn(features: Tensor, *, drop: float = 0.1, chunk: int = 1024) -> float:

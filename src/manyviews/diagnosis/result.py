@@ -4,70 +4,102 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from manyviews.core.extras import frame
+from manyviews.core.in_words import InWords
 from manyviews.diagnosis.explain import MEASURES
+from manyviews.diagnosis.geometry import Geometry
 from manyviews.diagnosis.invariance import Bar
+from manyviews.diagnosis.patches import WINDOW, dense_candidates
 from manyviews.diagnosis.prototypes import Usage
-from manyviews.diagnosis.verdict import Trend, Verdict
+from manyviews.diagnosis.reading import Read, of_change, read_number
+from manyviews.diagnosis.state import FeatureState
+from manyviews.diagnosis.verdict import Verdict
+
+ALL = "Every number, with what to make of it: --all"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diagnosed:
+class Diagnosed(InWords):
     """What can be said of a representation without labels.
 
     Attributes:
         run: whose.
         data: which images.
         images: how many of them.
-        verdict: on the encoder's output.
-        trend: where training is going, of a run that kept several checkpoints.
-        best: the step of the checkpoint to keep, likewise.
+        verdict: the three questions, and what to do next.
+        state: of the encoder's output.
+        best: the step of the checkpoint to keep, of a run that kept several.
         checkpoints: step -> measure -> value, of the encoder's output.
         spaces: "encoder", and of a run "projector" -> measure -> value; `explain.MEASURES` says
             what each means.
         invariance: space -> augmentation -> what it changes.
         prototypes: how they are used, where there are any.
         groups: k-means clusters against labels, where those were given.
-        against: a sentence on whether each encoder was better at the end of its training than the
-            one that it began from.
+        untrained: measure -> value of the encoder before training, where it was held against that.
+        geometry: of a run on clouds, whether features of points are their height.
         version: rises whenever the same features could give another number.
         unsaved: why it is not in RUN/diagnosis.json; "" where it is, or without a run.
+        whole: whether `lines` has every number.
     """
 
     run: str
     data: str
     images: int
     verdict: Verdict
-    trend: Trend | None
+    state: FeatureState
     best: int | None
     checkpoints: dict[int, dict[str, float]]
     spaces: dict[str, dict[str, float]]
     invariance: dict[str, dict[str, Bar]]
     prototypes: Usage | None
     groups: dict[str, float]
-    against: list[str] = field(default_factory=list[str])
-    version: int = 2
+    untrained: Mapping[str, float] = field(default_factory=dict[str, float])
+    geometry: Geometry | None = None
+    version: int = 3
     unsaved: str = ""
+    whole: bool = False
 
     def lines(self) -> list[str]:
         """For people."""
-        said = [self.verdict.sentence]
-        if self.trend is not None:
-            said.append(self.trend.sentence)
-        said += self.against
+        said = self.verdict.lines()
         if self.best is not None:
-            said.append(f"of {len(self.checkpoints)} checkpoints, step {self.best} looks best")
+            said += ["", f"of {len(self.checkpoints)} checkpoints, step {self.best} looks best"]
+        said += self._of_patches()
+        if self.geometry is not None and self.geometry.alarm:
+            said += ["", self.geometry.alarm]
+        return [*said, *self.numbers()] if self.whole else [*said, "", ALL]
+
+    def _of_patches(self) -> list[str]:
+        """Where dense features may be best, of a run with checkpoints enough to say so."""
+        known = {s: n["dse"] for s, n in self.checkpoints.items() if s > 0 and "dse" in n}
+        steps = dense_candidates(known) if len(known) > 2 * WINDOW else []
+        if not steps or steps == [max(known)]:
+            return []
+        named = ", ".join(map(str, steps))
+        return [
+            f"its features of places may have been best at step {named} (DSE; labels decide: "
+            f"manyviews evaluate {self.run} --step {steps[0]} --protocol segmentation)"
+        ]
+
+    def numbers(self) -> list[str]:
+        """Every number, for people."""
+        said: list[str] = []
         names = list(next(iter(self.spaces.values())))
-        said += ["", _row(f"{self.images} images", self.spaces, "better where")]
+        said += ["", _row(f"{self.images} images", self.spaces, "light   better where")]
         for name in names:
             cells = [_number(numbers.get(name)) for numbers in self.spaces.values()]
-            said.append(_row(MEASURES[name].title, cells, MEASURES[name].better))
+            read = self._read(name, next(iter(self.spaces.values())).get(name))
+            note = read.do or MEASURES[name].better
+            said.append(_row(MEASURES[name].title, cells, f"{read.word():<8}{note}"))
         if self.invariance:
-            note = "0: no change, 1: as far as another image"
+            note = "light   0: no change, 1: as far as another image"
             said += ["", _row("one augmentation", self.invariance, note)]
             for name in next(iter(self.invariance.values())):
                 bars = [bars[name] for bars in self.invariance.values()]
                 picture = "#" * round(20 * min(1.5, bars[0].change))
-                said.append(_row(name, [f"{bar.change:.3f}" for bar in bars], picture))
+                read = of_change(name, bars[0].change)
+                note = f"{read.word():<8}{picture} {read.do}".rstrip()
+                said.append(_row(name, [f"{bar.change:.3f}" for bar in bars], note))
         if self.prototypes is not None:
             used = self.prototypes
             said += [
@@ -76,6 +108,10 @@ class Diagnosed:
                 f"equal ones; an image's own entropy is {used.target_entropy:.2f} of ln K; "
                 f"{used.information:.2f} nats of information",
             ]
+        if self.geometry is not None:
+            height, untrained = self.geometry.height, self.geometry.untrained
+            told = f"height is {height:.0%} of what features of points tell, {untrained:.0%} before"
+            said += ["", f"{told} training"]
         if self.groups:
             said += [
                 "",
@@ -84,15 +120,35 @@ class Diagnosed:
             ]
         return said
 
+    def _read(self, name: str, value: float | None) -> Read:
+        if value is None:
+            return Read()
+        most = min(self.images - 1, self.state.width)
+        return read_number(name, value, directions=most, untrained=self.untrained)
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text."""
-        told = asdict(self)
-        del told["unsaved"]
-        return told
+        told = asdict(self) | {"verdict": self.verdict.to_json()}
+        return {name: value for name, value in told.items() if name not in ("unsaved", "whole")}
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame: a row a measure, a column a space, and what the measure says.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        names = list(next(iter(self.spaces.values())))
+        rows = [
+            {"measure": name}
+            | {space: numbers.get(name) for space, numbers in self.spaces.items()}
+            | {"title": MEASURES[name].title, "better": MEASURES[name].better}
+            for name in names
+        ]
+        return frame(rows, index="measure")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiagnosedEach:
+class DiagnosedEach(InWords):
     """What `diagnose` found of each encoder of a run, by its name."""
 
     encoders: Mapping[str, Diagnosed]

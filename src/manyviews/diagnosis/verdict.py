@@ -1,283 +1,342 @@
-"""Plain sentences on the state of a representation and of a training, without labels."""
+"""What is said of a training first: three questions, and what to do next.
 
-import math
+Did it learn anything, has it collapsed, was that enough: each with a number, a light, a sentence.
+The wording is here; what it rests on is measured elsewhere and handed in as `Evidence`.
+"""
+
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from torch import Tensor
-
-from manyviews.core import UsageError
+from manyviews.diagnosis.against import Against
 from manyviews.diagnosis.alarms import Light
-from manyviews.diagnosis.rank import entropy_rank, rankme
-from manyviews.diagnosis.spectrum import check_features, collapse_level, singular_values
-from manyviews.diagnosis.uniformity import feature_std, mean_cosine, uniformity
+from manyviews.diagnosis.course import Trend
+from manyviews.diagnosis.state import FeatureState
 
-Phase = Literal["too early", "still improving", "stop", "getting worse"]
+FEW = 50.0
+"""Passes over the data below which more are the first thing to try; see
+docs/experiments/verdict.md."""
+WORDS: Mapping[Light, str] = {"ok": "ok", "warn": "watch", "bad": "alarm"}
+"""How a light is called."""
+_ORDER: tuple[Light, ...] = ("ok", "warn", "bad")
+_MOST = 3
+_NOTHING = "Not a single step was made."
+_LEARNING = ("not_learning",)
+"""Alarms that answer the first question: a training that has hardly begun is no collapse."""
 
-_UNIFORM, _ONE = 0.98, 0.1
-_CONSTANT = 0.9999
 
-_PROGRESS = ("view_consistency", "lidar")
-"""What `trend` judges by, the first that was measured often enough; more is better in one run."""
+@dataclass(frozen=True, kw_only=True)
+class Raised:
+    """An alarm of a training.
 
-_CHOICE = ("lidar", "view_consistency", "rankme")
-"""What `choose` goes by, the first that all checkpoints have; more is better in one run."""
+    Attributes:
+        name: of the rule.
+        light: its own.
+        message: what was seen, the likely cause, and what to try.
+        passed: whether the last check of the training saw nothing wrong any more.
+    """
+
+    name: str
+    light: Light
+    message: str
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How far a training came.
+
+    Attributes:
+        steps: optimiser steps done.
+        images: in the data.
+        passes: how often each was seen.
+        share: of what was asked for, 0 to 1.
+        trend: where it was going, where that was measured.
+    """
+
+    steps: int
+    images: int
+    passes: float
+    share: float
+    trend: Trend | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a verdict is made of; all but the state may be missing.
+
+    Attributes:
+        state: of the features.
+        untrained: the encoder against itself before training.
+        start: against the weights that it began from.
+        alarms: of the training.
+        course: of the training.
+    """
+
+    state: FeatureState
+    untrained: Against | None = None
+    start: Against | None = None
+    alarms: Sequence[Raised] = ()
+    course: Course | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commands:
+    """What commands can be built from, quoted for a shell; "" for what there is none of.
+
+    Attributes:
+        run: the run directory.
+        again: `manyviews train` with the run's recipe and data.
+        data: the data.
+        longer: settings of a training of `factor` times the length.
+        factor: twice, or what it takes to make `FEW` passes.
+        hours: that such a training takes at the speed of this one.
+        gentler: settings of one with a lower learning rate.
+        start: what the run began from.
+        best: step of the checkpoint to take instead of the newest; 0 for none.
+    """
+
+    run: str
+    again: str
+    data: str
+    longer: str
+    gentler: str
+    factor: int = 2
+    hours: float = 0.0
+    start: str = ""
+    best: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One of the three questions, answered.
+
+    Attributes:
+        question: in words.
+        light: ok, warn ("watch") or bad ("alarm").
+        number: what it rests on.
+        sentence: what that means.
+    """
+
+    question: str
+    light: Light
+    number: str
+    sentence: str
+
+    def line(self) -> str:
+        """For people."""
+        return f"[{WORDS[self.light]}] {self.question} {self.number}. {self.sentence}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Next:
+    """A command to type, and why."""
+
+    command: str
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What features look like.
+    """The answers, in the order in which they matter.
 
     Attributes:
-        state: in two words.
-        light: ok, warn (part of the space is used) or bad (collapsed).
-        sentence: for people.
-        directions: effective rank of the centred features, 0 to `width`.
-        width: D.
-        rows: N.
-        numbers: name -> value of every figure computed.
+        answers: did it learn anything, has it collapsed, was that enough; without a training the
+            second alone.
+        next: one to three commands, the most useful first; none without a run.
     """
 
-    state: str
-    light: Light
-    sentence: str
-    directions: float
-    width: int
-    rows: int
-    numbers: dict[str, float]
+    answers: tuple[Answer, ...]
+    next: tuple[Next, ...] = field(default=())
+
+    @property
+    def light(self) -> Light:
+        """The worst of the answers'."""
+        lights: list[Light] = [answer.light for answer in self.answers]
+        return gravest(*lights)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        said = [answer.line() for answer in self.answers]
+        if self.next:
+            said += ["", "Next:"]
+        for step in self.next:
+            said += [f"  {step.command}", f"    {step.why}"]
+        return said
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain text."""
+        return asdict(self) | {"light": self.light}
 
 
-def verdict(
-    features: Tensor, *, target_entropy: float = math.nan, usage_entropy: float = math.nan
-) -> Verdict:
-    """Judge the features of a sample of images.
+def verdict(evidence: Evidence, plan: Commands | None = None) -> Verdict:
+    """Answer the three questions, and say what to do.
 
-    Complete collapse: different images have a mean cosine above 0.9999, or fewer than 1.5
-    directions vary. Uniform collapse: the method's targets have more than 0.98 of the largest
-    entropy. One-prototype collapse: the mean target has less than 0.1 of it. Dimensional
-    collapse: fewer than 2 % of the directions that could be used (warn below 5 %) vary. The
-    thresholds are our own, those of `alarms`. Says nothing about what the directions are good for.
+    The thresholds are our own, chosen on one half of the trainings of docs/experiments/verdict.md
+    and judged on the other.
 
     Args:
-        features: [N, D], of different images; N >= 10 D for figures that do not depend on N, but
-            a few hundred rows already show a collapse.
-        target_entropy: of `prototypes.Usage` or of the method's own watch, where it has prototypes.
-        usage_entropy: likewise.
-
-    Raises:
-        UsageError: fewer than 2 rows, or NaN or infinite features.
+        evidence: what was measured.
+        plan: what commands are built from; None where there is no run.
     """
-    check_features(features)
-    rows, width = features.shape
-    if rows < 2:
-        raise UsageError("A verdict compares images with one another; wanted 2 or more, got 1.")
-    values = singular_values(features)
-    directions = entropy_rank(values)
-    numbers = {
-        "effective_rank": directions,
-        "rankme": rankme(features),
-        "collapse_level": collapse_level(values),
-        "std": feature_std(features),
-        "cosine": mean_cosine(features),
-        "uniformity": uniformity(features),
-    }
-    said = {"target_entropy": target_entropy, "usage_entropy": usage_entropy}
-    numbers |= {name: value for name, value in said.items() if math.isfinite(value)}
-    state, light, sentence = _judge(directions, most=min(rows - 1, width), numbers=numbers)
-    return Verdict(
-        state=state,
+    course = evidence.course
+    learned, state = _learned(evidence), _collapsed(evidence)
+    enough = None if course is None else _enough(course)
+    answers = [one for one in (learned, state, enough) if one is not None]
+    found = [] if plan is None or len(answers) < 3 else _next(evidence, plan, answers)
+    return Verdict(answers=tuple(answers), next=tuple(found[:_MOST]))
+
+
+def gravest(*lights: Light) -> Light:
+    """The worst of some lights."""
+    return _ORDER[max(map(_ORDER.index, lights))]
+
+
+def _learned(evidence: Evidence) -> Answer | None:
+    question = "Did it learn anything?"
+    held = [one for one in (evidence.start, evidence.untrained) if one is not None]
+    if not held and evidence.course is None:
+        return None
+    if not held:
+        return Answer(
+            question=question,
+            light="warn",
+            number="not measured",
+            sentence="Nothing was there to hold it against.",
+        )
+    worst = max(held, key=lambda one: _ORDER.index(one.light))
+    light, said = worst.light, worst.sentence
+    if evidence.course is not None and evidence.course.steps == 0:  # differs by statistics alone
+        light, said = gravest(light, "warn"), _NOTHING
+    alarm = _worst(evidence, learning=True)
+    if alarm is not None:
+        light, said = gravest(light, "warn"), f"{said} Watch: {alarm.message}"
+    return Answer(question=question, light=light, number=worst.number, sentence=said)
+
+
+def _collapsed(evidence: Evidence) -> Answer:
+    state = evidence.state
+    light, said = state.light, [state.sentence]
+    alarm = _worst(evidence)
+    if alarm is not None:
+        light = gravest(light, alarm.light)
+        said = [f"{'Alarm' if alarm.light == 'bad' else 'Watch'}: {alarm.message}"]
+        said += [state.sentence] if state.light != "ok" else []
+    past = [alarm for alarm in evidence.alarms if alarm.passed and alarm.light == "bad"]
+    if past and light == "ok":
+        said.append(f"An alarm was raised on the way and passed ({past[0].name}).")
+    return Answer(
+        question="Has it collapsed?",
         light=light,
-        sentence=sentence.format(used=f"{directions:.0f} of {width} directions are used"),
-        directions=directions,
-        width=width,
-        rows=rows,
-        numbers=numbers,
+        number=f"{state.directions:,.0f} of {state.width:,} directions",
+        sentence=" ".join(said),
     )
 
 
-def _judge(directions: float, *, most: int, numbers: dict[str, float]) -> tuple[str, Light, str]:
-    if directions == 0 or numbers["cosine"] > _CONSTANT:
-        return (
-            "complete collapse",
-            "bad",
-            f"Complete collapse: different images get the same features (their mean cosine is "
-            f"{numbers['cosine']:.5f}). These features cannot tell images apart.",
-        )
-    if numbers.get("target_entropy", 0.0) > _UNIFORM:
-        return (
-            "uniform collapse",
-            "bad",
-            "Uniform collapse: every image gets nearly the same share of every prototype (target "
-            f"entropy {numbers['target_entropy']:.3f} of ln K), so targets say nothing of images.",
-        )
-    if numbers.get("usage_entropy", 1.0) < _ONE:
-        return (
-            "one-prototype collapse",
-            "bad",
-            "One-prototype collapse: nearly all images get the same prototype (usage entropy "
-            f"{numbers['usage_entropy']:.3f} of ln K), so targets say nothing of images.",
-        )
-    if most >= 2 and (directions < 1.5 or directions < 0.02 * most):
-        return (
-            "dimensional collapse",
-            "bad",
-            "Dimensional collapse: {used}; images differ along those alone.",
-        )
-    if directions < 0.05 * most:
-        return (
-            "narrow",
-            "warn",
-            "Narrow: {used}. That may be all this data needs, or a partial dimensional collapse.",
-        )
-    return "healthy", "ok", "Healthy: {used}, and different images get different features."
+def _worst(evidence: Evidence, *, learning: bool = False) -> Raised | None:
+    """The first of the gravest alarms that have not passed, on learning or on collapse."""
+    alarms = [alarm for alarm in evidence.alarms if (alarm.name in _LEARNING) == learning]
+    active = [alarm for alarm in alarms if not alarm.passed]
+    return max(active, key=lambda alarm: _ORDER.index(alarm.light), default=None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trend:
-    """Where a training is going.
-
-    Attributes:
-        state: what to do: train on ("too early", "still improving"), or not.
-        sentence: for people.
-        measure: what was judged; "" where nothing could be.
-        light: ok, or warn where it gets worse.
-    """
-
-    state: Phase
-    sentence: str
-    measure: str
-    light: Light
-
-
-def trend(history: Sequence[tuple[int, Mapping[str, float]]]) -> Trend:
-    """Judge whether training on is worth it. Our own heuristic; no published study backs it.
-
-    Judged is view consistency, or LiDAR where that was not measured, at four checkpoints or more.
-    The last two checkpoints against the best before them: both 5 % (and 0.01) lower is "getting
-    worse". So is an effective rank that at both is below half of its earlier maximum. Otherwise
-    "still improving" where the best of the last third of the checkpoints is 1 % (and 0.002) above
-    the best before, else "stop".
-
-    Args:
-        history: (step, name -> value) of checkpoints of one run, measured the same way, in the
-            order of steps. Names: "view_consistency", "lidar", "effective_rank",
-            "graph_stability" (to the checkpoint before). Missing and NaN values are left out.
-
-    Raises:
-        UsageError: steps that do not rise.
-    """
-    steps = [step for step, _ in history]
-    if any(later <= earlier for earlier, later in pairwise(steps)):
-        raise UsageError(
-            f"Checkpoints come at steps {steps}; wanted them in rising order. Sort the checkpoints."
-        )
-    series = {name: _series(history, name) for name in (*_PROGRESS, "effective_rank")}
-    measure = next((name for name in _PROGRESS if len(series[name]) >= 4), "")
-    ranks = series["effective_rank"]
-    if len(ranks) >= 4 and max(ranks[-2:]) < 0.5 * max(ranks[:-2]):
-        return Trend(
-            state="getting worse",
-            sentence=f"Getting worse: the effective rank fell to {ranks[-1]:.1f} from "
-            f"{max(ranks[:-2]):.1f}. An earlier checkpoint may be better.",
-            measure="effective_rank",
-            light="warn",
-        )
-    if not measure:
-        return Trend(
-            state="too early",
-            sentence="Too early: wanted view consistency or LiDAR at four checkpoints or more.",
-            measure="",
-            light="ok",
-        )
-    return _progress(measure, series[measure], _series(history, "graph_stability"))
-
-
-def choose(checkpoints: Mapping[int, Mapping[str, float]]) -> int:
-    """The step of the checkpoint to keep, without labels, among those of one run.
-
-    Collapsed ones are left out: a mean cosine above 0.9999, fewer than 1.5 directions (or 2 % of
-    "width"), or the prototypes' collapses of `verdict`. Of the others the highest LiDAR wins;
-    where not all have it, the highest view consistency, then RankMe. Within 1 % of the highest
-    LiDAR or RankMe the higher view consistency decides, then the earlier step. LiDAR and RankMe
-    were published for choosing among runs of one method (arXiv:2312.04000, arXiv:2210.02885);
-    this rule is our own.
-
-    Args:
-        checkpoints: step -> name -> value, measured the same way; names as in `trend`, and
-            "rankme", "cosine", "width", "target_entropy", "usage_entropy".
-
-    Raises:
-        UsageError: no checkpoint, none that is not collapsed, or no measure that all have.
-    """
-    sound = {step: numbers for step, numbers in checkpoints.items() if not _collapsed(numbers)}
-    if not sound:
-        raise UsageError(
-            f"{len(checkpoints)} checkpoints, and all of them have collapsed; wanted one that has "
-            "not. Train again, with `manyviews diagnose`'s advice."
-            if checkpoints
-            else "There are no checkpoints to choose from; wanted one or more. Train first."
-        )
-    measure = next(
-        (m for m in _CHOICE if all(math.isfinite(n.get(m, math.nan)) for n in sound.values())), None
-    )
-    if measure is None:
-        raise UsageError(
-            f"No measure was taken at all of steps {sorted(sound)}; wanted one of "
-            f"{', '.join(_CHOICE)}. Diagnose every checkpoint."
-        )
-    highest = max(numbers[measure] for numbers in sound.values())
-    margin = 0.0 if measure == "view_consistency" else 0.01 * abs(highest)
-    tied = [step for step, numbers in sound.items() if numbers[measure] >= highest - margin]
-    return max(tied, key=lambda step: (sound[step].get("view_consistency", 0.0), -step))
-
-
-def _progress(measure: str, values: list[float], stability: list[float]) -> Trend:
-    name = {"view_consistency": "view consistency", "lidar": "LiDAR"}[measure]
-    best = max(values[:-2])
-    if max(values[-2:]) < best - max(0.01, 0.05 * abs(best)):
-        return Trend(
-            state="getting worse",
-            sentence=f"Getting worse: {name} fell to {values[-1]:.3f} from {best:.3f}. An earlier "
-            "checkpoint may be better.",
-            measure=measure,
-            light="warn",
-        )
-    recent = max(2, len(values) // 3)
-    before, now = max(values[:-recent]), max(values[-recent:])
-    if now > before + max(0.002, 0.01 * abs(before)):
-        return Trend(
-            state="still improving",
-            sentence=f"Still improving: {name} rose to {now:.3f} from {before:.3f} over the last "
-            f"{recent} checkpoints. Train on.",
-            measure=measure,
-            light="ok",
-        )
-    moved = (
-        f" Nearest neighbours overlap {stability[-1]:.2f} with the checkpoint before (1: features "
-        "stand still)."
-        if stability
-        else ""
-    )
-    return Trend(
-        state="stop",
-        sentence=f"Stop: {name} has not risen over the last {recent} checkpoints ({now:.3f}, "
-        f"{before:.3f} before).{moved} More steps are unlikely to help.",
-        measure=measure,
-        light="ok",
+def _enough(course: Course) -> Answer:
+    trend = course.trend
+    said = f"{course.passes:,.1f}" if course.passes < 10 else f"{course.passes:,.0f}"
+    light: Light = "warn"
+    if course.steps == 0:
+        light, sentence = "bad", _NOTHING
+    elif course.share < 1:
+        sentence = f"It stopped at {course.share:.0%} of the training that was asked for."
+    elif trend is not None and trend.state == "getting worse":
+        sentence = trend.sentence
+    elif course.passes < FEW:
+        sentence = f"That is little: below {FEW:.0f} passes more are the first thing to try."
+        sentence += f" {trend.sentence}" if trend is not None and trend.rising else ""
+    elif trend is not None and trend.rising:
+        sentence = trend.sentence
+    else:
+        light = "ok"
+        sentence = "" if trend is None else trend.sentence
+    return Answer(
+        question="Was that enough?",
+        light=light,
+        number=f"{said} passes over {course.images:,} images, {course.steps:,} steps",
+        sentence=sentence,
     )
 
 
-def _series(history: Sequence[tuple[int, Mapping[str, float]]], name: str) -> list[float]:
-    values = [numbers.get(name, math.nan) for _, numbers in history]
-    return [value for value in values if math.isfinite(value)]
+def _next(evidence: Evidence, plan: Commands, answers: Sequence[Answer]) -> list[Next]:
+    """What to type, the most useful first."""
+    learned, state, enough = answers
+    course = evidence.course
+    if course is not None and course.share < 1 and state.light != "bad":
+        return [Next(command=f"manyviews resume {plan.run}", why="It is not finished.")]
+    if state.light == "bad":
+        return _mend(evidence, plan)
+    found: list[Next] = []
+    if evidence.start is not None and evidence.start.light == "bad":
+        found += _keep_the_start(plan)
+    elif enough.light == "warn":
+        found.append(
+            Next(
+                command=f"{plan.again} {plan.longer}",
+                why=f"{plan.factor} times as long, about {_time(plan.hours)} at the speed of this "
+                "run.",
+            )
+        )
+    elif learned.light != "ok":
+        found.append(Next(command=f"manyviews doctor {plan.data}", why="Are the images as meant?"))
+    if learned.light != "ok":
+        found.append(
+            Next(
+                command=f"manyviews report {plan.run}",
+                why="Look at the views: can you tell which two are of one image, but not by colour "
+                "or place alone?",
+            )
+        )
+    if plan.best:
+        found.append(
+            Next(
+                command=f"manyviews export {plan.run} --step best --out encoder.safetensors",
+                why=f"Of the checkpoints that were kept step {plan.best} looks best.",
+            )
+        )
+    return [
+        *found,
+        Next(
+            command=f"manyviews evaluate {plan.run} --data LABELLED --protocol knn linear",
+            why="A few labels tell what none of this can: how good it is for your task.",
+        ),
+    ]
 
 
-def _collapsed(numbers: Mapping[str, float]) -> bool:
-    return (
-        numbers.get("cosine", 0.0) > _CONSTANT
-        or numbers.get("effective_rank", math.inf) < max(1.5, 0.02 * numbers.get("width", 0.0))
-        or numbers.get("target_entropy", 0.0) > _UNIFORM
-        or numbers.get("usage_entropy", 1.0) < _ONE
-    )
+def _time(hours: float) -> str:
+    minutes = max(1, round(60 * hours))
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _mend(evidence: Evidence, plan: Commands) -> list[Next]:
+    """Of a training that collapsed or is broken."""
+    alike = evidence.untrained is not None and evidence.untrained.before.get("collapsed") == 1
+    look = Next(command=f"manyviews doctor {plan.data}", why="Are the images as meant?")
+    if alike:
+        why = "An untrained encoder cannot tell these images apart either: they are all alike."
+        return [Next(command=look.command, why=why)]
+    first = _worst(evidence)
+    why = "A lower learning rate is the first thing to try."
+    return [
+        Next(command=f"{plan.again} {plan.gentler}", why=first.message if first else why),
+        Next(command=f"manyviews report {plan.run}", why="When it began, and which views it saw."),
+        look,
+    ]
+
+
+def _keep_the_start(plan: Commands) -> list[Next]:
+    return [
+        Next(
+            command=f"manyviews embed {plan.start} --data {plan.data} --out features.parquet",
+            why="Where it began is better than what came of it.",
+        ),
+        Next(command=f"{plan.again} {plan.gentler}", why="A lower rate changes less of it."),
+    ]

@@ -1,6 +1,6 @@
 """Backbones: what their input says in, `Features` out."""
 
-from manyviews.encoders.catalog import KINDS, build, named, names
+from manyviews.encoders.catalog import KINDS, build, kinds, named, names, timms
 from manyviews.encoders.choice import choose
 from manyviews.encoders.settings import ImageConfig, ResNetSmallConfig, TimmConfig, ViTConfig
 from manyviews.encoders.weights import load_weights
@@ -13,7 +13,9 @@ __all__ = [
     "ViTConfig",
     "build",
     "choose",
+    "kinds",
     "load_weights",
     "named",
     "names",
+    "timms",
 ]

@@ -16,7 +16,7 @@ def places(shape: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
 def begin(network: nn.Module) -> None:
     """Draw the weights of all convolutions as He et al. 2015 do, by what goes out."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Conv3d):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 

@@ -165,7 +165,11 @@ def _fit(reading: _Reading, project: Project | None, model: nn.Module) -> Fit:
     }
     used = {part for parts in names.values() for part in parts}
     rest = {name: value for name, value in here.items() if name not in used}
-    notes = [*_fold_scales(state, rest), *_fold_class_row(state, model)]
+    notes = [
+        *_fold_scales(state, rest),
+        *_fold_class_row(state, model),
+        *_whole_biases(state, rest, wanted),
+    ]
     resized = _resize(state, model, project)
     wrong = [
         f"{name} is {tuple(value.shape)} instead of {tuple(wanted[name].shape)}"
@@ -235,6 +239,21 @@ def _fold_scales(state: StateDict, rest: StateDict) -> list[str]:
     return (
         [f"{folded} scales of LayerScale multiplied into the layers before them."] if folded else []
     )
+
+
+def _whole_biases(state: StateDict, rest: StateDict, wanted: Found) -> list[str]:
+    """Biases of queries and values alone (BEiT's way), where the encoder's keys have one too.
+
+    Exact: a bias of the keys adds the same to all logits of a query.
+    """
+    made = 0
+    for name in [each for each in wanted if each.endswith("attn.qkv.bias") and each not in state]:
+        q, v = (f"{name.removesuffix('qkv.bias')}{kind}_bias" for kind in "qv")
+        if q in rest and v in rest:
+            state[name] = torch.cat((rest[q], torch.zeros_like(rest[q]), rest[v]))
+            del rest[q], rest[v]
+            made += 1
+    return [f"{made} attentions have no bias of keys: it is 0."] if made else []
 
 
 def _fold_class_row(state: StateDict, model: nn.Module) -> list[str]:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from manyviews.core.inputs import Pixels
-from manyviews.core.ranges import Count, NotNegative, Range
+from manyviews.core.inputs import Frames, LogMel, Pixels
+from manyviews.core.ranges import Count, NotNegative, Range, Several
 from manyviews.encoders.resample import Interpolation
 
 Stem = Literal["imagenet", "small"]
@@ -97,5 +97,182 @@ class TimmConfig:
     variant: Literal["timm", "same-padding", "wide-stem", "norm-first"] = "timm"
 
 
-ImageConfig = ResNetSmallConfig | ViTConfig | TimmConfig
+HieraSize = Literal[
+    "hiera_tiny", "hiera_small", "hiera_base", "hiera_base_plus", "hiera_large", "hiera_huge"
+]
+"""The authors' sizes, of 28 to 673 million parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HieraConfig:
+    """Hiera: stages of a transformer, within mask units first; the defaults are its tiny.
+
+    Attributes:
+        name: the authors' sizes.
+        input: the images that it is fed; a side is a multiple of `patch` times 2^(stages - 1),
+            the side of a mask unit.
+        patch: pixels from one token of the first stage to the next.
+        width: of the first stage's tokens; each further stage has twice as many. 0 keeps the
+            size's own.
+        heads: of the first stage, doubled likewise; 0 keeps the size's own.
+        depths: blocks of each stage; () keeps the size's own.
+        pools: stages that begin by halving rows and columns; the authors' MAE has one less than
+            their classifier.
+        fusion: the output is made of the ends of all stages, as the authors' decoder is fed.
+        drop_path: stochastic depth rate.
+    """
+
+    name: HieraSize = "hiera_tiny"
+    input: Pixels = field(default_factory=Pixels)
+    patch: Count = 4
+    width: Width = 0
+    heads: Width = 0
+    depths: tuple[Count, ...] = ()
+    pools: Annotated[int, Range("from 0 to 8", 0, 8)] = 3
+    fusion: bool = False
+    drop_path: DropPath = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HieraVideoConfig:
+    """Hiera on clips: mask units are of two frames; the defaults are the authors' base.
+
+    Attributes:
+        input: the clips that it is fed.
+        size: the authors' sizes.
+        tubelet: frames from one token to the next.
+        patch: pixels from one token of the first stage to the next.
+        width: of the first stage's tokens; 0 keeps the size's own.
+        heads: of the first stage; 0 keeps the size's own.
+        depths: blocks of each stage; () keeps the size's own.
+        pools: stages that begin by pooling.
+        fusion: see `HieraConfig`.
+        drop_path: stochastic depth rate.
+    """
+
+    input: Frames = field(default_factory=lambda: Frames(frames=16, rate=7.5))
+    size: HieraSize = "hiera_base"
+    tubelet: Count = 2
+    patch: Count = 4
+    width: Width = 0
+    heads: Width = 0
+    depths: tuple[Count, ...] = ()
+    pools: Annotated[int, Range("from 0 to 8", 0, 8)] = 3
+    fusion: bool = False
+    drop_path: DropPath = 0.0
+
+    @property
+    def name(self) -> Literal["hiera_video"]:
+        """As everywhere."""
+        return "hiera_video"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TubeletsConfig:
+    """A vision transformer over tubelets of a clip; the defaults are VideoMAE's ViT-B.
+
+    Attributes:
+        input: the clips that it is fed; 16 frames, every fourth of 30 a second, is the authors'.
+        tubelet: frames of a token.
+        patch: side of a token in pixels.
+        width: of a token.
+        depth: blocks.
+        heads: 0 for 64 channels a head.
+        attention: over space and time at once, or over time and then over space in each block.
+        positions: "row" is VideoMAE's fixed table, tokens numbered in a row; "grid" V-JEPA's fixed
+            one, of time, row and column; "learned" MAE-ST's, a table of places and one of times.
+        class_token: whether there is one, as in MAE-ST; `pooled` is the mean of the others.
+    """
+
+    input: Frames = field(default_factory=lambda: Frames(frames=16, rate=7.5))
+    tubelet: Count = 2
+    patch: Count = 16
+    width: Count = 768
+    depth: Count = 12
+    heads: Depth = 0
+    attention: Literal["joint", "divided"] = "joint"
+    positions: Literal["row", "grid", "learned"] = "row"
+    class_token: bool = False
+
+    @property
+    def name(self) -> str:
+        """As everywhere."""
+        return "tubelets"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DVAEConfig:
+    """A discrete auto-encoder's encoder: its tokens are scores of codes, one code a patch.
+
+    Attributes:
+        input: the images that it is fed.
+        patch: side in pixels of what has a code; a power of two.
+        width: channels.
+        codes: K, how many there are.
+    """
+
+    input: Pixels = field(default_factory=Pixels)
+    patch: Count = 8
+    width: Count = 64
+    codes: Several = 512
+
+    @property
+    def name(self) -> str:
+        """As everywhere."""
+        return "dvae"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodedConfig:
+    """A vision transformer that is fed the codes which a frozen tokenizer gives an image.
+
+    Attributes:
+        input: the images that it is fed.
+        patch: side in pixels of what has a code; a power of two, and the tokenizer's.
+        codes: K, how many there are; the tokenizer's.
+        filters: the tokenizer's channels.
+        width: of a token.
+        depth: blocks.
+        heads: 0 for 64 channels a head.
+    """
+
+    input: Pixels = field(default_factory=Pixels)
+    patch: Count = 16
+    codes: Several = 512
+    filters: Count = 64
+    width: Count = 192
+    depth: Count = 12
+    heads: Depth = 0
+
+    @property
+    def name(self) -> str:
+        """As everywhere."""
+        return "coded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioViTConfig:
+    """A vision transformer over patches of time and mel bands; the defaults are Audio-MAE's ViT-B.
+
+    Attributes:
+        input: what it is fed; 10.24 s are 1,024 frames, and twice a deviation is Audio-MAE's.
+        patch: frames and bands of a token.
+        width: of a token.
+        depth: blocks.
+        heads: 0 for 64 channels a head.
+    """
+
+    input: LogMel = field(default_factory=lambda: LogMel(seconds=10.24, std=2 * LogMel().std))
+    patch: Count = 16
+    width: Count = 768
+    depth: Count = 12
+    heads: Depth = 0
+
+    @property
+    def name(self) -> str:
+        """As everywhere."""
+        return "audio_vit"
+
+
+ImageConfig = ResNetSmallConfig | ViTConfig | TimmConfig | HieraConfig | DVAEConfig | CodedConfig
 """Settings of an encoder of images."""

@@ -93,15 +93,12 @@ class TimmEncoder(Encoder):
     def by_depth(self) -> Sequence[Sequence[nn.Parameter]]:
         """As timm groups the network's parameters, the norm and head at its end left out.
 
-        Raises:
-            UsageError: timm does not say how it is made up.
+        Nothing where timm does not say how the network is made up.
         """
         try:
             groups = group_parameters(self.model, self.model.group_matcher(coarse=False))
         except (AttributeError, AssertionError, NotImplementedError):
-            raise UsageError(
-                f"timm does not say which layers {self.name} has. Set --optim.layer-decay 1."
-            ) from None
+            return []
         own: dict[str, nn.Parameter] = dict(self.model.named_parameters())
         kept = ([n for n in names if n.partition(".")[0] not in _END] for names in groups.values())
         return [[own[name] for name in names] for names in kept if names]

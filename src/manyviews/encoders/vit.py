@@ -240,6 +240,33 @@ def attention(encoder: Encoder, x: Tensor) -> Tensor:
     """
     if not isinstance(encoder, ViT) or encoder.model.cls_token is None:
         raise Unsupported("Only a ViT with a class token has attention maps to show.")
+    query, key, scale = _asked(encoder, x)
+    weights = (query[:, :, :1] * scale @ key.transpose(2, 3)).softmax(dim=-1)
+    return weights[:, :, 0, encoder.model.num_prefix_tokens :]
+
+
+@torch.no_grad()
+def keys(encoder: Encoder, x: Tensor) -> Tensor:
+    """What patches are found by in the last block: their keys, all heads side by side.
+
+    Args:
+        encoder: a `ViT`.
+        x: [B, C, H, W].
+
+    Returns:
+        [B, N, D].
+
+    Raises:
+        Unsupported: the encoder has no ordinary attention.
+    """
+    if not isinstance(encoder, ViT):
+        raise Unsupported("Only a ViT has keys of patches.")
+    _, key, _ = _asked(encoder, x)
+    return key.transpose(1, 2).flatten(2)[:, encoder.model.num_prefix_tokens :]
+
+
+def _asked(encoder: ViT, x: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Queries and keys of the last block [B, heads, prefix + N, D / heads], and their scale."""
     *body, last = cast("Sequence[Any]", encoder.model.blocks)
     layer = last.attn
     if type(layer) is not Attention:
@@ -249,6 +276,4 @@ def attention(encoder: Encoder, x: Tensor) -> Tensor:
         sequence = block(sequence)
     shape = (*sequence.shape[:2], 3, layer.num_heads, layer.head_dim)
     query, key, _ = layer.qkv(last.norm1(sequence)).reshape(shape).permute(2, 0, 3, 1, 4).unbind(0)
-    query, key = layer.q_norm(query), layer.k_norm(key)
-    weights = (query[:, :, :1] * layer.scale @ key.transpose(2, 3)).softmax(dim=-1)
-    return weights[:, :, 0, encoder.model.num_prefix_tokens :]
+    return layer.q_norm(query), layer.k_norm(key), layer.scale

@@ -272,10 +272,10 @@ def _check_heads(weights: Weights, model: nn.Module) -> None:
 def heads_of(model: nn.Module) -> tuple[int, int]:
     """Width and heads of a ViT; zeros for anything else."""
     blocks = getattr(model, "blocks", None)
-    if not isinstance(blocks, nn.Sequential) or not len(blocks):
+    if not isinstance(blocks, nn.Sequential | nn.ModuleList) or not len(blocks):
         return 0, 0
     heads = getattr(getattr(blocks[0], "attn", None), "num_heads", 0)
-    width = getattr(model, "embed_dim", 0)
+    width = getattr(model, "embed_dim", getattr(model, "dim", 0))
     return (int(width), int(heads)) if isinstance(width, int) and heads else (0, 0)
 
 

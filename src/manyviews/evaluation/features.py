@@ -16,7 +16,7 @@ from manyviews.core import Failure, UsageError
 from manyviews.core.files import atomic, write_array
 from manyviews.core.inputs import Input, Pixels
 from manyviews.core.sample import Source
-from manyviews.data.loader import made, opened
+from manyviews.data.direct import made, opened
 from manyviews.data.workers import each
 from manyviews.views.pipeline import Pipeline
 

@@ -43,7 +43,7 @@ def _images(
     source: Source, *, cache: Path | None, progress: Callable[[int, int], None] | None
 ) -> str:
     """A hash of all images of a part."""
-    if source.stack:
+    if "image" in source.stack:
         pixels = source.stack["image"]
         if (pixels == pixels[..., :1]).all():  # grey is the same in one channel and in three
             pixels = pixels[..., :1]

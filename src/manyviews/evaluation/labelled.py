@@ -15,9 +15,18 @@ from torch import Tensor
 from manyviews.core import UsageError
 from manyviews.core.sample import Source
 from manyviews.data.idx import find_idx, read_idx
-from manyviews.data.manifest import File, Manifest, of_folder
+from manyviews.data.manifest import File, Manifest, of_folder, of_frame_folders
 from manyviews.data.pack.read import Packed, is_pack
-from manyviews.data.sources import Files, ImageSource, Media, Split, media_suffixes, open_source
+from manyviews.data.sources import (
+    Files,
+    FrameFolders,
+    ImageSource,
+    Media,
+    Split,
+    builtin_rows,
+    media_suffixes,
+    open_source,
+)
 from manyviews.data.streams.image import suffixes
 from manyviews.evaluation.listing import FORMS, Listing, of_folders, split_rows
 from manyviews.evaluation.table import of_csv
@@ -92,7 +101,8 @@ def open_labelled(
       train or test in every row gives the splits. Images have several labels where the header
       says path,labels or a row joins labels by `|`; with that header a row may have none, and
       the rows of one file are joined.
-    - `fashion-mnist:DIR` and `builtin:fashion` bring their own splits.
+    - `frames:DIR@RATE`: a folder of class folders, whose videos are folders of frames.
+    - `fashion-mnist:DIR`, `builtin:fashion` and `builtin:fashion-tail` bring their own splits.
 
     Where no split is given 20 % of each class, at least one image, are the test part: those whose
     label and path hash lowest, so that it does not depend on the order or on other classes. Where
@@ -104,8 +114,8 @@ def open_labelled(
         channels: every image is brought to this many.
         max_pixels: larger images are unreadable.
         split: which part.
-        streams: of each sample: "image" alone, or "video", "audio" or both of files that have
-            them; a file that lacks one is unreadable.
+        streams: of each sample: "image" alone, "points" alone, or "video", "audio" or both of
+            files that have them; a file that lacks one is unreadable.
 
     Raises:
         UsageError: no such data, or labels that cannot be used.
@@ -116,9 +126,10 @@ def open_labelled(
         raise UsageError(f"{spec} has images alone, and {', '.join(streams)} is wanted.")
     if colon and kind in ("fashion-mnist", "builtin"):
         source = open_source(spec, channels=channels, max_pixels=max_pixels, split=split)
-        labels = _builtin(split) if kind == "builtin" else _idx_labels(rest, split)
+        labels = _builtin(spec, split) if kind == "builtin" else _idx_labels(rest, split)
         return Labelled(source, _checked(labels, len(source), spec), FASHION, "given")
-    path = Path(spec).expanduser()
+    frames = FrameFolders.of(spec)
+    path = Path(spec).expanduser() if frames is None else frames.folder
     found = _listed(spec, path, channels=channels, max_pixels=max_pixels, streams=streams)
     rows, several = found.rows, found.several
     what = "images" if still else "files"
@@ -154,6 +165,8 @@ def _listed(
     if is_pack(path):
         whole = Packed(spec, path, channels=channels, max_pixels=max_pixels)
         return of_folders(path, [File(name, 0, 0) for name in whole.paths()])
+    if FrameFolders.of(spec) is not None:
+        return of_folders(path, of_frame_folders(path).files)
     if path.is_dir():
         endings = suffixes(channels) if streams == ("image",) else media_suffixes(streams)
         return of_folders(path, of_folder(path, suffixes=endings).files)
@@ -178,6 +191,9 @@ def _opened(
     manifest = Manifest(path if path.is_dir() else path.parent, chosen, {})
     if streams == ("image",):
         return Files(spec, manifest, channels=channels, max_pixels=max_pixels)
+    frames = FrameFolders.of(spec)
+    if frames is not None:
+        return frames.opened(spec, manifest, streams)
     return Media(spec, manifest, streams)
 
 
@@ -203,11 +219,12 @@ def _said(part: str, classes: tuple[str, ...], *, given: bool) -> str:
     return f"{part} (split {how}), {len(classes)} classes: {names}{more}"
 
 
-def _builtin(split: Split) -> np.ndarray:
+def _builtin(spec: str, split: Split) -> np.ndarray:
     with as_file(files("manyviews.data") / "builtin" / "labels.npz") as path:
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return arrays[split]
+                rows = builtin_rows(spec, split)
+                return arrays[split] if rows is None else arrays[split][rows]
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise UsageError(
                 f"The labels of builtin:fashion cannot be read ({error}). Install manyviews again."

@@ -1,54 +1,14 @@
-"""An encoder from its input to its output: which layers train, how fast, and in which mode."""
+"""Fine-tuning of a part of an encoder: what trains, how fast, and in which mode."""
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
 from manyviews.core import Encoder, UsageError
+from manyviews.core.depth import depth_scales, layers_of
 
-_BODIES = ("blocks", "stages", "layers")
-_STAGE = re.compile(r"(layer|s)\d+")
-
-
-@dataclass(frozen=True)
-class Layers:
-    """An encoder's parameters by depth.
-
-    Attributes:
-        of: parameter name -> 0 for the stem (patch embedding, positions, class token), 1 to
-            `count` for the blocks, `count` + 1 for what comes after them (the final norm).
-        count: blocks of a ViT, stages of most other networks.
-    """
-
-    of: Mapping[str, int]
-    count: int
-
-    def scale(self, name: str, decay: float) -> float:
-        """The factor on one parameter's learning rate: decay^(count + 1 - its layer).
-
-        What comes after the blocks, and the classifier, have 1. Source: Bao et al. 2022 (BEiT);
-        facebookresearch/mae util/lr_decay.py.
-        """
-        return decay ** (self.count + 1 - self.of[name])
-
-
-def layers(encoder: Encoder) -> Layers:
-    """Find the blocks of an encoder.
-
-    They are the members of a child called `blocks`, `stages` or `layers`, or the children called
-    `layer1`, `layer2`, ... or `s1`, `s2`, ... Where there are none they are timm's coarse groups
-    (`group_matcher`), the first of which is the stem; and where the network has no such thing,
-    its children with parameters, one by one.
-    """
-    inner: object = getattr(encoder, "model", None)
-    network = inner if isinstance(inner, nn.Module) else encoder
-    found = _by_name(network) or _by_timm(network) or _by_child(network)
-    prefix = "" if network is encoder else "model."
-    of = {name: 0 for name, _ in encoder.named_parameters()}
-    return Layers(of | {prefix + name: layer for name, layer in found.of.items()}, found.count)
+_MLP = {"norm2", "mlp", "ls2"}
+"""The parts of a transformer's block that make its second half, as timm calls them."""
 
 
 def thaw(encoder: Encoder, blocks: float) -> None:
@@ -56,24 +16,29 @@ def thaw(encoder: Encoder, blocks: float) -> None:
 
     Args:
         encoder: changed in place: `requires_grad` of its parameters.
-        blocks: how many; below 0 all of the encoder, stem included; 0 none of it. What comes after
-            the blocks trains with the last of them. 0.5 is the second half of a transformer's
-            last block, its MLP (He et al. 2022, MAE, figure 9).
+        blocks: how many (`Encoder.by_depth`); below 0 all of the encoder, stem included; 0 none
+            of it. What comes after the blocks trains with the last of them. 0.5 is the second half
+            of a transformer's last block, its MLP (He et al. 2022, MAE, figure 9).
 
     Raises:
-        UsageError: the encoder has fewer blocks, or halves are asked of what has none.
+        UsageError: the encoder has fewer blocks or does not say, or halves are asked of what has
+            none.
     """
-    found = layers(encoder)
-    if blocks > found.count or blocks not in (0.5, round(blocks)):
+    if blocks <= 0:
+        encoder.requires_grad_(blocks < 0)
+        return
+    layers = layers_of(encoder, "Use -1 to train all of it, or 0.")
+    count = len(layers) - 1
+    if blocks > count or blocks not in (0.5, round(blocks)):
         raise UsageError(
             f"Fine-tuning of the last {blocks:g} blocks was asked of an encoder that has "
-            f"{found.count}. Use -1 for all of it, 0.5, or a whole number up to {found.count}."
+            f"{count}. Use -1 for all of it, 0.5, or a whole number up to {count}."
         )
-    half = _halves(encoder, found) if blocks == 0.5 else set[str]()
-    first = found.count + 1 - int(blocks)
-    for name, parameter in encoder.named_parameters():
-        last = blocks > 0 and found.of[name] >= (first if not half else found.count + 1)
-        parameter.requires_grad_(blocks < 0 or last or name in half)
+    still = {id(p) for layer in layers[: len(layers) - int(blocks)] for p in layer}
+    if blocks == 0.5:
+        still -= _second_half(encoder, {id(p) for p in layers[-1]})
+    for p in encoder.parameters():
+        p.requires_grad_(id(p) not in still)
 
 
 def set_modes(module: nn.Module, *, training: bool = True) -> None:
@@ -99,15 +64,18 @@ def param_groups(
 
     Vectors and scalars, and what a timm network lists in `no_weight_decay` (class token,
     positions), are not decayed.
+
+    Raises:
+        UsageError: the encoder does not say which layers it has, and they should differ.
     """
-    found = layers(encoder)
+    scales = depth_scales(encoder, layer_decay, "Set --finetune.layer-decay 1.")
     inner: Any = getattr(encoder, "model", None)
     spared = {f"model.{name}" for name in getattr(inner, "no_weight_decay", set[str])()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, p in encoder.named_parameters():
         if p.requires_grad:
             decay = 0.0 if p.ndim < 2 or name in spared else weight_decay
-            groups.setdefault((found.scale(name, layer_decay), decay), []).append(p)
+            groups.setdefault((scales.get(id(p), 1.0), decay), []).append(p)
     for p in head.parameters():
         groups.setdefault((1.0, 0.0 if p.ndim < 2 else weight_decay), []).append(p)
     return [
@@ -116,48 +84,13 @@ def param_groups(
     ]
 
 
-def _by_name(network: nn.Module) -> Layers | None:
-    children = [name for name, _ in network.named_children()]
-    bodies = [name for name in children if _STAGE.fullmatch(name)]
-    for name in children:
-        if not bodies and name in _BODIES:
-            bodies = [f"{name}.{i}" for i, _ in network.get_submodule(name).named_children()]
-    if not bodies:
-        return None
-    last = children.index(bodies[-1].partition(".")[0])
-    of: dict[str, int] = {}
-    for name, _ in network.named_parameters():
-        inside = [i for i, body in enumerate(bodies, 1) if name.startswith(body + ".")]
-        after = name.partition(".")[0] in children[last + 1 :]
-        of[name] = inside[0] if inside else (len(bodies) + 1) * after
-    return Layers(of, len(bodies))
-
-
-def _by_timm(network: nn.Module) -> Layers | None:
-    if not hasattr(network, "group_matcher"):
-        return None
-    from timm.models import group_parameters  # two seconds
-
-    matcher = cast("Any", network).group_matcher(coarse=True)
-    of = cast("dict[str, int]", group_parameters(network, matcher, reverse=True))
-    return Layers(of, max(of.values(), default=0))
-
-
-def _by_child(network: nn.Module) -> Layers:
-    trained = [name for name, child in network.named_children() if list(child.parameters())]
-    of = {
-        f"{child}.{name}": i
-        for i, child in enumerate(trained, 1)
-        for name, _ in network.get_submodule(child).named_parameters()
+def _second_half(encoder: Encoder, last: set[int]) -> set[int]:
+    """The parameters, by `id`, in the MLP of the last block, which has the parameters `last`."""
+    inside = {
+        id(p): set(name.split(".")) for name, p in encoder.named_parameters() if id(p) in last
     }
-    return Layers(of, len(trained))
-
-
-def _halves(encoder: Encoder, found: Layers) -> set[str]:
-    """Names of the parameters in the MLP of the last block, as timm's transformers call them."""
-    inside = rf"(?:model\.)?blocks\.{found.count - 1}\.(?:norm2|mlp|ls2)\."
-    half = {name for name in found.of if re.match(inside, name)}
-    if not half:
+    half = {key for key, parts in inside.items() if _MLP & parts}
+    if not any("mlp" in parts for parts in inside.values()):
         raise UsageError(
             f"{type(encoder).__name__} has no half blocks: its last block has no part mlp. "
             "Use a whole number of blocks."

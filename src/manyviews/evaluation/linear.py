@@ -55,6 +55,7 @@ def linear_probe(
     decays: Sequence[float] = DECAYS,
     seed: int = 0,
     iterations: int = 100,
+    held: Tensor | None = None,
 ) -> tuple[Tensor, Linear]:
     """Fit on the training features and predict the test features.
 
@@ -71,6 +72,8 @@ def linear_probe(
             One value is used as it is.
         seed: of the held-out part.
         iterations: most L-BFGS iterations of each fit.
+        held: [N] bool, what the decay is chosen on instead: all of some images, where several rows
+            are of one.
 
     Returns:
         Predictions [Q] int64 and the fitted probe.
@@ -87,7 +90,9 @@ def linear_probe(
     tried: dict[float, float] = {}
     decay, start, like = decays[0], None, None
     if len(decays) > 1:
-        decay, tried, start, like = choose(x, y, decays=decays, seed=seed, iterations=iterations)
+        decay, tried, start, like = choose(
+            x, y, decays=decays, seed=seed, iterations=iterations, held=held
+        )
     solver = Solver(x, y, classes=int(y.max()) + 1, iterations=iterations, like=like)
     weight, bias = solver.fit(decay, start)
     probe = Linear(mean, scale, weight, bias, decay, tried)
@@ -132,6 +137,7 @@ def choose(
     seed: int,
     iterations: int,
     patience: int = 2,
+    held: Tensor | None = None,
 ) -> tuple[float, dict[float, float], tuple[Tensor, Tensor], Solver]:
     """The decay with the best accuracy on held-out labels (ties: lowest held-out loss).
 
@@ -144,12 +150,13 @@ def choose(
         seed: of the held-out tenth.
         iterations: most of each fit.
         patience: worse decays in a row before the rest is left.
+        held: [N] bool, what is held out instead of a tenth of each class.
 
     Returns:
         The decay, decay -> held-out accuracy, its weight and bias, and the solver.
     """
-    held = hold_out(y, share=0.1, seed=seed)
-    if not held.any():
+    held = hold_out(y, share=0.1, seed=seed) if held is None else held
+    if not held.any() or held.all():
         held = torch.ones_like(held)  # too few labels to spare any: judge on the fitted ones
         fit_x, fit_y = x, y
     else:

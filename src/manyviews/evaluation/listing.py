@@ -11,6 +11,7 @@ from pathlib import Path
 from manyviews.core import UsageError
 from manyviews.data.manifest import File
 from manyviews.data.sources import Split
+from manyviews.data.table import bare
 
 FORMS = (
     "a folder of class folders, a CSV file of path,label (several joined by |), fashion-mnist:DIR, "
@@ -69,11 +70,6 @@ def role(name: str) -> str | None:
     """What part of the data a name such as "Training" or "test_set" means; None for others."""
     plain = bare(name)
     return _ROLES.get(plain) or _ROLES.get(re.sub(r"(set|data|images|split)$", "", plain))
-
-
-def bare(name: str) -> str:
-    """A name without case, spaces and signs."""
-    return re.sub(r"[\W_]+", "", name.lower())
 
 
 def of_folders(root: Path, files: Sequence[File]) -> Listing:

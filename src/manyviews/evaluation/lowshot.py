@@ -10,7 +10,7 @@ from torch import Tensor
 from manyviews.core import UsageError
 from manyviews.evaluation.intervals import over_draws
 from manyviews.evaluation.linear import standardiser
-from manyviews.evaluation.result import Estimate, Result, check_split
+from manyviews.evaluation.result import Estimate, Result, as_text, check_split
 from manyviews.evaluation.solver import Solver
 
 SHOTS = (1, 5, 10, 20, 50, 100)
@@ -76,12 +76,14 @@ def lowshot_protocol(
     counts = torch.bincount(train_y)
     wanted, notes = _plan(counts, shots, shares)
     measures: dict[str, Estimate] = {}
+    right: dict[str, tuple[str, ...]] = {}
     for name, take in wanted.items():
-        found: list[float] = []
+        found: list[Tensor] = []
         for draw in range(draws):
             rows = subset(train_y, take, seed=seed + draw)
-            found.append(_accuracy(train[0][rows], train[1][rows], *test, decay=decay))
-        measures[f"accuracy at {name}"] = over_draws(found)
+            found.append(_right(train[0][rows], train[1][rows], *test, decay=decay))
+        measures[f"accuracy at {name}"] = over_draws([float(hits.float().mean()) for hits in found])
+        right[f"accuracy at {name}"] = tuple(map(as_text, found))
     if not measures:
         raise UsageError(f"lowshot has nothing to measure. {' '.join(notes)}")
     # the headline is 10 a class where there is one: 1 is mostly the luck of the draw
@@ -98,6 +100,7 @@ def lowshot_protocol(
         seconds=time.perf_counter() - began,
         settings={"draws": draws, "decay x k": decay, "seed": seed, "interval": "t over draws"},
         notes=tuple(notes),
+        right=right,
     )
 
 
@@ -154,8 +157,9 @@ def _plan(
     return wanted, notes
 
 
-def _accuracy(x: Tensor, y: Tensor, test_x: Tensor, test_y: Tensor, *, decay: float) -> float:
+def _right(x: Tensor, y: Tensor, test_x: Tensor, test_y: Tensor, *, decay: float) -> Tensor:
+    """Which test examples [Q] bool are classified rightly."""
     known, y = y.unique(return_inverse=True)
     solver = Solver(x, y, classes=len(known), iterations=200)
     weight, bias = solver.fit(decay * len(known) / len(y), tolerance=1e-5)
-    return float((known[F.linear(test_x, weight, bias).argmax(dim=1)] == test_y).float().mean())
+    return known[F.linear(test_x, weight, bias).argmax(dim=1)] == test_y

@@ -22,7 +22,7 @@ from manyviews.evaluation.linear import linear_probe
 from manyviews.evaluation.logreg import logistic_regression
 from manyviews.evaluation.lowshot import lowshot_protocol
 from manyviews.evaluation.multilabel import multilabel_protocol
-from manyviews.evaluation.result import Estimate, Result, accuracy, check_split
+from manyviews.evaluation.result import Estimate, Result, accuracy, as_text, check_split
 from manyviews.evaluation.retrieval import retrieval_protocol
 
 Protocol = Callable[[Tensor, Tensor, Tensor, Tensor], Result]
@@ -52,7 +52,7 @@ def knn_protocol(
     began = time.perf_counter()
     k = min(k, len(train_x))
     predictions = knn(train_x, train_y, test_x, k=k, temperature=temperature)
-    return _result(
+    return classified(
         "knn", 1, predictions, train_y, test_y, began, {"k": k, "temperature": temperature}
     )
 
@@ -65,7 +65,7 @@ def linear_protocol(
     began = time.perf_counter()
     predictions, probe = linear_probe(train_x, train_y, test_x, seed=seed)
     settings: Settings = {"decay": probe.decay, "seed": seed}
-    return _result("linear", 2, predictions, train_y, test_y, began, settings)
+    return classified("linear", 2, predictions, train_y, test_y, began, settings)
 
 
 def logreg_protocol(
@@ -76,7 +76,7 @@ def logreg_protocol(
     began = time.perf_counter()
     predictions, probe = logistic_regression(train_x, train_y, test_x, seed=seed)
     settings: Settings = {"C": 1 / (probe.decay * len(train_x)), "seed": seed}
-    return _result("logreg", 1, predictions, train_y, test_y, began, settings)
+    return classified("logreg", 1, predictions, train_y, test_y, began, settings)
 
 
 def moco_protocol(
@@ -139,7 +139,7 @@ def dinov2_protocol(
     sgd_probe.check_finite("linear-dinov2", heads, train_x)
     [predictions] = heads.predict(test_x)
     settings: Settings = {"lr for 256": rate, "steps": steps, "seed": seed}
-    return _result("linear-dinov2", 1, predictions, train_y, test_y, began, settings)
+    return classified("linear-dinov2", 1, predictions, train_y, test_y, began, settings)
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -171,10 +171,10 @@ def _fitted(
     heads = fit(train_x, y, classes=int(y.max()) + 1, seed=seed)
     sgd_probe.check_finite(name, heads, train_x)
     [predictions] = heads.predict(test_x)
-    return _result(name, 1, predictions, train_y, test_y, began, {"seed": seed})
+    return classified(name, 1, predictions, train_y, test_y, began, {"seed": seed})
 
 
-def _result(
+def classified(
     protocol: str,
     version: int,
     predictions: Tensor,
@@ -183,6 +183,17 @@ def _result(
     began: float,
     settings: Settings,
 ) -> Result:
+    """The accuracy of predicted classes [Q], and its mean over classes.
+
+    Args:
+        protocol: its name.
+        version: of the protocol.
+        predictions: of the test part.
+        train_y: [N].
+        test_y: [Q].
+        began: what `time.perf_counter` said before.
+        settings: of the protocol, chosen ones included.
+    """
     hits = predictions.cpu() == test_y.cpu()
     return Result(
         protocol=protocol,
@@ -196,6 +207,7 @@ def _result(
         },
         seconds=time.perf_counter() - began,
         settings=settings,
+        right={"accuracy": (as_text(hits),)},
     )
 
 

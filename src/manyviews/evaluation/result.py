@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
+from manyviews.core.extras import frame
+from manyviews.core.in_words import InWords
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class Result(InWords):
     """The outcome of one protocol on one split.
 
     Attributes:
@@ -38,7 +40,10 @@ class Result:
         seconds: wall clock of the protocol, feature extraction not included.
         settings: hyper-parameters, chosen ones included.
         saw_test: whether any hyper-parameter was chosen on the test examples.
-        notes: what was left out and why, a line each.
+        notes: what was left out and why, and which layer was taken, a line each.
+        right: measure -> one text a draw of training examples, with a character for each test
+            image in the data's order: 1 where it was classified rightly, else 0. Results on the
+            same images can so be told apart image by image. Only of measures that are such shares.
     """
 
     protocol: str
@@ -53,6 +58,7 @@ class Result:
     )
     saw_test: bool = False
     notes: tuple[str, ...] = ()
+    right: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @property
     def metric(self) -> str:
@@ -98,6 +104,11 @@ class Result:
 def accuracy(right: int, n: int) -> Estimate:
     """Share of test examples classified rightly, in [0, 1], with Wilson's interval."""
     return Estimate(right / n, *wilson(right, n))
+
+
+def as_text(right: Tensor) -> str:
+    """Whether each test image [Q] bool was classified rightly, as `Result.right` keeps it."""
+    return "".join("01"[one] for one in right.int().tolist())
 
 
 def wilson(right: int, n: int, *, z: float = 1.959964) -> tuple[float, float]:
@@ -222,8 +233,20 @@ class Beside:
         return self.result.to_json() | {"beside": beside}
 
 
+class Reported(Protocol):
+    """What can be told to people and to programs."""
+
+    def lines(self) -> list[str]:
+        """For people."""
+        ...
+
+    def to_json(self) -> dict[str, object]:
+        """Plain numbers and text."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
-class Evaluated:
+class Evaluated(InWords):
     """What protocols found.
 
     Attributes:
@@ -232,6 +255,7 @@ class Evaluated:
         found: a result a protocol, in the order asked for.
         content: hash of its images and labels; "" where there is no run to keep it in.
         unsaved: why they are not all in RUN/evaluation; "" where they are, or without a run.
+        layers: how the encoder's blocks compare, where the best was asked for.
     """
 
     run: str
@@ -239,13 +263,31 @@ class Evaluated:
     found: list[Beside]
     content: str = ""
     unsaved: str = ""
+    layers: Reported | None = None
 
     def lines(self) -> list[str]:
         """For people."""
-        return [line for one in self.found for line in one.lines()]
+        first = self.layers.lines() if self.layers else []
+        return [*first, *(line for one in self.found for line in one.lines())]
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text."""
         results = {one.result.protocol: one.to_json() for one in self.found}
         told = {"run": self.run, "data": self.data, "content": self.content}
-        return told | {"results": results}
+        layers = {"layers": self.layers.to_json()} if self.layers else {}
+        return told | {"results": results} | layers
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame: a row a protocol, whose features, and measure.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        rows = [
+            {"protocol": result.protocol, "features": name, "measure": measure}
+            | {"value": found.value, "low": found.low, "high": found.high, "n": result.n}
+            for one in self.found
+            for name, result in {self.run: one.result, **one.beside}.items()
+            for measure, found in result.measures.items()
+        ]
+        return frame(rows, index="protocol")

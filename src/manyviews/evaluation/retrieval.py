@@ -9,14 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from manyviews.core import UsageError
 from manyviews.evaluation.intervals import bootstrap
 from manyviews.evaluation.result import (
     Estimate,
     Result,
     accuracy,
-    check_features,
-    check_labels,
     check_split,
 )
 
@@ -52,8 +49,8 @@ class Ranking:
 def rank(
     gallery: Tensor,
     gallery_labels: Tensor,
-    queries: Tensor | None = None,
-    query_labels: Tensor | None = None,
+    queries: Tensor,
+    query_labels: Tensor,
 ) -> Ranking:
     """Rank the gallery by cosine for every query; an item is relevant if it has the query's class.
 
@@ -63,16 +60,13 @@ def rank(
     Args:
         gallery: [N, D] float.
         gallery_labels: [N] int64.
-        queries: [Q, D] float; left out, every item of the gallery asks for the others.
+        queries: [Q, D] float.
         query_labels: [Q] int64, each of a class that the gallery has.
 
     Source: average precision as sum of (R_n - R_(n-1)) P_n over distinct similarities.
     """
     bank = F.normalize(gallery.float(), dim=1)
-    alone = queries is None or query_labels is None
-    asked, labels = bank, gallery_labels
-    if queries is not None and query_labels is not None:
-        asked, labels = F.normalize(queries.float(), dim=1), query_labels
+    asked, labels = F.normalize(queries.float(), dim=1), query_labels
     precision = torch.zeros(len(asked), dtype=torch.float64)
     first = torch.zeros(len(asked), dtype=torch.int64)
     # all queries of a class have the same relevant items
@@ -80,36 +74,9 @@ def rank(
         members = (gallery_labels == label).nonzero().flatten()
         for rows in (labels == label).nonzero().flatten().split(max(1, _CELLS // len(bank))):
             similar = asked[rows] @ bank.T
-            if alone:
-                similar[torch.arange(len(rows), device=rows.device), rows] = -torch.inf
-            found = _rank(similar, similar[:, members], own=alone)
+            found = _rank(similar, similar[:, members])
             precision[rows.cpu()], first[rows.cpu()] = found[0].cpu(), found[1].cpu()
     return Ranking(precision, first)
-
-
-def leave_one_out(x: Tensor, y: Tensor) -> Ranking:
-    """Every image asks for the others of its class; images alone in their class do not ask.
-
-    Args:
-        x: [N, D] float.
-        y: [N] int64.
-
-    Returns:
-        The ranking of the images that ask, in order.
-
-    Raises:
-        UsageError: features or labels that cannot be used; no class with two images.
-    """
-    check_features("gallery", x)
-    check_labels("gallery", y, len(x))
-    asks = torch.bincount(y)[y] > 1
-    if not asks.any():
-        raise UsageError(
-            f"Each of the {len(y)} images is alone in its class, so no image can find another. "
-            "Give two images or more of a class."
-        )
-    found = rank(x, y)
-    return Ranking(found.precision[asks.cpu()], found.first[asks.cpu()])
 
 
 def retrieval_protocol(train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor) -> Result:
@@ -133,11 +100,9 @@ def retrieval_protocol(train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y:
     )
 
 
-def _rank(similar: Tensor, relevant: Tensor, *, own: bool) -> tuple[Tensor, Tensor]:
+def _rank(similar: Tensor, relevant: Tensor) -> tuple[Tensor, Tensor]:
     """Average precision and first rank [B] from similarities [B, N] and [B, R] of the relevant."""
     gallery, relevant = _sorted(similar), _sorted(relevant)
-    if own:  # the query itself, at minus infinity
-        relevant = relevant[:, 1:].contiguous()
     if relevant.shape[1] == 0:
         nothing = torch.zeros(len(relevant), dtype=torch.int64)
         return nothing.double(), nothing

@@ -1,13 +1,18 @@
-"""The labelled probe that may run beside training. It never touches the training path."""
+"""The labelled probe that may run beside training, and protocols that want tokens."""
 
 from dataclasses import dataclass
 
 from manyviews.core.ranges import NotNegative
 
+TOKEN_PROTOCOLS = {
+    "attentive": "A learned query attends to frozen tokens; AdamW, as CAPI and V-JEPA probe.",
+}
+"""Protocols that need an encoder's tokens, by name, each with a line about it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Labelled data to evaluate on while training goes on.
+    """Labelled data to evaluate on while training goes on. It never touches the training path.
 
     Attributes:
         source: LABELLED (a folder of class folders, a CSV of path,label, `fashion-mnist:DIR` or

@@ -17,6 +17,9 @@ from manyviews.evaluation.labelled import Labelled, open_labelled
 
 log = logging.getLogger("manyviews")
 
+_OTHERS = ("audio", "points")
+"""Streams that labelled files may have where they are no images; videos are looked for by sound."""
+
 
 @dataclass(frozen=True)
 class _Rows:
@@ -61,14 +64,15 @@ def read_split(
 
 
 def _part(data: str, split: Split, *, max_pixels: int) -> Labelled:
-    """Labels of images; where there are none, of videos and sounds."""
+    """Labels of images; where there are none, of videos and sounds, or of clouds."""
     try:
         return open_labelled(data, channels=3, max_pixels=max_pixels, split=split)
     except UsageError:
-        with contextlib.suppress(UsageError):
-            return open_labelled(
-                data, channels=3, max_pixels=max_pixels, split=split, streams=("audio",)
-            )
+        for stream in _OTHERS:
+            with contextlib.suppress(UsageError):
+                return open_labelled(
+                    data, channels=3, max_pixels=max_pixels, split=split, streams=(stream,)
+                )
         raise
 
 

@@ -1,7 +1,5 @@
 """Labels in a CSV file, as people write it: with a header or none, and by line what is wrong."""
 
-import csv
-import io
 import stat
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,15 +11,11 @@ from manyviews.data.manifest import File
 from manyviews.data.sources import Split
 from manyviews.data.streams.files import STREAMS
 from manyviews.data.streams.image import SUFFIXES
-from manyviews.evaluation.listing import BETWEEN, LabelledFile, Listing, bare, role, some
-
-_PATHS = (
-    *("path", "filepath", "imagepath", "filename", "file", "imagename", "imagefile"),
-    *("image", "img", "imageid", "id"),
-)
-"""Columns of paths, in this order where a header has several; likewise below."""
+from manyviews.data.table import PATHS, bare, read_rows
+from manyviews.evaluation.listing import BETWEEN, LabelledFile, Listing, role, some
 
 _LABELS = ("label", "class", "category", "target", "labelname", "classname", "categoryname")
+"""Columns of labels, in this order where a header has several; likewise below."""
 _SETS = ("labels", "classes", "categories", "tags")
 _SPLITS = ("split", "subset", "set", "partition")
 
@@ -32,7 +26,7 @@ def of_csv(path: Path) -> Listing:
     Raises:
         UsageError: not CSV, a row that cannot be used (with its line), or no file of all is there.
     """
-    lines = _lines(path)
+    lines = read_rows(path)
     width, columns, sets = _columns(path, lines)
     rows = [_csv_row(path, n, line, width, columns, sets=sets) for n, line in lines]
     if not rows:
@@ -63,49 +57,6 @@ def of_csv(path: Path) -> Listing:
     return Listing(tuple(merged), several, (*notes, *said))
 
 
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Rows that are not blank, with the number of their line."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"Cannot read {path} as CSV: {error}. It has to hold path,label, in UTF-8."
-        ) from None
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        raise UsageError(
-            f"Line {line} of {path} holds a NUL character. Save it as CSV in UTF-8 (UTF-16 has "
-            "such characters)."
-        )
-    delimiter = next((mark for mark in ",;\t" if mark in text.partition("\n")[0]), ",")
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
-    )
-    lines: list[tuple[int, list[str]]] = []
-    while True:
-        number = reader.line_num + 1
-        try:
-            line = next(reader, None)
-        except csv.Error as error:
-            if "end of data" in str(error) or reader.line_num > number:
-                raise UsageError(_open_quote(path, number)) from None
-            raise UsageError(f"Cannot read line {number} of {path} as CSV: {error}.") from None
-        if line is None:
-            return lines
-        if reader.line_num > number:
-            raise UsageError(_open_quote(path, number))
-        if any(line):
-            lines.append((number, line))
-
-
-def _open_quote(path: Path, number: int) -> str:
-    return (
-        f"Line {number} of {path} has a quotation mark that is not closed on that line. Remove it, "
-        'or close it; a quotation mark in a label is written twice, in quotes: "a ""b""".'
-    )
-
-
 def _columns(path: Path, lines: list[tuple[int, list[str]]]) -> tuple[int, dict[str, int], bool]:
     """How many columns, where path, label and split are, and whether labels are sets.
 
@@ -120,7 +71,7 @@ def _columns(path: Path, lines: list[tuple[int, list[str]]]) -> tuple[int, dict[
     def place(known: Sequence[str]) -> int | None:
         return next((names.index(name) for name in known if name in names), None)
 
-    file, label, labels, split = (place(known) for known in (_PATHS, _LABELS, _SETS, _SPLITS))
+    file, label, labels, split = (place(known) for known in (PATHS, _LABELS, _SETS, _SPLITS))
     label_or_sets = labels if label is None else label
     if file is not None and label_or_sets is not None:
         del lines[0]

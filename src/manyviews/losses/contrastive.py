@@ -46,6 +46,34 @@ def nt_xent(z: Tensor, *, temperature: float) -> Tensor:
 
 
 @full_precision
+def multi_crop_nt_xent(z: Tensor, *, temperature: float) -> Tensor:
+    """NT-Xent of many crops: every two crops of a sample attract, each against all other samples'.
+
+    The mean over the anchors, all crops of all samples, and over each one's M - 1 positives of
+    -log(exp(s_pos / T) / (exp(s_pos / T) + sum over the M (N - 1) crops of other samples of
+    exp(s / T))). Of two crops it is `nt_xent`.
+
+    Args:
+        z: [B, M, D] unit vectors of this rank, 2 <= M; rank r holds samples rB to rB + B - 1 of N.
+        temperature: T.
+
+    Returns:
+        Scalar; the mean over this rank's anchors. Under autocast float32.
+
+    Source: Caron et al. 2020 (SwAV), equation 7 (appendix A.8).
+    """
+    crops, everyone = z.shape[1], comm.gather(z).flatten(0, 1)
+    samples = torch.arange(len(everyone), device=z.device) // crops
+    own = comm.share(samples)[:, None] == samples  # [B M, N M]
+    logits = z.flatten(0, 1) @ everyone.T / temperature
+    away = logits.masked_fill(own, -torch.inf).logsumexp(dim=1)
+    positive = (z @ z.transpose(1, 2) / temperature).flatten(0, 1)  # [B M, M]
+    each = torch.logaddexp(positive, away[:, None]) - positive
+    others = ~torch.eye(crops, dtype=torch.bool, device=z.device).repeat(len(z), 1)
+    return each[others].mean()
+
+
+@full_precision
 def info_nce(query: Tensor, key: Tensor, negatives: Tensor, *, temperature: float) -> Tensor:
     """Find each query's key among it and a set of negatives that all queries share.
 
@@ -88,6 +116,28 @@ def batch_info_nce(query: Tensor, key: Tensor, *, temperature: float) -> Tensor:
     keys = comm.gather(key)
     own = comm.share(torch.arange(len(keys), device=key.device))
     return F.cross_entropy(query @ keys.T / temperature, own)
+
+
+@full_precision
+def cell_info_nce(made: Tensor, hoped: Tensor) -> Tensor:
+    """Find each cell among all cells of all samples of the global batch, by plain dot products.
+
+    The mean over predictions p of -log(exp(p.h_own) / sum over all N K cells h of exp(p.h)).
+    Gradient reaches the cells.
+
+    Args:
+        made: [B, K, D] predictions of this rank.
+        hoped: [B, K, D] cells; cell k of sample b is what prediction k of it is of.
+
+    Returns:
+        Scalar; the mean over this rank's predictions. Under autocast float32.
+
+    Source: Han et al. 2019 (DPC), equation 5; TengdaHan/DPC dpc/model_3d.py and main.py.
+    """
+    every = comm.gather(hoped)
+    own = torch.arange(every.shape[0] * every.shape[1], device=made.device)
+    own = comm.share(own.unflatten(0, every.shape[:2]))
+    return F.cross_entropy(made.flatten(0, 1) @ every.flatten(0, 1).T, own.flatten())
 
 
 @full_precision

@@ -52,7 +52,7 @@ def log_vmf_normaliser(dim: int, kappa: float) -> float:
     if not 0 < kappa <= 100_000:
         raise UsageError(
             f"No von Mises-Fisher kernel has the concentration {kappa:g}; wanted a number above 0 "
-            "and up to 100000. Set --method.concentration (er) or --entropy.concentration."
+            "and up to 100000. Set --method.concentration or --entropy.concentration."
         )
     nu = dim / 2 - 1
     return nu * math.log(kappa) - dim / 2 * math.log(2 * math.pi) - log_bessel(nu, kappa)
@@ -131,6 +131,25 @@ def discrete_entropy(p: Tensor) -> Tensor:
     """
     mean = comm.mean(p.mean(dim=0))
     return -(mean * mean.clamp_min(torch.finfo(mean.dtype).tiny).log()).sum()
+
+
+@full_precision
+def prior_divergence(p: Tensor, log_prior: Tensor) -> Tensor:
+    """How far the mean over the global batch of distributions is from a prior: KL(mean || prior).
+
+    With a uniform prior it is ln K less `discrete_entropy`.
+
+    Args:
+        p: [B, K] probabilities.
+        log_prior: [K] logarithms of the prior's.
+
+    Returns:
+        Scalar of 0 or more, of the global batch. Under autocast float32.
+
+    Source: Assran et al. 2022 (MSN), equation 1; Assran et al. 2022 (2210.07277), section 5.
+    """
+    mean = comm.mean(p.mean(dim=0))
+    return (mean * (mean.clamp_min(torch.finfo(mean.dtype).tiny).log() - log_prior)).sum()
 
 
 @full_precision

@@ -44,7 +44,7 @@ def nce(positive: Tensor, negatives: Tensor, *, partition: Tensor) -> Tensor:
     -log((K/N) / (P + K/N)). N cancels. In logarithms, so no score overflows.
 
     Args:
-        positive: [B] scores, over the temperature.
+        positive: [B] scores, over the temperature; or [B, P], of which the mean is taken.
         negatives: [B, K] scores, over the temperature.
         partition: scalar, the mean of exp(score) over the first scores of the run, which is Z / N;
             no gradient flows to it.
@@ -59,7 +59,7 @@ def nce(positive: Tensor, negatives: Tensor, *, partition: Tensor) -> Tensor:
     noise = (negatives.shape[1] * partition.detach()).log()
     # Not softplus, which torch takes to be linear from 20 on.
     found, rejected = F.logsigmoid(positive - noise), F.logsigmoid(noise - negatives)
-    return -(found + rejected.sum(dim=1)).mean()
+    return -(found.reshape(len(found), -1).mean(dim=1) + rejected.sum(dim=1)).mean()
 
 
 @full_precision

@@ -12,20 +12,33 @@ EPSILON = 1e-6
 
 
 @full_precision
-def normalise_patches(patches: Tensor) -> Tensor:
+def normalise_patches(patches: Tensor, *, channels: int = 1) -> Tensor:
     """Each patch [..., P] less its mean over its deviation; unbiased variance, float32.
 
-    Source: He et al. 2022 (MAE), section 3, "Reconstruction target".
+    Args:
+        patches: their channels innermost.
+        channels: that are normalised each by itself; 1 for all values of a patch together.
+
+    Source: He et al. 2022 (MAE), section 3, "Reconstruction target". By channels:
+    MCG-NJU/VideoMAE engine_for_pretraining.py, which adds 1e-6 to the deviation.
     """
-    mean, deviation = patch_statistics(patches)
+    mean, deviation = patch_statistics(patches, channels=channels)
     return (patches - mean) / deviation
 
 
 @full_precision
-def patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation sqrt(variance + 1e-6) of each patch [..., P] -> two of [..., 1]."""
-    variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
-    return mean, (variance + EPSILON).sqrt()
+def patch_statistics(patches: Tensor, *, channels: int = 1) -> tuple[Tensor, Tensor]:
+    """Mean and deviation sqrt(variance + 1e-6) of each patch [..., P] -> two of [..., 1].
+
+    With channels, which lie innermost, of each of them: two of [..., P].
+    """
+    if channels == 1:
+        variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+        return mean, (variance + EPSILON).sqrt()
+    apart = patches.unflatten(-1, (-1, channels))
+    variance, mean = torch.var_mean(apart, dim=-2, keepdim=True)
+    deviation = (variance + EPSILON).sqrt()
+    return mean.expand_as(apart).flatten(-2), deviation.expand_as(apart).flatten(-2)
 
 
 @full_precision
@@ -86,14 +99,34 @@ def blockwise_smooth_l1(prediction: Tensor, target: Tensor, present: Tensor) -> 
     Source: Assran et al. 2023 (I-JEPA), section 3; facebookresearch/ijepa src/train.py, of which
     it is the `smooth_l1_loss` where all blocks have one size.
     """
-    error = F.smooth_l1_loss(prediction, target.detach(), reduction="none").mean(dim=-1)
-    return ((error * present).sum(dim=-1) / present.sum(dim=-1)).mean()
+    return _blockwise(F.smooth_l1_loss(prediction, target.detach(), reduction="none"), present)
+
+
+@full_precision
+def blockwise_l1(prediction: Tensor, target: Tensor, present: Tensor) -> Tensor:
+    """Absolute error of tokens; arguments and result as of `blockwise_smooth_l1`.
+
+    Source: Bardes et al. 2024 (V-JEPA), section 3.1; facebookresearch/jepa app/vjepa/train.py.
+    """
+    return _blockwise((prediction - target.detach()).abs(), present)
+
+
+def _blockwise(error: Tensor, present: Tensor) -> Tensor:
+    """The mean of errors [B, M, T, D] over each block, then over blocks."""
+    each = error.mean(dim=-1)
+    return ((each * present).sum(dim=-1) / present.sum(dim=-1)).mean()
 
 
 @full_precision
 def pixel_mse(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean squared error of images [B, C, H, W]; scalar, float32 even under autocast."""
     return (prediction - target).square().mean()
+
+
+@full_precision
+def pixel_smooth_l1(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean Huber error (beta 1) of images [B, C, H, W]; scalar, float32 even under autocast."""
+    return F.smooth_l1_loss(prediction, target)
 
 
 @torch.no_grad()

@@ -115,6 +115,28 @@ def invariance(a: Tensor, b: Tensor) -> Tensor:
     return F.mse_loss(a, b)
 
 
+@full_precision
+def second_moment(z: Tensor) -> Tensor:
+    """Mean of z z^T over the rows of all ranks: [B, D] -> [D, D]. Under autocast float32."""
+    return comm.mean(z.T @ z / len(z))
+
+
+@full_precision
+def spread_along(z: Tensor, moment: Tensor) -> Tensor:
+    """Mean of z^T C z: how far samples lie along the directions that others already take.
+
+    Args:
+        z: [B, D] unit vectors of this rank.
+        moment: [D, D], C, the same on every rank.
+
+    Returns:
+        Scalar, the mean over this rank's rows. Under autocast float32.
+
+    Source: Zhu et al. 2022 (TiCo), equation 5.
+    """
+    return (z @ moment * z).sum(dim=1).mean()
+
+
 def _gram(x: Tensor) -> Tensor:
     """[N, D] -> [N, N], the products of all pairs of rows."""
     return _Gram.apply(x)  # pyright: ignore[reportReturnType]

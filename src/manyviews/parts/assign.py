@@ -17,25 +17,26 @@ def sinkhorn(scores: Tensor, *, temperature: float, rounds: int = 3) -> Tensor:
     overflows. The constants of the original (1/K, 1/B) cancel.
 
     Args:
-        scores: [B, K]; B may differ between ranks and may be 0 on some.
+        scores: [B, ..., K]; B may differ between ranks and may be 0 on some. What stands at one
+            place along the axes between is assigned by itself (CAPI's positions).
         temperature: epsilon, 0.05 in SwAV.
         rounds: of column and row normalisation.
 
     Returns:
-        [B, K] rows of this rank, each summing to 1; float32, or float64 if scores are.
+        [B, ..., K] rows of this rank, each summing to 1; float32, or float64 if scores are.
 
     Source: Caron et al. 2020 (SwAV), Algorithm 1; facebookresearch/swav main_swav.py.
     """
     log_q = wide(scores) / temperature
     for _ in range(rounds):
         log_q = log_q - _logsumexp_over_ranks(log_q)
-        log_q = log_q - log_q.logsumexp(dim=1, keepdim=True)
+        log_q = log_q - log_q.logsumexp(dim=-1, keepdim=True)
     return log_q.exp()
 
 
 def _logsumexp_over_ranks(log_q: Tensor) -> Tensor:
-    """[B, K] -> [1, K]: over the rows of every rank."""
-    floor = log_q.new_full((1, log_q.shape[1]), -math.inf)  # a rank without rows still has a peak
+    """[B, ..., K] -> [1, ..., K]: over the rows of every rank."""
+    floor = log_q.new_full((1, *log_q.shape[1:]), -math.inf)  # a rank without rows still has a peak
     peak = comm.gather(torch.cat([floor, log_q]).amax(dim=0, keepdim=True)).amax(0, keepdim=True)
     return peak + comm.total((log_q - peak).exp().sum(dim=0, keepdim=True)).log()
 
@@ -67,6 +68,19 @@ class Center(nn.Module):
         """Move towards the mean over all ranks of logits [..., K], equally many on each rank."""
         batch = comm.mean(wide(logits).flatten(0, -2).mean(dim=0))
         self.mean.lerp_(batch.to(self.mean.dtype), 1 - self.momentum)
+
+    @torch.no_grad()
+    def update_by(self, total: Tensor, count: Tensor) -> None:
+        """The same where ranks have different numbers of rows; of none at all it stays.
+
+        Args:
+            total: [K] sum of this rank's rows of logits.
+            count: scalar, how many they are.
+        """
+        both = comm.total(torch.cat([wide(total), count[None].to(wide(total).dtype)]))
+        mean = (both[:-1] / both[-1].clamp(min=1)).to(self.mean.dtype)
+        some = (both[-1] > 0).to(mean.dtype)
+        self.mean.lerp_(mean, (1 - self.momentum) * some)
 
 
 @torch.no_grad()

@@ -5,10 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manyviews.core import UsageError, comm, wide
+from manyviews.core.room import check_room
 from manyviews.losses import nce
-
-_GOLDEN, _FIRST, _SECOND = -7046029254386353131, -4658895280553007687, -7723592293110705685
-"""splitmix64's constants as signed integers, which wrap around as its unsigned ones do."""
+from manyviews.parts.counted import mixed, words
 
 
 class Bank(nn.Module):
@@ -41,13 +40,21 @@ class Bank(nn.Module):
                 f"A bank has a row for each sample and needs 2 or more; it was given {samples}. "
                 "Set Given.samples to the size of the data set."
             )
+        check_room(samples, dim, what="The bank", advice="Lower --method.out, or take fewer files.")
         self.momentum = momentum
         self.register_buffer("items", F.normalize(torch.randn(samples, dim), dim=1))
         self.register_buffer("seed", torch.randint(2**62, ()))
         self._staged: list[tuple[Tensor, Tensor]] = []
 
     def negatives(
-        self, index: Tensor, *, count: int, step: int, branch: int = 0, own: bool = False
+        self,
+        index: Tensor,
+        *,
+        count: int,
+        step: int,
+        branch: int = 0,
+        own: bool = False,
+        avoid: Tensor | None = None,
     ) -> Tensor:
         """Draw samples for each of a batch, uniformly and with replacement.
 
@@ -60,14 +67,20 @@ class Bank(nn.Module):
             step: of the optimiser.
             branch: tells several draws of one step apart.
             own: a sample may be its own negative.
+            avoid: [B, P] int64, ascending and each once: drawn are all but these, and `own` is not
+                asked.
 
         Returns:
             [B, K] int64 in [0, samples).
         """
-        state = _mixed(_mixed(_mixed(self.seed + step) + branch) + index)
-        words = _mixed(state[:, None] + _GOLDEN * torch.arange(count, device=index.device))
+        state = mixed(mixed(mixed(self.seed + step) + branch) + index)
+        if avoid is not None:
+            drawn = words(state, count) % (len(self.items) - avoid.shape[1])
+            # Behind so many of those that are avoided lies each of the others.
+            before = avoid - torch.arange(avoid.shape[1], device=avoid.device)
+            return drawn + torch.searchsorted(before, drawn, right=True)
         choices = len(self.items) - (not own)
-        drawn = (words & (2**63 - 1)) % choices  # 2^63 is so many samples that no bias is left
+        drawn = words(state, count) % choices  # 2^63 is so many samples that no bias is left
         return drawn if own else drawn + (drawn >= index[:, None]).to(drawn.dtype)
 
     def scores(
@@ -175,14 +188,3 @@ def mean_exp(scores: Tensor) -> Tensor:
     Source: Wu et al. 2018 (NPID), section 3.2; facebookresearch/AVID-CMA criterions/nce.py.
     """
     return comm.mean(wide(scores).exp().mean())
-
-
-def _mixed(x: Tensor) -> Tensor:
-    """splitmix64's next number, of int64 of any shape; products and sums wrap around.
-
-    Source: Steele, Lea, Flood 2014, Fast splittable pseudorandom number generators.
-    """
-    x = x + _GOLDEN
-    x = (x ^ ((x >> 30) & (2**34 - 1))) * _FIRST
-    x = (x ^ ((x >> 27) & (2**37 - 1))) * _SECOND
-    return x ^ ((x >> 31) & (2**33 - 1))

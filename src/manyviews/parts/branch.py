@@ -1,5 +1,7 @@
 """An encoder and its head, held together so that one EMA can follow both."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -59,3 +61,18 @@ def together(encoder: Encoder, head: nn.Module, views: Tensor) -> tuple[Tensor, 
     """
     pooled = flat(lambda x: encoder(x, tokens=False).pooled, views)
     return pooled, flat(head, pooled)
+
+
+@contextmanager
+def evaluating(method: nn.Module) -> Generator[None]:
+    """Evaluation mode for a while: batch norms use running statistics and wait for no other rank.
+
+    Every module then goes back to the mode that it was in.
+    """
+    modes = [(module, module.training) for module in method.modules()]
+    method.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

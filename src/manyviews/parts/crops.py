@@ -28,3 +28,20 @@ def encode_crops(encoder: Encoder, views: Mapping[str, Tensor]) -> Tensor:
         crops = [torch.cat(crops, dim=1)]
     encoded = [flat(lambda x: encoder(x, tokens=False).pooled, x) for x in crops]
     return torch.cat(encoded, dim=1)
+
+
+def encode_local(encoder: Encoder, h: Tensor, views: Mapping[str, Tensor]) -> Tensor:
+    """Local views behind global ones that were encoded in a way of their own.
+
+    Args:
+        encoder: any encoder that takes their resolution.
+        h: [B, V, D] pooled features of the global views.
+        views: "local" [B, L, C, h, w], or none.
+
+    Returns:
+        [B, V + L, D].
+    """
+    if "local" not in views:
+        return h
+    local = flat(lambda x: encoder(x, tokens=False).pooled, views["local"])
+    return torch.cat([h, local], dim=1)

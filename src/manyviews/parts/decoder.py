@@ -1,14 +1,21 @@
 """MAE's decoder: visible tokens back in place, mask tokens in the gaps, values out."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manyviews.core import UsageError
-from manyviews.core.positions import sincos
+from manyviews.core.positions import fixed
 from manyviews.parts.masking import take
+from manyviews.parts.windows import WindowBlock
+
+Attention = Literal["global", "local"]
+
+_WINDOW, _SHIFT = (4, 4), (2, 0)
+"""Audio-MAE's, of times and bands."""
 
 
 class Decoder(nn.Module):
@@ -16,30 +23,41 @@ class Decoder(nn.Module):
 
     Attributes:
         mask_token: [1, 1, W] parameter, what stands at every hidden place.
-        decoder_pos_embed: [1, 1 + N, W] buffer, fixed sine-cosine positions; zeros for the class
-            token.
+        decoder_pos_embed: [1, 1 + N, W] buffer, fixed sine-cosine positions (`positions.fixed`);
+            zeros for the class token.
 
     Source: He et al. 2022 (MAE), section 3; facebookresearch/mae models_mae.py. Names as in its
-    checkpoints.
+    checkpoints. With local attention Audio-MAE's (Huang et al. 2022, section 3.3;
+    facebookresearch/AudioMAE models_mae.py): a token sees its window of 4 x 4, every second block's
+    windows begin half a window later in time, and there is no class token.
     """
 
     decoder_pos_embed: Tensor
 
     def __init__(
-        self, dim: int, *, grid: tuple[int, int], width: int, depth: int, heads: int, out: int
+        self,
+        dim: int,
+        *,
+        grid: Sequence[int],
+        width: int,
+        depth: int,
+        heads: int,
+        out: int,
+        attention: Attention = "global",
     ) -> None:
         """Build it.
 
         Args:
             dim: D of the encoder's tokens.
-            grid: rows, columns of patches; N = rows * columns.
+            grid: rows, columns of patches, or times, rows, columns; N is their product.
             width: W of the decoder's tokens, a multiple of 4 and of heads.
             depth: blocks.
             heads: of attention.
             out: values to predict for each patch.
+            attention: of all tokens to all, or within windows of rows and columns.
 
         Raises:
-            UsageError: a width that cannot be split.
+            UsageError: a width that cannot be split, or a grid.
         """
         from timm.models.vision_transformer import Block  # slow to import; most runs never need it
 
@@ -51,9 +69,14 @@ class Decoder(nn.Module):
         super().__init__()
         self.decoder_embed = nn.Linear(dim, width)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-        table = torch.cat([torch.zeros(1, width), sincos(width, grid)])
+        table = torch.cat([torch.zeros(1, width), fixed(width, grid)])
         self.register_buffer("decoder_pos_embed", table[None])
-        blocks = [Block(width, heads, mlp_ratio=4.0, qkv_bias=True) for _ in range(depth)]
+        self.local = attention == "local"
+        blocks: list[nn.Module] = (
+            _windows(grid, width=width, depth=depth, heads=heads)
+            if self.local
+            else [Block(width, heads, mlp_ratio=4.0, qkv_bias=True) for _ in range(depth)]
+        )
         self.decoder_blocks = nn.Sequential(*blocks)
         self.decoder_norm = nn.LayerNorm(width, eps=1e-6)
         self.decoder_pred = nn.Linear(width, out)
@@ -91,10 +114,13 @@ class Decoder(nn.Module):
             .scatter(1, keep[..., None].expand_as(x), x)
         )
         x = x + positions[:, 1:]
-        if class_token is not None:
+        if class_token is not None and not self.local:
             first = self.decoder_embed(class_token)[:, None] + positions[:, :1]
             x = torch.cat([first, x], dim=1)
-        if wanted is None:
+        if self.local:
+            x = self.decoder_blocks(x)
+            x = x if wanted is None else take(x, wanted)
+        elif wanted is None:
             x = self.decoder_blocks(x)[:, -places:]
         else:
             *blocks, last = self.decoder_blocks
@@ -102,6 +128,29 @@ class Decoder(nn.Module):
                 x = block(x)
             x = _only(last, x, wanted + x.shape[1] - places)
         return self.decoder_pred(self.decoder_norm(x))
+
+
+def _windows(grid: Sequence[int], *, width: int, depth: int, heads: int) -> list[nn.Module]:
+    """Blocks of attention within windows, as large as the grid where that is smaller."""
+    if len(grid) != 2 or any(n > most and n % most for n, most in zip(grid, _WINDOW, strict=True)):
+        raise UsageError(
+            f"Windows of {_WINDOW[0]} x {_WINDOW[1]} do not fill a grid of tokens of {tuple(grid)}."
+            " Use --method.attention global."
+        )
+    rows, columns = grid
+    window = (min(rows, _WINDOW[0]), min(columns, _WINDOW[1]))
+    # Where one window has all rows there is nothing to shift.
+    later = tuple(by if n > most else 0 for n, by, most in zip(grid, _SHIFT, window, strict=True))
+    return [
+        WindowBlock(
+            width,
+            heads,
+            grid=(rows, columns),
+            window=window,
+            shift=(later[0], later[1]) if k % 2 else (0, 0),
+        )
+        for k in range(depth)
+    ]
 
 
 def _only(block: Any, x: Tensor, index: Tensor) -> Tensor:

@@ -46,6 +46,38 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+class Lift(nn.Module):
+    """An MLP of one hidden layer beside a linear layer that begins near the identity.
+
+    What it makes are scores' factors of places and of whole samples alike, [..., D] -> [..., P].
+
+    Source: rdevon/DIM cortex_DIM/nn_modules/mi_networks.py (a norm inside and LayerNorm behind),
+    Philip-Bachman/amdim-public model.py (batch norm behind).
+    """
+
+    def __init__(self, dim: int, out: int, *, norm: bool, last: Literal["layer", "batch"]) -> None:
+        """Draw weights.
+
+        Args:
+            dim: D.
+            out: P, of the hidden layer too.
+            norm: batch norm before the activation.
+            last: the norm behind the sum.
+        """
+        super().__init__()
+        self.bent = mlp([dim, out, out], norm=norm, bias=False)
+        self.straight = nn.Linear(dim, out, bias=False)
+        if out >= dim:
+            nn.init.uniform_(self.straight.weight, -0.01, 0.01)
+            self.straight.weight.data.fill_diagonal_(1.0)
+        self.norm = nn.LayerNorm(out) if last == "layer" else BatchNorm(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] -> [..., P]; batch norms take all leading axes as one."""
+        rows = x.flatten(0, -2)
+        return self.norm(self.bent(rows) + self.straight(rows)).unflatten(0, x.shape[:-1])
+
+
 def apart(head: nn.Module, x: Tensor) -> Tensor:
     """Apply a head to each of several views by itself, [B, V, D] -> [B, V, P].
 

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manyviews.core import comm
+from manyviews.core.room import check_room
 from manyviews.losses.precision import full_precision
 
 
@@ -17,6 +18,9 @@ class Queue(nn.Module):
     Attributes:
         items: [size, dim] fp32.
         head: int64 scalar, the row that the next push begins to overwrite.
+
+    Raises:
+        UsageError: it is larger than this machine's memory.
     """
 
     items: Tensor
@@ -24,6 +28,7 @@ class Queue(nn.Module):
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
+        check_room(size, dim, what="The queue", advice="Lower --method.queue.")
         self.register_buffer("items", F.normalize(torch.randn(size, dim), dim=1))
         self.register_buffer("head", torch.zeros((), dtype=torch.long))
 
@@ -50,11 +55,13 @@ class Support(nn.Module):
     Attributes:
         queue: the vectors.
         owner: [size] int64, the sample of each; -1 for the random ones at the start.
+        of_samples: what it holds means nothing on other data.
 
     Source: Dwibedi et al. 2021 (NNCLR), section 3.2, where the queue is a part of an epoch.
     """
 
     owner: Tensor
+    of_samples = True
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()

@@ -1,15 +1,43 @@
 """Showing a frozen teacher what the trained encoder sees, and holding their maps together."""
 
 import math
+from typing import Protocol, TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from manyviews.core import Encoder, Features, UsageError
+from manyviews.core import Encoder, Features, Given, UsageError
 from manyviews.core.inputs import Input, Pixels
 
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+class OfCodes(Protocol):
+    """An encoder that turns images into codes by a frozen tokenizer of its own, and reads these.
+
+    Instead of images it takes their codes [B, N] int64 too, which `codes` gives.
+
+    Attributes:
+        tokenizer: its largest token score is the code of a place.
+        words: a vector of each code.
+    """
+
+    tokenizer: Encoder
+    words: nn.Embedding
+
+    def adopt(self, tokenizer: Encoder) -> None:
+        """Take over another tokenizer's weights. Raises UsageError where it is of other sizes."""
+        ...
+
+    def codes(self, x: Tensor) -> Tensor:
+        """Images [B, *input.shape] -> [B, N] int64."""
+        ...
+
+
+def reads_codes(encoder: object) -> TypeGuard[OfCodes]:
+    """Whether it is `OfCodes`: since Python 3.12 `isinstance` of a protocol asks no module."""
+    return all(hasattr(encoder, name) for name in ("words", "adopt", "codes"))
 
 
 class Shown:
@@ -71,8 +99,41 @@ class Shown:
         return theirs.finish(raw).to(x.dtype)
 
 
-def token_width(encoder: Encoder) -> int:
+def giver_of_codes(given: Given, encoder: Encoder, *, name: str) -> Encoder:
+    """The teacher whose largest token score is the code of a place of the encoder's.
+
+    One that reads codes lends what makes them.
+
+    Args:
+        given: with the teachers.
+        encoder: whose places have codes.
+        name: of the teacher.
+
+    Raises:
+        UsageError: there is none, or its codes lie on another grid than the encoder's tokens.
+    """
+    if name not in given.teachers:
+        raise UsageError(
+            f"Codes come from a {name}. Take a recipe that names one and give it: "
+            f"--teachers.{name} RUN."
+        )
+    teacher = given.teachers[name]
+    giver = teacher.tokenizer if reads_codes(teacher) else cast(Encoder, teacher)
+    if giver.grid != encoder.grid:
+        raise UsageError(
+            f"The {name} has codes on a grid of {giver.grid} and the encoder tokens on "
+            f"one of {encoder.grid}. Set --encoder.patch or --encoder.input.side, or train "
+            f"another {name}."
+        )
+    return giver
+
+
+def token_width(encoder: Encoder, *, instead: str = "Set --method.dense 0.") -> int:
     """How wide an encoder's tokens are, which is not always `dim`; it is tried on one black view.
+
+    Args:
+        encoder: any.
+        instead: what to do where it makes none.
 
     Raises:
         UsageError: it makes none.
@@ -85,9 +146,7 @@ def token_width(encoder: Encoder) -> int:
     for module, mode in modes:
         module.training = mode
     if not tokens.shape[1]:
-        raise UsageError(
-            f"{type(encoder).__name__} makes no tokens to match. Set --method.dense 0."
-        )
+        raise UsageError(f"{type(encoder).__name__} makes no tokens to match. {instead}")
     return tokens.shape[2]
 
 

@@ -3,14 +3,19 @@
 import logging
 import math
 import re
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
+from manyviews.core.errors import UsageError
 from manyviews.core.inputs import Pixels
-from manyviews.core.settings import struct
+from manyviews.core.settings import parts, struct
 from manyviews.data.settings import Data
-from manyviews.encoders import ImageConfig, ViTConfig, choose
+from manyviews.encoders import ImageConfig, ResNetSmallConfig, ViTConfig, choose
+from manyviews.encoders.choice import Time
+from manyviews.encoders.lab import LabConfig
 from manyviews.runs.settings import Facts, MethodConfig, Run
 from manyviews.training.settings import Optim, Train
+from manyviews.views.image.masked import masked as masked_crops
 from manyviews.views.image.tiles import Tiles
 from manyviews.views.plan import Crops, Mask
 
@@ -26,6 +31,7 @@ def run(
     method: MethodConfig,
     local: int = 0,
     tokens: bool = False,
+    light: bool = False,
     optim: Optim | None = None,
 ) -> Run[MethodConfig, Any, Any]:
     """A joint-embedding run sized to the data and the machine.
@@ -36,9 +42,14 @@ def run(
         method: its config.
         local: local crops a sample, at half the resolution.
         tokens: the method wants a ViT.
+        light: without a GPU, a ViT and batches so small that the time suffices for many steps.
         optim: the optimiser; None takes AdamW as below.
     """
     encoder = encoder_of(facts, tokens=tokens)
+    light = light and facts.device == "cpu"
+    if light and facts.encoder is None and isinstance(encoder, ViTConfig):
+        encoder = replace(encoder, patch=encoder.input.side // 4, width=96, depth=4)
+        log.info("Without a GPU this method takes 4 x 4 patches, width 96 and depth 4.")
     size = encoder.input.side
     views = {"global": crops(facts, size=size)}
     if local:
@@ -48,7 +59,7 @@ def run(
         method=method,
         encoders=struct("Encoders", {"image": encoder}),
         views=struct("Views", views),
-        data=data(facts),
+        data=data(facts, largest=64 if light else LARGEST_BATCH),
         optim=optim or Optim(name="adamw", lr=4e-3, weight_decay=0.05, warmup=0.05),
         train=duration(facts),
     )
@@ -87,19 +98,60 @@ def masked(
     )
 
 
+def half_masked(run: Run[MethodConfig, Any, Any]) -> Run[MethodConfig, Any, Any]:
+    """A run of which half the global views have masks in blocks, of a tenth to half the tokens."""
+    views = parts(run.views)
+    return replace(run, views=struct("Views", views | {"global": masked_crops(views["global"])}))
+
+
 def encoder_of(facts: Facts, *, tokens: bool = False, masked: bool = False) -> ImageConfig:
     """The encoder that training begins from, or one that suits images and machine."""
     if facts.encoder is not None:
         return facts.encoder
-    chosen = choose(_fed(facts), side=facts.side, device=facts.device, tokens=tokens, masked=masked)
+    minutes = duration(facts).minutes
+    time = Time(facts.count, 60 * minutes, facts.speed) if minutes and facts.speed else None
+    chosen = choose(
+        fed(facts),
+        side=facts.side,
+        device=facts.device,
+        tokens=tokens,
+        masked=masked,
+        time=time,
+    )
     log.info("encoder: %s", chosen.why)
     return chosen.config
 
 
-def _fed(facts: Facts) -> Pixels:
-    """The data set's own mean and deviation."""
+def fed(facts: Facts) -> Pixels:
+    """Pixels of the data set's own channels, mean and deviation."""
     std = tuple(deviation or 1.0 for deviation in facts.std)  # a channel can be empty
     return Pixels(channels=facts.channels, mean=facts.mean, std=std)
+
+
+def want_colours(facts: Facts, name: str) -> None:
+    """Refuse images without colours, for a recipe that is about them.
+
+    Raises:
+        UsageError: they have none.
+    """
+    if facts.channels != 3:
+        raise UsageError(
+            f"{name} learns from how an image's lightness and its colours go together, and these "
+            f"images have {facts.channels} channels, not red, green and blue. Take another recipe."
+        )
+
+
+def lab(like: Any, part: Literal["L", "ab", "a", "b"]) -> LabConfig:
+    """The network of another encoder's settings on a part of Lab."""
+    sizes = {"width": like.width, "grid": like.grid} if isinstance(like, ResNetSmallConfig) else {}
+    return LabConfig(
+        input=like.input,
+        network=like.name,
+        sees=part,
+        stem=like.stem,
+        zero_init=like.zero_init,
+        **sizes,
+    )
 
 
 def crops(
@@ -155,13 +207,10 @@ def tiles(crops: Crops, *, side: int) -> Tiles:
     )
 
 
-def data(facts: Facts) -> Data:
-    """A batch that the data can fill at least twice."""
-    largest = 2 ** int(math.log2(max(2, facts.count // 2)))
-    return Data(
-        source=facts.source,
-        batch_size=min(LARGEST_BATCH, largest),
-    )
+def data(facts: Facts, *, largest: int = LARGEST_BATCH) -> Data:
+    """A batch that the data can fill at least twice, and no larger than `largest`."""
+    filled = 2 ** int(math.log2(max(2, facts.count // 2)))
+    return Data(source=facts.source, batch_size=min(largest, filled))
 
 
 def duration(facts: Facts) -> Train:

@@ -1,7 +1,7 @@
 """Line charts as inline SVG: no script, no library, readable on a phone and on paper."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -9,7 +9,15 @@ from markupsafe import Markup
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#64748b")
 WIDTH, HEIGHT = 460, 250
-LEFT, RIGHT, TOP, BOTTOM = 66, 20, 12, 38
+LEFT, RIGHT, TOP, BOTTOM = 66, 20, 14, 40
+_FEW = 12
+"""Points of a line, up to which each is drawn as a dot."""
+_SIZE = 13
+"""Of text, in units of the picture."""
+_STRIPS = 40
+"""Places along a line of many points at which its values are said."""
+_LONG = 22
+"""Characters of a row's name that fit beside its dot."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,10 @@ class Axis:
         if self.log:
             powers = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
             step = max(1, math.ceil(len(powers) / 6))
-            return [10.0**power for power in powers][::step]
+            if len(powers) > 1:
+                return [10.0**power for power in powers][::step]
+            # less than two powers of ten: the range's own ends say how large values are
+            return [self.low, *(10.0**power for power in powers), self.high]
         rough = (self.high - self.low) / 4
         power = 10 ** math.floor(math.log10(rough))
         step = next(f * power for f in (1, 2, 5, 10) if f * power >= rough)
@@ -78,16 +89,61 @@ def line_chart(lines: Sequence[Line], *, x: str, y: str, log: bool = False) -> M
     label = escape(f"{y} over {x}: {', '.join(drawn)}")
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{label}" class="chart" font-size="12">',
+        f'aria-label="{label}" class="chart" font-size="{_SIZE}">',
         *_grid(across, up, x=x, y=y),
     ]
     for colour, points in zip(_colours(len(drawn)), drawn.values(), strict=True):
         path = " ".join(f"{across.place(a):.1f},{up.place(b):.1f}" for a, b in _thin(points))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}"/>')
+        parts += _dots(points, across, up, colour)
+        if len(drawn) == 1:
+            parts += _ends(points, across, up)
+    if max(map(len, drawn.values())) > _FEW:
+        parts += _values(drawn, across, x)
     parts.append("</svg>")
     if len(drawn) > 1:
         parts.append(_legend(list(drawn)))
     return Markup("".join(parts))
+
+
+def _dots(
+    points: Sequence[tuple[float, float]], across: Axis, up: Axis, colour: str
+) -> Iterator[str]:
+    """Where points are few, each of them, with its values on pointing."""
+    for a, b in points if len(points) <= _FEW else ():
+        yield (
+            f'<circle cx="{across.place(a):.1f}" cy="{up.place(b):.1f}" r="3" fill="{colour}">'
+            f"<title>{number(a)}: {number(b)}</title></circle>"
+        )
+
+
+def _values(
+    drawn: Mapping[str, Sequence[tuple[float, float]]], across: Axis, x: str
+) -> Iterator[str]:
+    """Where points are many, strips that say on pointing what the lines are there."""
+    longest = max(drawn.values(), key=len)
+    chosen = longest[:: math.ceil(len(longest) / _STRIPS)]
+    for i, (at, _) in enumerate(chosen):
+        here = across.place(at)
+        left = (across.place(chosen[i - 1][0]) + here) / 2 if i else LEFT
+        right = (
+            WIDTH - RIGHT if at == chosen[-1][0] else (across.place(chosen[i + 1][0]) + here) / 2
+        )
+        nearest = {n: min(points, key=lambda p: abs(p[0] - at))[1] for n, points in drawn.items()}
+        said = ", ".join(f"{name} {number(value)}" for name, value in nearest.items())
+        yield (
+            f'<rect x="{left:.1f}" y="{TOP}" width="{max(0.0, right - left):.1f}" '
+            f'height="{HEIGHT - BOTTOM - TOP}" fill="transparent"><title>{escape(x)} {number(at)}: '
+            f"{escape(said)}</title></rect>"
+        )
+
+
+def _ends(points: Sequence[tuple[float, float]], across: Axis, up: Axis) -> Iterator[str]:
+    """The first and the last value of a line that is alone, beside its ends."""
+    for (a, b), anchor in ((points[0], "start"), (points[-1], "end")):
+        above = up.place(b) > TOP + 20
+        at = up.place(b) + (-7 if above else 16)
+        yield _text(number(b), across.place(a), at, anchor=anchor, more='class="end"')
 
 
 @dataclass(frozen=True)
@@ -124,7 +180,7 @@ def bar_chart(
     label = escape(f"{x}, of {', '.join(bars)}")
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="{label}" class="chart" font-size="12">'
+        f'aria-label="{label}" class="chart" font-size="{_SIZE}">'
     ]
     floor = height - BOTTOM
     for tick in across.ticks:
@@ -149,6 +205,48 @@ def bar_chart(
     parts.append("</svg>")
     if len(bars) > 1:
         parts.append(_legend(list(bars)))
+    return Markup("".join(parts))
+
+
+def dot_chart(rows: Mapping[str, Interval], *, x: str, marked: Collection[str] = ()) -> Markup:
+    """A dot a row, with a whisker as long as its interval, those of `marked` filled.
+
+    Args:
+        rows: name -> its value.
+        x: label of the axis.
+        marked: names.
+
+    Returns:
+        An `<svg>` element, or an empty string when there is nothing to draw.
+    """
+    there = {name: row for name, row in rows.items() if math.isfinite(row.value)}
+    if not there:
+        return Markup("")
+    step, left, floor = 24, 190, TOP + 24 * len(there)
+    ends = [end for row in there.values() for end in (row.low, row.value, row.high)]
+    across = _axis([end for end in ends if math.isfinite(end)], left, WIDTH - RIGHT, log=False)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {floor + BOTTOM}" '
+        f'role="img" aria-label="{escape(x)}, of {escape(", ".join(there))}" class="chart" '
+        f'font-size="{_SIZE}">'
+    ]
+    for tick in across.ticks:
+        at = f"{across.place(tick):.1f}"
+        parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{TOP}" y2="{floor}"/>')
+        parts.append(_text(number(tick), across.place(tick), floor + 16))
+    for i, (name, row) in enumerate(there.items()):
+        y, low, high = TOP + step * (i + 0.5), across.place(row.low), across.place(row.high)
+        said = f"{name}: {row.value:.3f} ({row.low:.3f} to {row.high:.3f})"
+        short = name if len(name) <= _LONG else f"{name[: _LONG - 1]}…"
+        parts.append(_text(short, left - 10, y + 4, anchor="end"))
+        parts.append(
+            f'<g class="{"dot best" if name in marked else "dot"}"><title>{escape(said)}</title>'
+            f'<path d="M{low:.1f} {y:.1f}H{high:.1f}M{low:.1f} {y - 4:.1f}v8M{high:.1f} '
+            f'{y - 4:.1f}v8" fill="none"/><circle cx="{across.place(row.value):.1f}" '
+            f'cy="{y:.1f}" r="5"/></g>'
+        )
+    parts.append(_text(x, (left + WIDTH - RIGHT) / 2, floor + BOTTOM - 4))
+    parts.append("</svg>")
     return Markup("".join(parts))
 
 

@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manyviews.core.sample import Bytes
+from manyviews.diagnosis.verdict import Verdict
 from manyviews.reports.maps import MapKind
 
 log = logging.getLogger("manyviews")
@@ -26,12 +27,24 @@ def attempt(what: str, make: Callable[[], T], otherwise: T) -> T:
         return otherwise
 
 
+def of(what: str, name: str) -> str:
+    """What is of one encoder, of several named ones: "a map of 'audio'"."""
+    return f"{what} of '{name}'" if name else what
+
+
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """A row of pictures with a line below each: one image and what was made of it."""
+    """A row of pictures with a line below each: one image and what was made of it.
+
+    Attributes:
+        pictures: [h, w, C] each.
+        captions: of each.
+        name: of the image's file.
+    """
 
     pictures: Sequence[Bytes]
     captions: Sequence[str]
+    name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,24 +63,38 @@ class Embedded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What the page shows of one encoder.
+
+    Attributes:
+        verdict: three questions answered, and what to do next; None where it could not be had.
+        embedded: a sample of the data set, embedded; None where there is none.
+        spectrum: singular values, descending, of the centred features.
+        diagnosis: diagnosis.json; empty where the run has none.
+        diagnosed: the step that it looked at, where the run has gone on since; else 0.
+    """
+
+    verdict: Verdict | None
+    embedded: Embedded | None
+    spectrum: Sequence[float]
+    diagnosis: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    diagnosed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Content:
     """Everything on the page.
 
     Attributes:
         title: the run's name.
-        light: ok, warn or bad.
-        verdict: one sentence on the state of the representation.
-        against: a sentence on whether each encoder is better than the one that it began from.
+        encoders: name -> what is shown of it; the one of a run that has one encoder is "".
         figures: the few numbers that come first: label -> value.
         facts: what was run: label -> value.
         records: the lines of metrics.jsonl.
-        embedded: a sample of the data set, embedded; None where there is none.
-        spectrum: singular values, descending, of the centred features.
         views: an image and its training views, a strip each.
         insight: heading -> strips that only some encoders and methods have (attention, colours
             of patch features, reconstructions).
-        diagnosis: diagnosis.json; empty where the run has none.
-        diagnosed: the step that it looked at, where the run has gone on since; else 0.
+        levels: protocol -> what stands beside it -> accuracy, on the labels of `records`.
         map: how the features become points.
         alarms: a line each.
         quarantine: the lines of quarantine.jsonl.
@@ -77,18 +104,15 @@ class Content:
     """
 
     title: str
-    light: Literal["ok", "warn", "bad"]
-    verdict: str
+    encoders: Mapping[str, Seen]
     figures: Mapping[str, str]
     facts: Mapping[str, str]
     records: Sequence[Mapping[str, Any]]
-    embedded: Embedded | None
-    spectrum: Sequence[float]
     views: Sequence[Strip]
     insight: Mapping[str, Sequence[Strip]] = field(default_factory=dict[str, Sequence[Strip]])
-    diagnosis: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    diagnosed: int = 0
-    against: Sequence[str] = ()
+    levels: Mapping[str, Mapping[str, float]] = field(
+        default_factory=dict[str, Mapping[str, float]]
+    )
     map: MapKind = "pca"
     alarms: Sequence[str] = ()
     quarantine: Sequence[Mapping[str, Any]] = ()

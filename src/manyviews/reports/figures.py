@@ -1,6 +1,7 @@
 """The report's figures as functions, for notebooks and other pages.
 
-Those that draw return SVG or HTML as a string, which `IPython.display.HTML` shows.
+Those that draw return SVG or HTML as a string that a notebook shows. Features are arrays or
+tensors; images are arrays, tensors or Pillow images.
 """
 
 import math
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from manyviews.core.sample import Bytes
 from manyviews.diagnosis.invariance import Bar
 from manyviews.reports.charts import Interval, Line, bar_chart, line_chart
-from manyviews.reports.maps import Vectors, place, unit
+from manyviews.reports.maps import MapKind, place, unit
 from manyviews.reports.pictures import data_uri, heat, principal_colours
 
 __all__ = [
@@ -29,8 +30,56 @@ __all__ = [
     "spectrum",
 ]
 
-embedding_map = place
-patch_colours = principal_colours
+
+class Figure(Markup):
+    """HTML or SVG, which a notebook's cell shows as a picture."""
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+
+def array(values: Any) -> NDArray[Any]:
+    """An array of an array, a tensor on any device, or anything that numpy takes."""
+    if hasattr(values, "detach"):  # a tensor, of a package that reports need not import
+        values = values.detach().cpu().float().numpy()
+    return np.asarray(values)
+
+
+def picture(image: Any) -> Bytes:
+    """[H, W, C] uint8 of a Pillow image, an array or a tensor.
+
+    Args:
+        image: uint8, or float in [0, 1]; [H, W] or [H, W, C], a tensor also [C, H, W].
+    """
+    if hasattr(image, "convert"):  # Pillow's
+        image = image.convert("L" if image.mode in ("1", "L") else "RGB")
+    tensor = hasattr(image, "detach")
+    whole = not tensor or not image.is_floating_point()
+    pixels = array(image)
+    if tensor and pixels.ndim == 3 and pixels.shape[0] in (1, 3):
+        pixels = pixels.transpose(1, 2, 0)
+    if not (whole and tensor) and pixels.dtype.kind == "f":
+        pixels = np.rint(255 * pixels.clip(0, 1))
+    return np.ascontiguousarray(pixels.astype(np.uint8).reshape(*pixels.shape[:2], -1))
+
+
+def embedding_map(features: Any, how: MapKind = "pca", *, seed: int = 0) -> NDArray[np.float32]:
+    """[N, 2]: places on a map; "umap" and "pacmap" come with manyviews[maps].
+
+    Args:
+        features: [N, D].
+        how: "pca", "umap" or "pacmap".
+        seed: of the last two.
+
+    Raises:
+        UsageError: the map's package is not installed.
+    """
+    return place(array(features).astype(np.float32), how, seed=seed)
+
+
+def patch_colours(tokens: Any) -> NDArray[Any]:
+    """[n, h, w, D] -> colours [n, h, w, 3] of the first three components."""
+    return principal_colours(array(tokens))
 
 
 @dataclass(frozen=True)
@@ -49,7 +98,7 @@ class Neighbours:
 
 
 def neighbours(
-    features: Vectors, *, queries: int = 8, nearest: int = 7, farthest: int = 2
+    features: Any, *, queries: int = 8, nearest: int = 7, farthest: int = 2
 ) -> list[Neighbours]:
     """Nearest and farthest rows of some rows, by the cosine of centred features.
 
@@ -59,7 +108,8 @@ def neighbours(
         nearest: rows for each, itself not counted.
         farthest: likewise; none is shown on both sides.
     """
-    rows = unit(np.asarray(features, dtype=np.float32) - np.mean(features, axis=0))
+    known = array(features).astype(np.float32)
+    rows = unit(known - known.mean(axis=0))
     found: list[Neighbours] = []
     for query in np.linspace(0, len(rows) - 1, min(queries, len(rows))).astype(int).tolist():
         cosine = rows @ rows[query]
@@ -76,17 +126,20 @@ def neighbours(
     return found
 
 
-def gallery(features: Vectors, images: Sequence[Bytes], **counts: int) -> Markup:
+def gallery(
+    features: Any, images: Sequence[Any], names: Sequence[str] = (), **counts: int
+) -> Figure:
     """Rows of pictures: an image, its nearest neighbours, and after a gap the farthest images.
 
     Args:
         features: [N, D].
-        images: N pictures [h, w, C] uint8.
+        images: N pictures (see `picture`).
+        names: of the images, said to whoever cannot see them and shown on pointing.
         **counts: of `neighbours`.
     """
     figure = Markup(
         '<figure style="margin:0 {gap}px 0 0;text-align:center"><img width="92" src="{uri}" '
-        'alt=""><figcaption>{caption}</figcaption></figure>'
+        'alt="{name}" title="{name}"><figcaption>{caption}</figcaption></figure>'
     )
     strips: list[Markup] = []
     for row in neighbours(features, **counts):
@@ -95,27 +148,33 @@ def gallery(features: Vectors, images: Sequence[Bytes], **counts: int) -> Markup
         shown[-1] = (*shown[-1][:2], 28)
         shown += [(i, f"{cosine:.2f}", 8) for i, cosine in row.farthest]
         figures = [
-            figure.format(gap=gap, uri=data_uri(images[i], side=96), caption=caption)
+            figure.format(
+                gap=gap,
+                uri=data_uri(picture(images[i]), side=96),
+                caption=caption,
+                name=names[i] if names else f"image {i}",
+            )
             for i, caption, gap in shown
         ]
         strips.append(Markup('<div style="display:flex">{}</div>').format(Markup("").join(figures)))
-    return Markup("").join(strips)
+    return Figure(Markup("").join(strips))
 
 
-def attention_heads(image: Bytes, weights: NDArray[Any]) -> list[Bytes]:
+def attention_heads(image: Any, weights: Any) -> list[Bytes]:
     """An image once for each head, bright where the class token looks.
 
     Args:
         image: [H, W, C] uint8.
         weights: [heads, h, w] or [heads, h * w] of a square grid, as `encoders.vit.attention`.
     """
+    weights = array(weights)
     if weights.ndim == 2:
         side = math.isqrt(weights.shape[1])
         weights = weights.reshape(len(weights), side, side)
-    return [heat(image, head) for head in weights]
+    return [heat(picture(image), head) for head in weights]
 
 
-def invariance_bars(invariance: Mapping[str, Mapping[str, Bar | Mapping[str, float]]]) -> Markup:
+def invariance_bars(invariance: Mapping[str, Mapping[str, Bar | Mapping[str, float]]]) -> Figure:
     """How far each augmentation moves features, with 95 % intervals, as SVG.
 
     Args:
@@ -128,14 +187,21 @@ def invariance_bars(invariance: Mapping[str, Mapping[str, Bar | Mapping[str, flo
             numbers = vars(bar) if isinstance(bar, Bar) else bar
             ends = Interval(numbers["change"], numbers["low"], numbers["high"])
             drawn.setdefault(space, {})[name] = ends
-    return bar_chart(drawn, x="change: 0 none, 1 as far as another image", mark=1.0)
+    return Figure(bar_chart(drawn, x="change: 0 none, 1 as far as another image", mark=1.0))
 
 
-def spectrum(values: Sequence[float]) -> Markup:
+def spectrum(values: Any, of: str = "") -> Figure:
     """Singular values, largest first, over a logarithmic axis, as SVG.
 
     Args:
-        values: as `diagnosis.spectrum.singular_values`.
+        values: as `diagnosis.spectrum.singular_values`, or features [N, D], whose centred ones are
+            then computed.
+        of: the encoder, where there are several.
     """
+    values = array(values)
+    if values.ndim == 2:
+        values = np.linalg.svd(values - values.mean(axis=0), compute_uv=False)
+    values = [float(value) for value in values]
     line = Line("singular value", list(range(1, len(values) + 1)), list(values))
-    return line_chart([line], x="direction", y="singular value", log=True)
+    label = f"singular value, {of}" if of else "singular value"
+    return Figure(line_chart([line], x="direction", y=label, log=True))

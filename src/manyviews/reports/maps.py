@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyviews.core import UsageError
+from manyviews.core.extras import install
 
 MapKind = Literal["pca", "umap", "pacmap"]
 
@@ -95,8 +96,8 @@ def _import(how: str) -> Any:
         return importlib.import_module(how)
     except ImportError:
         raise UsageError(
-            f"The map {how} needs the package {PACKAGES[how]}. Install it with "
-            "`pip install 'manyviews[maps]'`, or use the map pca."
+            f"The map {how} needs the package {PACKAGES[how]}. Install it: {install('maps')}, "
+            "or use the map pca."
         ) from None
 
 

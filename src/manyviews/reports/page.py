@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,20 @@ import jinja2
 from markupsafe import Markup
 
 from manyviews.diagnosis.explain import MEASURES
+from manyviews.diagnosis.verdict import WORDS
 from manyviews.reports.charts import Line, line_chart, series
-from manyviews.reports.content import Content, Embedded, Strip, attempt
+from manyviews.reports.content import Content, Embedded, Seen, Strip, attempt, of
 from manyviews.reports.figures import invariance_bars, neighbours, spectrum
 from manyviews.reports.maps import MapKind, place
 from manyviews.reports.pictures import data_uri, sheet
+from manyviews.reports.samples import alike, groups, lonely
 
 TILE = 56
+GROUPS = (
+    *("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2"),
+    *("#65a30d", "#dc2626", "#a16207", "#4f46e5", "#0d9488", "#94a3b8"),
+)
+"""Colours of clusters and folders."""
 NOTES = {
     "Health": "Of the batch's own embeddings (encoder) and projections (what the loss sees), "
     "without labels. Compare these within one method, not across methods.",
@@ -23,6 +31,9 @@ NOTES = {
     "that agree raise the reconstruction; features that spread raise the entropy, and features "
     "that collapse lower it. Their sum bounds from below what one view tells of the other. The "
     "first chart shows the change since the first check: values depend on width and batch.",
+    "With labels, which training never saw": "Measured beside the training. Level lines: raw "
+    "pixels and the untrained encoder on the same labels, where manyviews evaluate has measured "
+    "them.",
     "Spectrum": "Singular values of the centred features, largest first. A cliff means that the "
     "directions after it are not used.",
 }
@@ -35,7 +46,7 @@ MAPS = {
 }
 
 HEALTH = {
-    "rank": ("effective rank", ("rank_embedding", "rank_projection")),
+    "rank": ("effective rank of the batch", ("rank_embedding", "rank_projection")),
     "spread": ("standard deviation, 1 = isotropic", ("std_embedding", "std_projection")),
     "consistency": ("views found in the batch, 1 = all", ("consistency",)),
     "alignment": ("alignment, 0 = views agree", ("alignment",)),
@@ -57,25 +68,39 @@ def render(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    embedded = content.embedded
+    embedded = {
+        name: seen.embedded for name, seen in content.encoders.items() if seen.embedded is not None
+    }
     return environment.get_template("page.html.j2").render(
         content=content,
         charts=_charts(content),
         notes=NOTES,
-        diagnosis=attempt("the diagnosis", lambda: _diagnosis(content.diagnosis), None),
+        words=WORDS,
+        diagnoses={
+            name: attempt(of("the diagnosis", name), partial(_diagnosis, seen), None)
+            for name, seen in content.encoders.items()
+        },
         views=[_strip(strip, 160) for strip in content.views],
         insight={k: [_strip(s, 160) for s in v] for k, v in content.insight.items()},
-        gallery=attempt("its gallery", lambda: _gallery(embedded), []) if embedded else [],
-        map=_map_if(embedded, content.map),
+        galleries={
+            name: attempt(of("a gallery", name), partial(_gallery, found), [])
+            for name, found in embedded.items()
+        },
+        looked={
+            name: attempt(of("outliers and clusters", name), partial(_looked_through, found), {})
+            for name, found in embedded.items()
+        },
+        colours=GROUPS,
+        maps={
+            name: _map_if(found, content.map, of("a map", name)) for name, found in embedded.items()
+        },
     )
 
 
-def _map_if(embedded: Embedded | None, how: MapKind) -> dict[str, Any] | None:
+def _map_if(embedded: Embedded, how: MapKind, what: str) -> dict[str, Any] | None:
     """The map; one that was asked for says what is wrong."""
-    if embedded is None:
-        return None
     if how == "pca":
-        return attempt("its map", lambda: _map(embedded, how), None)
+        return attempt(what, lambda: _map(embedded, how), None)
     return _map(embedded, how)
 
 
@@ -91,23 +116,41 @@ def _charts(content: Content) -> dict[str, list[Markup]]:
         ],
         "Health": lambda: (
             [
-                line_chart([series(health, key) for key in keys], x="step", y=label)
+                line_chart([series(health, k) for k in _of_each(health, *keys)], x="step", y=label)
                 for label, keys in HEALTH.values()
             ]
             + _watched(health)
         ),
         "Entropy and reconstruction": lambda: _entropy_reconstruction(health),
         "With labels, which training never saw": lambda: [
-            line_chart([series(probe, key)], x="step", y=f"{key} top-1")
+            line_chart(_beside(probe, content, key), x="step", y=f"{key} top-1")
             for key in ("knn", "linear")
         ],
-        "Spectrum": lambda: [spectrum(content.spectrum)],
+        "Spectrum": lambda: [
+            spectrum(seen.spectrum, name) for name, seen in content.encoders.items()
+        ],
     }
     drawn = {
         name: [chart for chart in attempt(f"the charts '{name}'", draw, []) if chart]
         for name, draw in groups.items()
     }
     return {name: charts for name, charts in drawn.items() if charts}
+
+
+def _of_each(records: Sequence[Mapping[str, Any]], *keys: str) -> list[str]:
+    """The keys that a number was logged by: with an encoder's name where there are several."""
+    logged = {logged for record in records for logged in record}
+    return [k for key in keys for k in sorted(logged) if k == key or k.startswith(f"{key}/")]
+
+
+def _beside(probe: Sequence[Mapping[str, Any]], content: Content, key: str) -> list[Line]:
+    """What was measured while training, and the levels that it is to be seen against."""
+    lines = [series(probe, k) for k in _of_each(probe, key)]
+    ends = [x for line in lines for x in line.x]
+    levels = content.levels.get(key, {}) if ends else {}
+    return lines + [
+        Line(name, [min(ends), max(ends)], [value] * 2) for name, value in levels.items()
+    ]
 
 
 def _watched(records: Sequence[Mapping[str, Any]]) -> list[Markup]:
@@ -133,8 +176,9 @@ def _entropy_reconstruction(health: Sequence[Mapping[str, Any]]) -> list[Markup]
     ]
 
 
-def _diagnosis(found: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the page shows of diagnosis.json."""
+def _diagnosis(seen: Seen) -> dict[str, Any] | None:
+    """What the page shows of diagnosis.json, less what its verdict has said."""
+    found = seen.diagnosis
     if not found.get("spaces"):
         return None
     spaces: Mapping[str, Mapping[str, float]] = found["spaces"]
@@ -144,6 +188,8 @@ def _diagnosis(found: Mapping[str, Any]) -> dict[str, Any] | None:
         for name in names
         if name in MEASURES
     ]
+    said = {answer.sentence for answer in seen.verdict.answers} if seen.verdict else set[str]()
+    sentence = found["state"]["sentence"]
     usage, groups = found.get("prototypes") or {}, found.get("groups") or {}
     rows += [
         (MEASURES[name], [_figure(usage[name]), *[""] * (len(spaces) - 1)])
@@ -151,8 +197,7 @@ def _diagnosis(found: Mapping[str, Any]) -> dict[str, Any] | None:
         if name in usage
     ]
     return {
-        "verdict": found["verdict"]["sentence"],
-        "trend": (found.get("trend") or {}).get("sentence", ""),
+        "state": "" if sentence in said else sentence,
         "best": found.get("best"),
         "images": found["images"],
         "data": found["data"],
@@ -167,20 +212,47 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3f}"
 
 
-def _strip(strip: Strip, side: int) -> list[tuple[str, str]]:
+def _strip(strip: Strip, side: int) -> list[tuple[str, str, str]]:
+    """Each picture, its caption, and what is said to whoever cannot see it."""
     pairs = zip(strip.pictures, strip.captions, strict=True)
-    return [(data_uri(picture, side=side), caption) for picture, caption in pairs]
+    named = f"{_short(strip.name)}, " if strip.name else ""
+    return [(data_uri(picture, side=side), text, f"{named}{text}") for picture, text in pairs]
 
 
-def _gallery(embedded: Embedded) -> list[list[tuple[str, str, str]]]:
-    """Rows of (picture, caption, kind): a query, its nearest neighbours, the farthest images."""
-    rows: list[list[tuple[str, str, str]]] = []
+def _short(name: str) -> str:
+    """A file with its folder: what tells it from others of its name."""
+    return "/".join(Path(name).parts[-2:])
+
+
+def _looked_through(embedded: Embedded) -> dict[str, Any]:
+    """Outliers, near-duplicates and clusters, as pictures with captions and names."""
+
+    def shown(row: int, caption: str) -> tuple[str, str, str]:
+        return data_uri(embedded.images[row], side=96), caption, _short(embedded.names[row])
+
+    found, _ = groups(embedded.features)
+    return {
+        "outliers": [shown(row, f"{cosine:.2f}") for row, cosine in lonely(embedded.features)],
+        "alike": [
+            [shown(one, f"{cosine:.3f}"), shown(other, "")]
+            for one, other, cosine in alike(embedded.features)
+        ],
+        "clusters": [(group.size, [shown(row, "") for row in group.typical]) for group in found],
+    }
+
+
+def _gallery(embedded: Embedded) -> list[list[tuple[str, str, str, str]]]:
+    """Rows of (picture, caption, kind, name): a query, its nearest neighbours, the farthest."""
+    rows: list[list[tuple[str, str, str, str]]] = []
     for found in neighbours(embedded.features):
         shown = [(found.query, "query", "query")]
         shown += [(i, f"{cosine:.2f}", "near") for i, cosine in found.nearest]
         shown += [(i, f"{cosine:.2f}", "far") for i, cosine in found.farthest]
         rows.append(
-            [(data_uri(embedded.images[i], side=96), text, kind) for i, text, kind in shown]
+            [
+                (data_uri(embedded.images[i], side=96), text, kind, _short(embedded.names[i]))
+                for i, text, kind in shown
+            ]
         )
     return rows
 
@@ -192,13 +264,20 @@ def _map(embedded: Embedded, how: MapKind) -> dict[str, Any]:
     placed = (points - low) / (high - low).clip(1e-12)
     columns = 40
     names = [Path(name).name for name in embedded.names]
+    found, of = groups(embedded.features)
+    numbers = [f"{i + 1}" for i in range(len(found))]
+    # by folder the page colours by itself, from the names of the files
+    colourings = {"cluster": {"of": of.tolist(), "names": numbers}} if found else {}
     data = {
+        "colours": GROUPS,
+        "colourings": colourings,
         "points": placed.astype(float).round(4).tolist(),
         "names": names,
+        "files": [_short(name) for name in embedded.names],
         "tile": TILE,
         "columns": columns,
     }
     # "<" must not close the script element early, whatever a file is called.
     safe = json.dumps(data).replace("<", "\\u003c")
     tiles = sheet(embedded.images, side=TILE, columns=columns)
-    return {"data": Markup(safe), "sheet": tiles, "note": MAPS[how]}
+    return {"data": Markup(safe), "sheet": tiles, "note": MAPS[how], "count": len(names)}

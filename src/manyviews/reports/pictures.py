@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from manyviews.core.sample import Bytes
 
@@ -78,6 +78,29 @@ def heat(image: Bytes, weights: NDArray[Any]) -> Bytes:
     return (
         (base * (0.35 + 0.25 * (1 - strength)) + hot * strength * 0.6).clip(0, 255).astype(np.uint8)
     )
+
+
+def boxed(image: Bytes, mask: NDArray[np.bool_], box: tuple[float, float, float, float]) -> Bytes:
+    """An image [H, W, C] darkened outside a mask [h, w], with a box drawn around what is in it.
+
+    Args:
+        image: of 1 or 3 channels.
+        mask: on any grid that is laid over the image.
+        box: left, top, right and bottom, as shares of the image's sides.
+    """
+    picture = to_pil(image).convert("RGB")
+    width, height = picture.size
+    size = max(1, -(-192 // max(width, height)))  # a line of a thumbnail would hide it
+    picture = picture.resize((width * size, height * size), Image.Resampling.NEAREST)
+    cover = Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST)
+    dark = Image.blend(picture, Image.new("RGB", picture.size), 0.55)
+    shown = Image.composite(picture, dark, cover.convert("L"))
+    sides = (picture.width, picture.height) * 2
+    ends = [round(share * side) for share, side in zip(box, sides, strict=True)]
+    left, top, right, bottom = ends
+    wide = max(2, max(picture.size) // 96)
+    ImageDraw.Draw(shown).rectangle((left, top, right - 1, bottom - 1), outline="red", width=wide)
+    return np.asarray(shown)
 
 
 def principal_colours(tokens: NDArray[np.float32]) -> Bytes:

@@ -1,9 +1,10 @@
 """A table of measured runs: which values are best, as far as their intervals tell, and its forms.
 
-`markdown` and `page` show the same cells; `Table.to_json` holds them all.
+`markdown` and `page` show the same cells in the same words; `Table.to_json` holds them all.
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
@@ -11,6 +12,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
+
+from manyviews.reports.charts import Interval, dot_chart
+
+DIFFERS = "Not comparable as it stands: "
+HEADINGS = {
+    "runs": "Runs",
+    "meaning": "What the columns mean",
+    "read": "Read this with it",
+    "dots": "Values with their 95 % intervals",
+}
+BETTER, SAME, WORSE = "better than untrained", "no better than untrained", "worse than untrained"
 
 
 @dataclass(frozen=True)
@@ -53,12 +65,16 @@ class Row:
         cells: key of a column -> its value; columns that are missing are empty.
         words: further facts in words: label -> text.
         trained: whether it is a run.
+        untrained: the row of the same encoder untrained; "" where there is none.
+        report: the run's own page; None where there is none.
     """
 
     name: str
     cells: Mapping[str, Cell]
     words: Mapping[str, str] = field(default_factory=dict[str, str])
     trained: bool = True
+    untrained: str = ""
+    report: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +87,8 @@ class Table:
         rows: in order.
         differences: what the rows do not share and should, a line each.
         notes: what else has to be known to read the numbers, a line each.
+        paired: key of a column -> two rows that were tested on the same images -> whether that
+            test tells them apart. Other rows go by their intervals.
     """
 
     title: str
@@ -78,6 +96,9 @@ class Table:
     rows: Sequence[Row]
     differences: Sequence[str] = ()
     notes: Sequence[str] = ()
+    paired: Mapping[str, Mapping[frozenset[str], bool]] = field(
+        default_factory=dict[str, Mapping[frozenset[str], bool]]
+    )
 
     @property
     def shown(self) -> list[Column]:
@@ -96,9 +117,38 @@ class Table:
     def best(self) -> dict[str, set[str]]:
         """Key of a column -> the rows that may be its best; see `candidates`."""
         return {
-            column.key: candidates({r.name: r.cells.get(column.key) for r in self.rows}, column)
+            column.key: candidates(
+                {r.name: r.cells.get(column.key) for r in self.rows},
+                column,
+                self.paired.get(column.key, {}),
+            )
             for column in self.shown
         }
+
+    def against(self, row: Row, column: Column) -> str:
+        """How a run does beside the same encoder untrained; "" where that cannot be said."""
+        mine = row.cells.get(column.key)
+        theirs = {r.name: r.cells.get(column.key) for r in self.rows}.get(row.untrained)
+        if column.better is None or mine is None or theirs is None:
+            return ""
+        told = self.paired.get(column.key, {}).get(frozenset((row.name, row.untrained)))
+        if told is None:
+            if None in (mine.low, mine.high, theirs.low, theirs.high):
+                return ""
+            told = not _reaches(mine, theirs)
+        if not told or mine.value == theirs.value:
+            return SAME
+        return BETTER if (mine.value > theirs.value) == (column.better == "high") else WORSE
+
+    def remark(self, row: Row, column: Column) -> str:
+        """What a value has to have beside it: that training did not help; mostly ""."""
+        against = self.against(row, column)
+        return against if against in (SAME, WORSE) else ""
+
+    def text(self, row: Row, column: Column) -> str:
+        """A cell for people: the value, its interval and the remark."""
+        remark = self.remark(row, column)
+        return show(row.cells.get(column.key), column) + (f", {remark}" if remark else "")
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text."""
@@ -109,7 +159,8 @@ class Table:
                 "trained": row.trained,
                 **row.words,
                 "measures": {
-                    c.key: asdict(row.cells[c.key]) | {"best": row.name in best[c.key]}
+                    c.key: asdict(row.cells[c.key])
+                    | {"best": row.name in best[c.key], "untrained": self.against(row, c)}
                     for c in self.shown
                     if c.key in row.cells
                 },
@@ -125,25 +176,54 @@ class Table:
         }
 
 
-def candidates(cells: Mapping[str, Cell | None], column: Column) -> set[str]:
-    """The rows that may be a column's best: the best value, and all whose interval reaches its own.
+def candidates(
+    cells: Mapping[str, Cell | None],
+    column: Column,
+    paired: Mapping[frozenset[str], bool] | None = None,
+) -> set[str]:
+    """The rows that may be a column's best: the best value, and all that are not told from it.
 
-    Where the column has no direction, or the best value no interval, nothing can be told apart
-    and no row is named. So it is with a single row.
+    By a paired test where there is one, else where the interval reaches that of the best. Where the
+    column has no direction, or the best value no interval, nothing can be told apart and no row is
+    named. So it is with a single row, and where all of them reach the best.
     """
     there = {name: cell for name, cell in cells.items() if cell and math.isfinite(cell.value)}
     if column.better is None or len(there) < 2:
         return set()
     sign = 1.0 if column.better == "high" else -1.0
-    top = max(there.values(), key=lambda cell: sign * cell.value)
+    first = max(there, key=lambda name: sign * there[name].value)
+    top = there[first]
     if top.low is None or top.high is None:
         return set()
-    found: set[str] = set()
-    for name, cell in there.items():
-        low = cell.value if cell.low is None else cell.low
-        high = cell.value if cell.high is None else cell.high
-        if low <= top.high and high >= top.low:
-            found.add(name)
+    apart = {
+        name: (paired or {}).get(frozenset((first, name)), not _reaches(cell, top))
+        for name, cell in there.items()
+    }
+    found = {name for name in there if name == first or not apart[name]}
+    # a column that would mark all of its rows tells none of them apart
+    return set() if len(found) == len(there) else found
+
+
+def _reaches(cell: Cell, top: Cell) -> bool:
+    """Whether two intervals overlap; a value without one is its own."""
+    low, high = (cell.value if end is None else end for end in (cell.low, cell.high))
+    least, most = (top.value if end is None else end for end in (top.low, top.high))
+    return low <= most and high >= least
+
+
+def dots(table: Table) -> dict[str, str]:
+    """Title of a column -> its rows as dots with whiskers; of columns that have a direction."""
+    found: dict[str, str] = {}
+    for column in table.shown:
+        rows = {
+            row.name: Interval(cell.value, cell.low, cell.high)
+            for row in table.rows
+            if (cell := row.cells.get(column.key))
+            and cell.low is not None
+            and cell.high is not None
+        }
+        if column.better and len(rows) > 1:
+            found[column.title] = dot_chart(rows, x=column.title, marked=table.best[column.key])
     return found
 
 
@@ -165,7 +245,7 @@ def markdown(table: Table, *, level: int = 2) -> str:
         level: of the headings.
     """
     best = table.best
-    parts = [f"**Not comparable as it stands: {_cell(line)}**" for line in table.differences]
+    parts = [f"**{DIFFERS}{_cell(line)}**" for line in table.differences]
     for group, columns in table.groups.items():
         lines = [
             "| | " + " | ".join(_cell(column.title) for column in columns) + " |",
@@ -176,7 +256,7 @@ def markdown(table: Table, *, level: int = 2) -> str:
                 continue
             shown: list[str] = []
             for column in columns:
-                text = show(row.cells.get(column.key), column)
+                text = table.text(row, column)
                 shown.append(f"**{text}**" if row.name in best[column.key] else text)
             lines.append(f"| {_cell(row.name)} | " + " | ".join(shown) + " |")
         parts.append(f"{'#' * level} {group}\n\n" + "\n".join(lines))
@@ -190,15 +270,22 @@ def markdown(table: Table, *, level: int = 2) -> str:
             + " |"
             for row in words
         ]
-        parts.append(f"{'#' * level} Runs\n\n" + "\n".join(lines))
+        parts.append(f"{'#' * level} {HEADINGS['runs']}\n\n" + "\n".join(lines))
     said = [f"- **{_cell(c.title)}**: {c.says}" for c in table.shown]
-    parts.append(f"{'#' * level} What the columns mean\n\n" + "\n".join(said))
-    parts.append("\n".join(f"- {_cell(note)}" for note in table.notes))
+    parts.append(f"{'#' * level} {HEADINGS['meaning']}\n\n" + "\n".join(said))
+    if table.notes:
+        lines = [f"- {_cell(note)}" for note in table.notes]
+        parts.append(f"{'#' * level} {HEADINGS['read']}\n\n" + "\n".join(lines))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def page(table: Table) -> str:
-    """One offline HTML page; a click on a heading, or Enter there, sorts by it."""
+def page(table: Table, *, at: Path | None = None) -> str:
+    """One offline HTML page; a click on a heading, or Enter there, sorts by it.
+
+    Args:
+        table: what to show.
+        at: the folder that it will lie in, from which the runs' reports are linked.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -215,13 +302,21 @@ def page(table: Table) -> str:
                     row.cells.get(column.key),
                     show(row.cells.get(column.key), column),
                     row.name in best[column.key],
+                    table.remark(row, column),
                 )
                 for column in table.shown
             ],
         )
         for row in table.rows
     ]
-    return environment.get_template("table.html.j2").render(table=table, rows=rows)
+    links = {
+        row.name: os.path.relpath(row.report.resolve(), at.resolve())
+        for row in table.rows
+        if at and row.report
+    }
+    return environment.get_template("table.html.j2").render(
+        table=table, rows=rows, links=links, dots=dots(table), differs=DIFFERS, headings=HEADINGS
+    )
 
 
 def _cell(text: str) -> str:

@@ -1,22 +1,28 @@
 """A run's encoders held against those that it began from, or any others fed the same."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage] - all kinds
 
 from manyviews.core import Encoder, Failure, UsageError
 from manyviews.core.files import write_json
 from manyviews.core.settings import parts
-from manyviews.data import loader
-from manyviews.diagnosis.against import Against, ByLabels, judge, measures
+from manyviews.data import direct
+from manyviews.diagnosis.against import (
+    Against,
+    ByLabels,
+    judge_start,
+    judge_untrained,
+    measures,
+)
 from manyviews.evaluation.intervals import bootstrap
 from manyviews.evaluation.knn import knn
-from manyviews.runs.assemble import Assembly, embed_with
+from manyviews.runs.assemble import Assembly, embed_with, initial
 from manyviews.runs.embedder import load_encoder
 from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
@@ -28,29 +34,85 @@ SAMPLE = 500
 """Images that label-free measures are taken of."""
 VIEWS = 4
 """Random views of each."""
+UNTRAINED, START = "untrained", "start"
 _AT_ONCE = 64
 _NEIGHBOURS = 20
 
 
-def with_start(assembly: Assembly, directory: Path, probes: Probes | None) -> dict[str, Against]:
-    """Hold each encoder against its frozen start, and write RUN/start.json.
+HeldAgainst = Mapping[str, Mapping[str, Against]]
+"""UNTRAINED and START -> encoder -> what was found."""
 
-    Returns:
-        Encoder -> what was found; empty where the run began with random weights.
+
+def hold(
+    assembly: Assembly, directory: Path, *, step: int, probes: Probes | None = None
+) -> HeldAgainst:
+    """Hold each encoder against what it was before, and write RUN/against.json.
+
+    That is the same encoder untrained, rebuilt from the run's seed, and where the run began with
+    weights the frozen start.
+
+    Args:
+        assembly: the run, its method as it was after `step`.
+        directory: the run's.
+        step: whose weights the method has.
+        probes: labelled data, for each encoder.
     """
-    if not assembly.run.start:
-        return {}
+    others = {UNTRAINED: _untrained(assembly)}
+    if assembly.run.start:
+        try:
+            others[START] = frozen(assembly, directory)
+        except UsageError as error:
+            log.warning("Nothing is held against the start. %s", error)
+    found = {what: against(assembly, each, probes, what=what) for what, each in others.items()}
+    told = {what: {n: one.to_json() for n, one in by.items()} for what, by in found.items()}
     try:
-        began = frozen(assembly, directory)
-    except UsageError as error:
-        log.warning("Nothing is held against the start. %s", error)
-        return {}
-    found = against(assembly, began, probes, what="the frozen start", than="where you began")
-    try:
-        write_json(Paths(directory).against, {name: one.to_json() for name, one in found.items()})
+        write_json(Paths(directory).against, {"step": step, **told})
     except Failure as failure:
         log.warning("%s", failure)
     return found
+
+
+def standing(assembly: Assembly, directory: Path, *, step: int) -> HeldAgainst:
+    """As `hold`, or what it found of that step before."""
+    return read_against(directory, step=step) or hold(assembly, directory, step=step)
+
+
+def of(held: HeldAgainst, what: str, name: str = "") -> Against | None:
+    """What was found of an encoder, "" for the first; None where nothing was."""
+    by = held.get(what, {})
+    return by.get(name) if name else next(iter(by.values()), None)
+
+
+def _untrained(assembly: Assembly) -> dict[str, Encoder]:
+    """A run's encoders before training, with normalisation layers that know the data.
+
+    Their statistics are those of a few batches: with the initial ones, of no data at all, an
+    untrained encoder looks worse than its random weights are.
+    """
+    with torch.random.fork_rng(devices=[]):
+        found = {name: each.to(assembly.device) for name, each in initial(assembly.run).items()}
+    for name, encoder in found.items():
+        _settle(assembly, name, encoder)
+    return found
+
+
+@torch.no_grad()
+def _settle(assembly: Assembly, name: str, encoder: Encoder) -> None:
+    norms = [m for m in encoder.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    usual = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+    encoder.train()
+    for where, plain, random in _seen(assembly, name, _index(assembly)[::2]):
+        views = plain if random is None else random.flatten(0, 1)
+        if len(where) > 1:
+            encoder(views)
+    encoder.eval()
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
 
 
 def frozen(assembly: Assembly, directory: Path) -> dict[str, Encoder]:
@@ -65,12 +127,7 @@ def frozen(assembly: Assembly, directory: Path) -> dict[str, Encoder]:
 
 
 def against(
-    assembly: Assembly,
-    others: Mapping[str, Encoder],
-    probes: Probes | None,
-    *,
-    what: str,
-    than: str,
+    assembly: Assembly, others: Mapping[str, Encoder], probes: Probes | None, *, what: str
 ) -> dict[str, Against]:
     """Hold a run's encoders against others of the same names that are fed the same.
 
@@ -78,51 +135,52 @@ def against(
         assembly: the run, its method as it is now.
         others: name -> the other encoder, on the run's device.
         probes: labelled data, for each encoder.
-        what: the others in words: "the frozen start".
-        than: likewise, in "better than where you began".
+        what: the others are, `UNTRAINED` or `START`.
     """
+    judge = {UNTRAINED: judge_untrained, START: judge_start}[what]
     found: dict[str, Against] = {}
     for name, now in assembly.method.encoders.items():
         two = [embed_with(each, assembly.device) for each in (others[name], now)]
-        numbers = _measured(assembly, name, two)
+        before, after = _measured(assembly, name, two)
         probe = (probes or {}).get(name if len(assembly.method.encoders) > 1 else "")
         labelled = None if probe is None else _knn(probe, two)
-        found[name] = judge(*numbers, what=what, than=than, labelled=labelled)
+        found[name] = judge(before, after, labelled=labelled)
     return found
 
 
-def read_against(directory: Path) -> dict[str, dict[str, Any]]:
-    """RUN/start.json: encoder -> `Against.to_json`; {} where it is missing or damaged."""
+def read_against(directory: Path, *, step: int | None = None) -> dict[str, dict[str, Against]]:
+    """RUN/against.json, of a step or of any; {} where it is missing, damaged or of another."""
     found = read.read_json(Paths(directory).against) if directory.is_dir() else {}
-    whole = all(
-        isinstance(one, dict) and isinstance(one.get("sentence"), str) and one.get("light")
-        for one in found.values()
-    )
-    return found if whole else {}
+    if step is not None and found.get("step") != step:
+        return {}
+    try:
+        return {
+            what: {str(name): Against.from_json(one) for name, one in found[what].items()}
+            for what in (UNTRAINED, START)
+            if what in found
+        }
+    except (TypeError, AttributeError):
+        return {}
 
 
 def sentences(directory: Path) -> list[str]:
-    """What RUN/start.json says, a sentence for each encoder."""
-    found = read_against(directory)
-    several = len(found) > 1
-    return [f"{n}: {one['sentence']}" if several else one["sentence"] for n, one in found.items()]
+    """What RUN/against.json says, a sentence for each encoder and each that it is held against."""
+    said: list[str] = []
+    for by in read_against(directory).values():
+        several = len(by) > 1
+        said += [f"{n}: {one.sentence}" if several else one.sentence for n, one in by.items()]
+    return said
 
 
 def _measured(
     assembly: Assembly, name: str, two: list[Callable[[Tensor], Tensor]]
 ) -> list[dict[str, float]]:
     """The label-free measures of both, on the same views of the same images."""
-    count = len(assembly.source)
-    index = np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(int)).tolist()
     plain: list[list[Tensor]] = [[], []]
     views: list[list[Tensor]] = [[], []]
-    for start in range(0, len(index), _AT_ONCE):
-        where, seen = assembly.look(index[start : start + _AT_ONCE])
-        if not where:
-            continue
-        random = _views(assembly, name, where)
+    for _, fixed, random in _seen(assembly, name, _index(assembly)):
         for k, embed in enumerate(two):
-            plain[k].append(embed(seen[name][:, 0]).cpu())
+            plain[k].append(embed(fixed).cpu())
             if random is not None:
                 flat = embed(random.flatten(0, 1)).cpu()
                 views[k].append(flat.unflatten(0, random.shape[:2]))
@@ -131,13 +189,34 @@ def _measured(
     ]
 
 
+def _index(assembly: Assembly) -> list[int]:
+    """The samples that are looked at, evenly spread."""
+    count = len(assembly.source)
+    return np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(int)).tolist()
+
+
+def _seen(
+    assembly: Assembly, name: str, index: list[int]
+) -> Iterator[tuple[list[int], Tensor, Tensor | None]]:
+    """Batches of samples: where they are, their plain views, and random ones where there are."""
+    for start in range(0, len(index), _AT_ONCE):
+        where, seen = assembly.look(index[start : start + _AT_ONCE])
+        if where:
+            yield where, seen[name][:, 0], _views(assembly, name, where)
+
+
 def _views(assembly: Assembly, name: str, index: list[int]) -> Tensor | None:
-    """[B, VIEWS, ...]: random views for an encoder at its own size, of as many epochs as needed."""
-    wanted = tuple(assembly.method.encoders[name].input.shape)
+    """[B, VIEWS, ...]: random views for an encoder at its own size, of as many epochs as needed.
+
+    Several encoders may see one family, which is made for the first of them.
+    """
+    fed = assembly.method.encoders[name].input
+    wanted = tuple(fed.shape)
     families = [family for family, plan in parts(assembly.run.views).items() if plan.to == name]
+    families = families or [f for f, given in assembly.pipeline.inputs().items() if given == fed]
     made: list[Tensor] = []
     for epoch in range(VIEWS):
-        where, raw, cues = loader.seen(assembly.source, assembly.pipeline, index, epoch=epoch)
+        where, raw, cues = direct.seen(assembly.source, assembly.pipeline, index, epoch=epoch)
         tensors = {family: torch.from_numpy(view) for family, view in raw.items()}
         hints = {cue: torch.from_numpy(np.ascontiguousarray(c)) for cue, c in cues.items()}
         batch = assembly.pipeline.finish(tensors, hints, torch.tensor(where), assembly.device)

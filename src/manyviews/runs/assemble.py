@@ -10,11 +10,22 @@ import torch
 from torch import Tensor
 
 from manyviews import encoders
-from manyviews.core import Batch, Encoder, Failure, Given, Method, UsageError, comm, settings
+from manyviews.core import (
+    Batch,
+    Encoder,
+    Failure,
+    Features,
+    Given,
+    Method,
+    UsageError,
+    comm,
+    settings,
+)
 from manyviews.core.inputs import Pixels
 from manyviews.core.sample import Source
-from manyviews.data import advice, loader, workers
+from manyviews.data import advice, direct, loader, packet, workers
 from manyviews.data.order import Order
+from manyviews.data.pairs import Pairs, find, fingerprint, halves
 from manyviews.data.quarantine import Quarantine
 from manyviews.data.sources import open_data
 from manyviews.data.store import Kept
@@ -44,6 +55,7 @@ class Assembly:
         steps_per_epoch: optimiser steps.
         device: where the method lives.
         teachers: name -> the frozen model that targets come from, there too.
+        pairs: who makes training views that are of other samples, where there are some.
         spent: what making batches took so far.
     """
 
@@ -55,6 +67,7 @@ class Assembly:
     steps_per_epoch: int
     device: torch.device
     teachers: Mapping[str, Encoder] = field(default_factory=dict[str, Encoder])
+    pairs: Pairs | None = None
     spent: loader.Spent = field(default_factory=loader.Spent)
 
     def batches(
@@ -83,6 +96,7 @@ class Assembly:
                 rank=comm.rank(),
                 world=comm.world_size(),
                 spent=self.spent,
+                pairs=self.pairs,
             )
             yield from ahead(
                 raws,
@@ -99,7 +113,7 @@ class Assembly:
         source = self.source.inner if isinstance(self.source, Kept) else self.source
         return advice.why(source, self.spent, workers=number)
 
-    def to_batch(self, raw: loader.Raw) -> Batch:
+    def to_batch(self, raw: packet.Raw) -> Batch:
         """Move a raw micro-batch to the device and make of it what encoders take."""
         return self.pipeline.finish(raw.views, raw.cues, raw.index, self.device)
 
@@ -157,12 +171,12 @@ class Assembly:
             plain = {name: views[:, 0] for name, views in batch.views.items()}
             yield batch.index, f(plain).float()
 
-    def _plain(self, raw: loader.Raw) -> Batch:
+    def _plain(self, raw: packet.Raw) -> Batch:
         return self.fixed.finish(raw.views, raw.cues, raw.index, self.device)
 
     def look(self, index: Sequence[int]) -> tuple[list[int], Mapping[str, Tensor]]:
         """Evaluation views of some samples: those that can be read, and encoder -> [B, V, ...]."""
-        where, made, _ = loader.seen(self.source, self.fixed, index)
+        where, made, _ = direct.seen(self.source, self.fixed, index)
         raw = {name: torch.from_numpy(view) for name, view in made.items()}
         kept = torch.tensor(where)
         return where, self.fixed.finish(raw, {}, kept, self.device).views if where else {}
@@ -191,8 +205,7 @@ def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
         UsageError: the data cannot be used, or the parts of the run contradict each other.
     """
     device = launch.device()
-    torch.manual_seed(run.seed)
-    kept = {name: encoders.build(config) for name, config in settings.parts(run.encoders).items()}
+    kept = initial(run)
     teachers = {name: _on(device, teacher) for name, teacher in open_teachers(run).items()}
     fed, taught = _fed(kept), _fed(teachers)
     pipeline = Pipeline(settings.parts(run.views), {**fed, **taught}, seed=run.seed)
@@ -204,12 +217,13 @@ def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
         seed=run.seed,
         world=comm.world_size(),
     )
-    whole = start is not None and start.kind == catalog.name_of(run.method)
+    kind = catalog.name_of(run.method)
+    whole = start is not None and start.kind in (kind, *catalog.METHODS[kind].follows)
     said = start.into_encoders(kept) if start is not None and not whole else []
     given = Given(kept, samples=len(source), teachers=teachers)
     method = catalog.build(run.method, given)
     if start is not None and whole:
-        said = start.into_method(method, data=source.digest)
+        said = start.into_method(method, same_data=start.knows(source))
     for line in said:
         log.info("start: %s", line)
     if run.entropy.weight:
@@ -224,7 +238,41 @@ def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
         steps_per_epoch=order.count // order.batch,
         device=device,
         teachers=teachers,
+        pairs=_pairs(run, source, pipeline, method),
     )
+
+
+def pipeline_of(run: AnyRun) -> Pipeline:
+    """The views of a run without teachers; sets torch's seed. Raises UsageError."""
+    return Pipeline(settings.parts(run.views), _fed(initial(run)), seed=run.seed)
+
+
+def _pairs(run: AnyRun, source: Source, pipeline: Pipeline, method: Method) -> Pairs | None:
+    """Who makes views of other samples, where a run groups its samples.
+
+    Raises:
+        UsageError: the groups cannot be used, or the method sees one view of a sample.
+    """
+    if not run.positives.group:
+        return None
+    around = {name: plan.around for name, plan in settings.parts(run.views).items()}
+    counts = {name: layout.count for name, layout in pipeline.makes.items()}
+    own, theirs = halves(counts, around, method.of_one)
+    if not any(len(views) for views in theirs.values()):
+        raise UsageError(
+            f"{catalog.name_of(run.method)} reads one view of a sample here, or views that have to "
+            "be of one sample, so there are no pairs to group. Leave out --views.group."
+        )
+    partners, said = find(source, run.positives, seed=run.seed)
+    log.info("positives by %s", said)
+    digest = fingerprint(source, run.positives)
+    return Pairs(partners, pipeline.only(own), pipeline.only(theirs), theirs, digest)
+
+
+def initial(run: AnyRun) -> dict[str, Encoder]:
+    """A run's encoders with the random weights that its seed gives; sets torch's seed."""
+    torch.manual_seed(run.seed)
+    return {name: encoders.build(config) for name, config in settings.parts(run.encoders).items()}
 
 
 def _fed(encoders: Mapping[str, Encoder]) -> dict[str, Fed]:
@@ -307,16 +355,26 @@ def embed_with(encoder: Encoder, device: torch.device) -> Callable[[Tensor], Ten
 
     The encoder is in eval mode during a call and goes back to the mode it was in.
     """
+    return _evaluated(encoder, device, lambda features: features.pooled)
 
+
+def tokens_with(encoder: Encoder, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """As `embed_with`, to the features of places [B, N, T]."""
+    return _evaluated(encoder, device, lambda features: features.tokens)
+
+
+def _evaluated(
+    encoder: Encoder, device: torch.device, part: Callable[[Features], Tensor]
+) -> Callable[[Tensor], Tensor]:
     def embed(images: Tensor) -> Tensor:
         was_training = encoder.training
         encoder.eval()
         with torch.inference_mode(), evaluation_precision(device):
             order = torch.channels_last if images.ndim == 4 else torch.preserve_format
             images = images.to(device, memory_format=order)
-            pooled = encoder(images).pooled.float()
+            found = part(encoder(images)).float()
         encoder.train(was_training)
-        return pooled
+        return found
 
     return embed
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from manyviews.core import Failure, UsageError
 from manyviews.core.files import write_json
 from manyviews.core.inputs import image_channels
-from manyviews.core.progress import bar
+from manyviews.core.progress import bar, phase
 from manyviews.core.sample import Source
 from manyviews.core.settings import parts
 from manyviews.data.places import is_gone
@@ -20,32 +20,33 @@ from manyviews.data.sources import open_data
 from manyviews.diagnosis import clid, dimension, grouping, lidar, neighbours, rank, uniformity
 from manyviews.diagnosis import spectrum as spectra
 from manyviews.diagnosis.bounds import entropy_reconstruction, infonce_bound
+from manyviews.diagnosis.course import choose
 from manyviews.diagnosis.invariance import Bar, invariance
 from manyviews.diagnosis.prototypes import prototype_usage
 from manyviews.diagnosis.result import Diagnosed
 from manyviews.diagnosis.stability import graph_stability
-from manyviews.diagnosis.verdict import choose, trend, verdict
+from manyviews.diagnosis.state import state_of
+from manyviews.diagnosis.verdict import Evidence, verdict
 from manyviews.evaluation.clusters import nmi_purity
 from manyviews.evaluation.labelled import open_labelled
 from manyviews.runs import moved
-from manyviews.runs.against import sentences
+from manyviews.runs.against import UNTRAINED, HeldAgainst, of, standing
 from manyviews.runs.assemble import Assembly, assemble
 from manyviews.runs.embedder import Embedder
-from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
 from manyviews.runs.folder.read import saved_run
-from manyviews.runs.look import TURNED, Look, Sight, look_at_encoder, look_at_method, see
-from manyviews.runs.probe import of_encoder
+from manyviews.runs.geometry import geometry_of
+from manyviews.runs.look import Look, Sight, look_at_encoder, look_at_method, see
+from manyviews.runs.structure import structure_of
+from manyviews.runs.verdict import verdict_of
 from manyviews.training import checkpoint
 
 log = logging.getLogger("manyviews")
 
+COMPARED = 256
+"""Samples that checkpoints are compared on."""
 TEMPERATURE = 0.1
 """Of the InfoNCE bound: SimCLR's."""
-STRETCHES = 12
-"""Of a training, whose logged numbers are averaged to see a trend."""
-LOGGED = {"view_consistency": "consistency", "effective_rank": "rank_embedding"}
-"""Measure -> its name in metrics.jsonl."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,33 +85,54 @@ def _diagnosed(
     index = np.unique(index)
     with bar("looking") as tell:
         sight = see(look, source, index, views=asked.views, tell=tell)
+    first = next(iter(sight.plain))
     clusters = min(asked.clusters, max(2, len(sight.rows) // 5))
-    spaces = {
-        space: measure(plain, sight.views[space], clusters=clusters)
-        for space, plain in sight.plain.items()
-    }
+    with phase("measuring"):
+        spaces = {
+            space: measure(plain, sight.views[space], clusters=clusters)
+            for space, plain in sight.plain.items()
+        }
+        spaces[first] |= structure_of(look, source, sight.rows)
     shares = sight.assignment
     usage = prototype_usage(shares) if shares is not None and shares.shape[1] > 1 else None
     said = {"target_entropy": math.nan, "usage_entropy": math.nan}
     if usage is not None:
         said = {"target_entropy": usage.target_entropy, "usage_entropy": usage.usage_entropy}
-    first = next(iter(sight.plain))
-    history = checkpoints_of(assembly, directory, look, source, sight) if assembly else []
-    course = history if len(history) >= 4 else logged(directory, name)
+    state = state_of(sight.plain[first], **said)
+    history = checkpoints_of(assembly, directory, look, source, sight.rows) if assembly else []
+    best = best_of(history)
+    judged, untrained, geometry = verdict(Evidence(state=state)), None, None
+    if assembly is not None:
+        with phase("holding it against the untrained encoder"):
+            step, held = _standing(assembly, directory)
+        judged = verdict_of(
+            assembly, directory, state, held, step=step, name=name, history=history, best=best
+        )
+        untrained = of(held, UNTRAINED, name)
+        geometry = geometry_of(assembly, directory, look, source, sight.rows, name=name)
     return Diagnosed(
         run=asked.run,
         data=asked.labels or asked.data or (assembly.run.data.source if assembly else ""),
         images=len(sight.rows),
-        verdict=verdict(sight.plain[first], **said),
-        trend=trend(course) if course else None,
-        best=best_of(history),
+        verdict=judged,
+        state=state,
+        best=best,
         checkpoints={step: dict(numbers) for step, numbers in history},
         spaces=spaces,
         invariance=bars_of(sight),
         prototypes=usage,
-        against=sentences(directory),
         groups=groups_of(sight.plain[first], given, sight.rows, clusters=clusters),
+        untrained={} if untrained is None else untrained.before,
+        geometry=geometry,
     )
+
+
+def _standing(assembly: Assembly, directory: Path) -> tuple[int, HeldAgainst]:
+    """The newest checkpoint's step, whose weights are loaded anew, and what it is held against."""
+    newest = newest_of(directory)
+    checkpoint.load(newest, method=assembly.method)
+    step = checkpoint.step_of(newest)
+    return step, standing(assembly, directory, step=step)
 
 
 def _kept(found: Diagnosed, directory: Path, name: str = "") -> Diagnosed:
@@ -139,11 +161,20 @@ def assembly_of(directory: Path, data: str = "") -> Assembly:
         settings = moved.at(settings, data)
     with moved.hint(settings):
         assembly = assemble(settings)
+    checkpoint.load(newest_of(directory), method=assembly.method)
+    return assembly
+
+
+def newest_of(directory: Path) -> Path:
+    """A run's newest checkpoint.
+
+    Raises:
+        UsageError: it has none.
+    """
     newest = checkpoint.latest(Paths(directory).checkpoints)
     if newest is None:
         raise UsageError(f"{directory} has no checkpoint yet. Train it first.")
-    checkpoint.load(newest, method=assembly.method)
-    return assembly
+    return newest
 
 
 def encoders_of(directory: Path, which: str) -> list[str]:
@@ -201,6 +232,7 @@ def measure(plain: Tensor, views: Tensor, *, clusters: int) -> dict[str, float]:
         "alignment": lambda: sphere.alignment(a, b),
         "uniformity": lambda: sphere.uniformity(plain),
         "view_consistency": lambda: neighbours.view_consistency(a, b),
+        "shared_neighbours": lambda: neighbours.shared_neighbours(a, b),
         "infonce_bound": lambda: infonce_bound(a, b, temperature=TEMPERATURE).bound,
         "entropy_joe": lambda: er.entropy_joe,
         "entropy_plugin": lambda: er.entropy_plugin,
@@ -222,7 +254,7 @@ def bars_of(sight: Sight) -> dict[str, dict[str, Bar]]:
     """Space -> augmentation -> what it changes."""
     found: dict[str, dict[str, Bar]] = {}
     if not sight.changed:
-        log.info("single augmentations are left out: they are for encoders of images.")
+        log.info("single changes are left out: there are none of what this encoder is fed.")
     for space, by in sight.changed.items():
         try:
             found[space] = invariance(sight.plain[space][: len(next(iter(by.values())))], by)
@@ -242,36 +274,23 @@ def groups_of(
     return {"nmi": nmi, "purity": purity, "clusters": float(clusters)}
 
 
-def logged(directory: Path, encoder: str = "") -> list[tuple[int, Mapping[str, float]]]:
-    """The health numbers of a run, averaged over twelve stretches of it; of one of its encoders."""
-    records = [r for r in read.read_metrics(directory) if r.get("kind") == "health"]
-    latest = {int(r["step"]): r for r in records}  # a resumed run repeats some
-    history: list[tuple[int, Mapping[str, float]]] = []
-    for part in np.array_split(sorted(latest), min(STRETCHES, len(latest)) or 1):
-        numbers: dict[str, float] = {}
-        for name, logged in LOGGED.items():
-            key = of_encoder(logged, encoder)
-            values = [v for step in part if (v := latest[int(step)].get(key)) is not None]
-            if values:
-                numbers[name] = float(np.mean(values))
-        if numbers:
-            history.append((int(part[-1]), numbers))
-    return history
-
-
 def best_of(history: Sequence[tuple[int, Mapping[str, float]]]) -> int | None:
-    """The checkpoint to keep; None where there is no choice, or all have collapsed."""
-    if len(history) < 2:
+    """The checkpoint to keep; None where there is no choice, or all have collapsed.
+
+    The initial weights are not among them: whether anything was learnt is another question.
+    """
+    trained = {step: numbers for step, numbers in history if step > 0}
+    if len(trained) < 2:
         return None
     try:
-        return choose(dict(history))
+        return choose(trained)
     except UsageError as error:
         log.warning("%s", error)
         return None
 
 
 def checkpoints_of(
-    assembly: Assembly, directory: Path, look: Look, source: Source, sight: Sight
+    assembly: Assembly, directory: Path, look: Look, source: Source, rows: Sequence[int]
 ) -> list[tuple[int, Mapping[str, float]]]:
     """(step, numbers) of every checkpoint that a run kept, on the same samples."""
     folder = Paths(directory).checkpoints
@@ -280,27 +299,38 @@ def checkpoints_of(
     before: Tensor | None = None
     if len(steps) < 2:
         return history
-    index = np.array(sight.rows[:TURNED], dtype=np.int64)
-    for step in steps:
-        try:
-            checkpoint.load(checkpoint.path_of(folder, step), method=assembly.method)
-        except (Failure, checkpoint.Damaged) as error:
-            log.warning("%s", error)
-            continue
-        seen = see(replace(look, altered={}, assign=None, project=None), source, index, views=4)
-        plain, views = seen.plain["encoder"], seen.views["encoder"]
-        numbers = {
-            "lidar": lidar.lidar(views),
-            "rankme": rank.rankme(plain),
-            "effective_rank": rank.effective_rank(plain),
-            "view_consistency": neighbours.view_consistency(views[:, 0], views[:, 1]),
-            "alignment": uniformity.alignment(views[:, 0], views[:, 1]),
-            "uniformity": uniformity.uniformity(plain),
-            "cosine": uniformity.mean_cosine(plain),
-            "width": float(plain.shape[1]),
-        }
-        if before is not None:
-            numbers["graph_stability"] = graph_stability(before, plain, k=min(20, len(plain) - 1))
-        before = plain
-        history.append((step, numbers))
+    some = np.linspace(0, len(rows) - 1, min(COMPARED, len(rows))).astype(np.int64)
+    index = np.array(rows, dtype=np.int64)[some]
+    with bar("checkpoints") as tell:
+        for done, step in enumerate(steps, 1):
+            try:
+                checkpoint.load(checkpoint.path_of(folder, step), method=assembly.method)
+            except (Failure, checkpoint.Damaged) as error:
+                log.warning("%s", error)
+                continue
+            alone = replace(look, altered={}, assign=None, project=None)
+            seen = see(alone, source, index, views=4)
+            numbers, plain = _numbers(seen), seen.plain["encoder"]
+            numbers |= structure_of(look, source, seen.rows)
+            if before is not None:
+                k = min(20, len(plain) - 1)
+                numbers["graph_stability"] = graph_stability(before, plain, k=k)
+            before = plain
+            history.append((step, numbers))
+            tell(done, len(steps))
     return history
+
+
+def _numbers(seen: Sight) -> dict[str, float]:
+    """What is followed from checkpoint to checkpoint."""
+    plain, views = seen.plain["encoder"], seen.views["encoder"]
+    return {
+        "lidar": lidar.lidar(views),
+        "rankme": rank.rankme(plain),
+        "effective_rank": rank.effective_rank(plain),
+        "view_consistency": neighbours.view_consistency(views[:, 0], views[:, 1]),
+        "alignment": uniformity.alignment(views[:, 0], views[:, 1]),
+        "uniformity": uniformity.uniformity(plain),
+        "cosine": uniformity.mean_cosine(plain),
+        "width": float(plain.shape[1]),
+    }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from manyviews import encoders
 from manyviews.core import Encoder, UsageError
 from manyviews.core.inputs import Frames, Input, Pixels
-from manyviews.data import loader
+from manyviews.data import direct
 from manyviews.data.pictures import Picture, pixels
 from manyviews.encoders import file
 from manyviews.encoders.file import About
@@ -73,8 +74,10 @@ class Embedder(nn.Module):
         """
         _ = self.pixels
         items = {i: Item(image=image) for i, image in enumerate(images)}
-        [views] = loader.made(self.fixed, items)[0].values()
-        return self.input.finish(torch.from_numpy(views))[:, 0]
+        raw = {k: torch.from_numpy(v) for k, v in direct.made(self.fixed, items)[0].items()}
+        batch = self.fixed.finish(raw, {}, torch.tensor(list(items)), torch.device("cpu"))
+        [views] = batch.views.values()
+        return views[:, 0]
 
     def train(self, mode: bool = True) -> "Embedder":  # noqa: FBT001, FBT002 - as nn.Module
         """Stay in evaluation mode, whatever the module around it does."""
@@ -82,8 +85,40 @@ class Embedder(nn.Module):
         return super().train(mode=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W], or what else it is fed, normalised -> [B, D]."""
+        """[B, C, H, W], or what else it is fed, normalised -> [B, D].
+
+        Raises:
+            UsageError: there is no batch.
+        """
+        wanted = self.input.shape
+        if x.ndim == len(wanted):
+            raise UsageError(
+                f"A tensor of shape {list(x.shape)} is no batch; wanted [B, "
+                f"{', '.join(map(str, wanted))}]. One image is encoder(x[None])."
+            )
         return self.encoder(x).pooled
+
+    def predict(self, data: str | Path, *, batch_size: int = 256) -> Any:
+        """A pandas.DataFrame of the features of every image, video or sound: path -> D numbers.
+
+        What cannot be read is left out. `manyviews.embed` writes the same to a file.
+
+        Args:
+            data: a folder, a text file of paths, fashion-mnist:DIR or builtin:fashion.
+            batch_size: samples at a time.
+
+        Raises:
+            UsageError: there is no such data, or pandas is not installed.
+        """
+        from manyviews.runs.predict import predict  # it asks for this class
+
+        return predict(self, data, batch_size=batch_size)
+
+    def __repr__(self) -> str:
+        """One line; `encoder` by itself shows all layers."""
+        method = f"{self.info['method']}, " if "method" in self.info else ""
+        size = " x ".join(map(str, self.input.shape))
+        return f"Embedder({method}{self.config.name}: {size} -> {self.dim})"
 
     def tokens(self, x: Tensor) -> Tensor:
         """[B, C, H, W] normalised -> [B, N, T], one row for each place in the image.
@@ -96,7 +131,7 @@ class Embedder(nn.Module):
         """One image -> [C, S, S] float, resized and normalised as the encoder wants it.
 
         Args:
-            image: a file, a Pillow image or an array (see `Picture`).
+            image: a file, a Pillow image, an array or a tensor (see `Picture`).
 
         Raises:
             UsageError: it cannot be read or has other channels.

@@ -4,9 +4,10 @@ import functools
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from manyviews.core import Encoder, UsageError
@@ -14,6 +15,17 @@ from manyviews.core.inputs import Input, Pixels
 from manyviews.core.progress import bar
 from manyviews.core.settings import nearest
 from manyviews.evaluation import baselines as raw
+from manyviews.evaluation.attentive import attentive, check_tokens
+from manyviews.evaluation.dense.settings import DENSE_PROTOCOLS
+from manyviews.evaluation.depth import (
+    LayerScores,
+    Pool,
+    Tap,
+    compare_layers,
+    only_at,
+    tap_of,
+    tokens_at,
+)
 from manyviews.evaluation.features import Cache, Embed, fingerprint
 from manyviews.evaluation.image import finetune as finetuning
 from manyviews.evaluation.image import robustness as robust
@@ -21,6 +33,7 @@ from manyviews.evaluation.image.corruptions import CORRUPTIONS
 from manyviews.evaluation.image.settings import IMAGE_PROTOCOLS, FineTune, Robustness
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.evaluation.result import Result
+from manyviews.evaluation.settings import TOKEN_PROTOCOLS
 from manyviews.runs.assemble import readers
 from manyviews.runs.embedder import Embedder
 from manyviews.runs.probe import LabelledProbe, SplitFeatures, Tell
@@ -32,6 +45,11 @@ PIXELS = 1024
 """Raw pixels are compared as so many numbers an image at most: at 224 they would be 150,000."""
 
 
+BEST = "best"
+KNOWN = (*PROTOCOLS, *TOKEN_PROTOCOLS, *IMAGE_PROTOCOLS, *DENSE_PROTOCOLS)
+"""All protocols, by name."""
+
+
 @dataclass(frozen=True)
 class Contender:
     """The features in question, or what they are compared with.
@@ -41,12 +59,14 @@ class Contender:
         input: what that is.
         split: features of both parts, extracted once.
         network: what can be fine-tuned; None for raw pixels.
+        tap: where in it tokens are taken; None for its output.
     """
 
     embed: Embed
     input: Input
     split: Callable[[], SplitFeatures]
     network: Encoder | None
+    tap: Tap | None = None
 
 
 def finetuned(side: Contender, probe: LabelledProbe, settings: FineTune) -> Result | None:
@@ -64,6 +84,23 @@ def finetuned(side: Contender, probe: LabelledProbe, settings: FineTune) -> Resu
             progress=progress,
             workers=readers(probe.train.source),
         )
+
+
+def attended(side: Contender, probe: LabelledProbe, *, batch_size: int) -> Result | None:
+    """What a query finds that attends to tokens; None for raw pixels, which have none.
+
+    Tokens are many numbers, so they are held for as long as it takes and not cached.
+    """
+    if side.network is None:
+        return None
+    embed = tokens_at(side.network, side.tap)
+    with torch.inference_mode():
+        one = embed(torch.zeros(1, *side.input.shape, device=probe.device))
+    check_tokens(len(probe.train) + len(probe.test), one.shape[1:])
+    with bar("embedding") as progress:
+        split = probe.split(embed, batch_size=batch_size, progress=progress)
+    with bar("attending") as progress:
+        return attentive(*split, device=probe.device, progress=progress)
 
 
 def spoilt(side: Contender, probe: LabelledProbe, settings: Robustness) -> Result:
@@ -112,29 +149,42 @@ def names_of(protocol: str | Sequence[str]) -> list[str]:
     """The protocols asked for, each once; refuses what is none."""
     names = [protocol] if isinstance(protocol, str) else list(dict.fromkeys(protocol))
     if not names:
-        known = ", ".join([*PROTOCOLS, *IMAGE_PROTOCOLS])
-        raise UsageError(f"No protocol was given. Known: {known}.")
+        raise UsageError(f"No protocol was given. Known: {', '.join(KNOWN)}.")
     for name in names:
-        if name not in {**PROTOCOLS, **IMAGE_PROTOCOLS}:
-            known = [*PROTOCOLS, *IMAGE_PROTOCOLS]
-            raise UsageError(f"protocol is '{name}'. {nearest(name, known)}")
+        if name not in KNOWN:
+            raise UsageError(f"protocol is '{name}'. {nearest(name, list(KNOWN))}")
     return names
 
 
 def contenders(
-    probe: LabelledProbe, subject: Embedder, *, cache: Cache, batch_size: int
+    probe: LabelledProbe,
+    subject: Embedder,
+    tap: Tap | None = None,
+    *,
+    cache: Cache,
+    batch_size: int,
 ) -> dict[str, Contender]:
-    """Name -> features to measure; "" is those in question, the others no training has touched."""
+    """Name -> features to measure; "" is those in question, the others no training has touched.
+
+    Args:
+        probe: the data.
+        subject: the encoder.
+        tap: where features are taken, of the untrained encoder too; None for the output.
+        cache: of features.
+        batch_size: samples at a time.
+    """
     random = untrained(subject).to(probe.device)
 
     def of(network: Embedder) -> Contender:
         # padding and interpolation are in no weight and no setting of a checkpoint's encoder
         form = hashlib.sha256(repr(network.encoder).encode()).hexdigest()[:16]
-        key = replace(cache, encoder=f"{fingerprint(network)} {network.config} {form} fp32")
+        at = f" after {tap}" if tap else ""
+        key = replace(cache, encoder=f"{fingerprint(network)} {network.config} {form} fp32{at}")
+        embed = only_at(network.encoder, tap) if tap else network
         split = _once(
-            lambda tell: probe.split(network, batch_size=batch_size, cache=key, progress=tell)
+            lambda tell: probe.split(embed, batch_size=batch_size, cache=key, progress=tell)
         )
-        return Contender(network, subject.input, split, network.encoder)
+        return Contender(embed, subject.input, split, network.encoder, tap)
 
     floor = _of_pixels(probe, subject.input, cache=cache, batch_size=batch_size)
     return {"": of(subject), **floor, "untrained encoder": of(random)}
@@ -170,6 +220,89 @@ def _of_pixels(
     }
 
 
+@dataclass(frozen=True)
+class Layered:
+    """Where in the encoder each protocol's features are taken.
+
+    Attributes:
+        taps: by protocol; empty for the encoder's output.
+        compared: how the encoder's taps compare, where the best was asked for.
+    """
+
+    taps: Mapping[str, Tap] = field(default_factory=dict[str, Tap])
+    compared: LayerScores | None = None
+
+    def of(self, protocol: str) -> Tap | None:
+        """The tap, or None for the encoder's output."""
+        return self.taps.get(protocol)
+
+    def noted(self, protocol: str, result: Result) -> Result:
+        """A result that says where its features come from."""
+        tap = self.of(protocol)
+        if tap is None:
+            return result
+        how = ", chosen on training labels" if self.compared else ""
+        if protocol in TOKEN_PROTOCOLS:
+            settings = {**result.settings, "layer": tap.block}
+            return replace(
+                result,
+                settings=settings,
+                notes=(f"tokens of block {tap.block}{how}", *result.notes),
+            )
+        settings = {**result.settings, "layer": tap.block, "pool": tap.pool}
+        notes = (f"features of {tap}{how}", *result.notes)
+        return replace(result, settings=settings, notes=notes)
+
+
+def layers_of(
+    names: Sequence[str],
+    probe: LabelledProbe,
+    subject: Embedder,
+    *,
+    layer: str,
+    pool: Pool | None,
+    batch_size: int,
+) -> Layered:
+    """Where features are to be taken.
+
+    Args:
+        names: protocols.
+        probe: the data, of which training labels choose.
+        subject: the encoder.
+        layer: of a block, counted from 1, or "best"; "" for the encoder's output.
+        pool: of the block's tokens; None as said in `verbs.evaluate`.
+        batch_size: samples at a time.
+
+    Raises:
+        UsageError: there is no such block, or a protocol that takes the whole encoder.
+    """
+    if not layer:
+        if pool:
+            raise UsageError(f"--pool {pool} goes with --layer. Give --layer N or --layer best.")
+        return Layered()
+    if pool and set(names) <= set(TOKEN_PROTOCOLS):
+        raise UsageError(f"{names[0]} takes all tokens. Leave out --pool {pool}.")
+    if "finetune" in names:
+        raise UsageError("--layer is for frozen features. Leave it out, or --protocol finetune.")
+    if layer != BEST:
+        if not layer.isdecimal():
+            raise UsageError(f"--layer is {layer!r}; wanted a number from 1, or best.")
+        tap = tap_of(subject.encoder, int(layer), pool)
+        return Layered(dict.fromkeys(names, tap))
+    with bar("comparing blocks") as progress:
+        compared = compare_layers(
+            subject.encoder,
+            probe.train,
+            pool=pool,
+            batch_size=batch_size,
+            device=probe.device,
+            progress=progress,
+            workers=readers(probe.train.source),
+        )
+    best = {name: compared.best(nearest=name in ("knn", "retrieval")) for name in names}
+    return Layered(best, compared)
+
+
 def content_of(probe: LabelledProbe, cache: Cache) -> str:
     """A hash of all labelled samples."""
     with bar("reading") as progress:
@@ -190,6 +323,6 @@ def _once(compute: Callable[[Tell], SplitFeatures]) -> Callable[[], SplitFeature
 def refuse_for_features(names: Sequence[str], **given: object) -> None:
     """What a file of features cannot answer."""
     asked = [f"--{name.replace('_', '-')} {value}" for name, value in given.items() if value]
-    asked += [f"--protocol {name}" for name in names if name in IMAGE_PROTOCOLS]
+    asked += [f"--protocol {name}" for name in names if name not in PROTOCOLS]
     if asked:
         raise UsageError(f"{asked[0]} is for encoders; a .npy holds features already.")

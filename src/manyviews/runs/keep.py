@@ -10,6 +10,8 @@ from pathlib import Path
 from manyviews.data import workers, worth
 from manyviews.runs.assemble import Assembly
 from manyviews.runs.folder.paths import Paths
+from manyviews.training import checkpoint
+from manyviews.views.image.columns import Columns
 
 
 @contextmanager
@@ -25,8 +27,7 @@ def kept(assembly: Assembly, directory: Path, *, resume: bool) -> Generator[Asse
     steps = train.steps or train.epochs * assembly.steps_per_epoch
     done, paths = 0, Paths(directory)
     if resume:
-        names = [path.name.removeprefix("step_") for path in paths.checkpoints.glob("*")]
-        done = max((int(name) for name in names if name.isdecimal()), default=0)
+        done = max(checkpoint.steps(paths.checkpoints), default=0)
     source = worth.keep(
         assembly.source,
         data,
@@ -35,6 +36,7 @@ def kept(assembly: Assembly, directory: Path, *, resume: bool) -> Generator[Asse
         processes=workers.count(data.workers) * int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         folder=paths.cache,
         device=assembly.device,
+        how=Columns(),
     )
     if source is None:
         yield assembly

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyviews.core import Batch, Clock, Method, UsageError
-from manyviews.core.inputs import Input
+from manyviews.core.inputs import Input, Pixels
 from manyviews.core.sample import Source
 from manyviews.core.settings import parts
-from manyviews.data.loader import made, opened
-from manyviews.runs.assemble import Assembly, embed_with
+from manyviews.data.direct import made, opened
+from manyviews.runs.assemble import Assembly, embed_with, tokens_with
 from manyviews.runs.embedder import Embedder
 from manyviews.training import launch
-from manyviews.views.pipeline import ALTERED, Fed, Item, Pipeline, plain_of, random_of
+from manyviews.views.pipeline import ALTERED, Fed, Pipeline, plain_of, random_of
 
 log = logging.getLogger("manyviews")
 
@@ -41,6 +41,10 @@ class Assigns(Protocol):
         ...
 
 
+RawViews = tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]
+"""Family -> raw views [B, V, ...]; "family.cue" -> [B, V, ...]."""
+
+
 @dataclass(frozen=True)
 class Look:
     """Whose features are looked at, and how samples get to it.
@@ -57,6 +61,7 @@ class Look:
         device: where it computes.
         altered: augmentation -> what makes it of evaluation views; of images alone.
         assign: as the encoder is fed, [B, *shape] -> [B, K], where there are prototypes.
+        patches: as the encoder is fed, [B, *shape] -> features of its places [B, N, D], of images.
     """
 
     fixed: Pipeline
@@ -68,6 +73,7 @@ class Look:
     project: Callable[[Tensor, Batch], Tensor | None] | None = None
     rest: Pipeline | None = None
     of: str = ""
+    patches: Callable[[Tensor], Tensor] | None = None
 
     @property
     def input(self) -> Input:
@@ -75,14 +81,14 @@ class Look:
         [fed] = self.fixed.inputs().values()
         return fed
 
-    def finished(self, pipeline: Pipeline, raw: Mapping[str, NDArray[Any]]) -> Tensor:
-        """[B, V, *shape] of the raw views of a pipeline's only family."""
-        views = {name: torch.from_numpy(view) for name, view in raw.items()}
-        [x] = pipeline.finish(views, {}, torch.zeros(0), self.device).views.values()
+    def finished(self, pipeline: Pipeline, raw: RawViews) -> Tensor:
+        """[B, V, *shape] of the raw views of a pipeline's only family, and of their cues."""
+        views, cues = ({name: _tensor(part) for name, part in some.items()} for some in raw)
+        [x] = pipeline.finish(views, cues, torch.zeros(0), self.device).views.values()
         return x
 
-    def features(self, pipeline: Pipeline, raw: Mapping[str, NDArray[Any]], batch: Batch) -> Spaces:
-        """Space -> [B, V, D] float32 on the CPU, of raw views [B, V, ...]."""
+    def features(self, pipeline: Pipeline, raw: RawViews, batch: Batch) -> Spaces:
+        """Space -> [B, V, D] float32 on the CPU, of raw views [B, V, ...] and their cues."""
         x = self.finished(pipeline, raw)
         found = self.encode(x)
         projected = None if self.project is None else self.project(x, batch)
@@ -108,7 +114,8 @@ def look_at_encoder(subject: Embedder) -> Look:
     def encode(x: Tensor) -> Spaces:
         return {"encoder": subject(x.flatten(0, 1)).unflatten(0, x.shape[:2])}
 
-    return Look(plain_of(fed), random_of(fed, {}), encode, device, alterations(fed))
+    alone = Look(plain_of(fed), random_of(fed, {}), encode, device, alterations(fed))
+    return replace(alone, patches=_of_places(fed, subject.tokens))
 
 
 def look_at_method(assembly: Assembly, name: str = "") -> Look:
@@ -160,7 +167,13 @@ def look_at_method(assembly: Assembly, name: str = "") -> Look:
         project if alone and family in needed else None,
         assembly.pipeline if others else None,
         assembly.source.digest if held else "",
+        _of_places(fed, tokens_with(encoder, assembly.device)),
     )
+
+
+def _of_places(fed: Input, tokens: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor] | None:
+    """Features of places, of encoders of images: those of others are not measured."""
+    return tokens if isinstance(fed, Pixels) else None
 
 
 def _projected(
@@ -232,7 +245,7 @@ def see(
     for start in range(0, len(index), size):
         items, passes, rest = _read(look, source, index[start : start + size].tolist(), views)
         if items:
-            raw = made(look.fixed, items)[0]
+            raw = made(look.fixed, items)
             batch = _batch(look, list(items), rest)
             found = look.features(look.fixed, raw, batch)
             if "projector" not in found:  # it has none: it need not be asked again
@@ -291,9 +304,13 @@ def _batch(look: Look, index: list[int], rest: Items) -> Batch:
     if look.project is None or look.rest is None:
         return Batch({}, where)
     views, cues = made(look.rest, rest)
-    raw = {name: torch.from_numpy(view) for name, view in views.items()}
-    hints = {name: torch.from_numpy(np.ascontiguousarray(cue)) for name, cue in cues.items()}
+    raw = {name: _tensor(view) for name, view in views.items()}
+    hints = {name: _tensor(cue) for name, cue in cues.items()}
     return look.rest.finish(raw, hints, where, look.device)
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 def _collect(into: dict[str, list[Tensor]], found: Spaces, *, first: bool = False) -> None:
@@ -301,20 +318,21 @@ def _collect(into: dict[str, list[Tensor]], found: Spaces, *, first: bool = Fals
         into.setdefault(space, []).append(part[:, 0] if first else part)
 
 
-def _random_views(look: Look, passes: list[Items], count: int) -> dict[str, NDArray[Any]]:
-    """Family -> [B, count, ...] raw: a training's views of several epochs."""
-    [name] = look.random.makes
-    each = [made(look.random, items, epoch=e)[0][name] for e, items in enumerate(passes)]
-    return {name: np.concatenate(each, axis=1)[:, :count]}
+def _random_views(look: Look, passes: list[Items], count: int) -> RawViews:
+    """A training's views of several epochs, [B, count, ...], and their cues."""
+    each = [made(look.random, items, epoch=e) for e, items in enumerate(passes)]
+    views, cues = (
+        {name: np.concatenate([one[name] for one in some], axis=1)[:, :count] for name in some[0]}
+        for some in zip(*each, strict=True)
+    )
+    return views, cues
 
 
-def _altered(
-    look: Look, where: list[int], raw: Mapping[str, NDArray[Any]], batch: Batch
-) -> list[tuple[str, Spaces]]:
-    """Each single augmentation of plain views [B, 1, S, S, C]."""
-    [pixels] = raw.values()
-    items = {i: Item(image=view) for i, view in zip(where, pixels[:, 0], strict=True)}
-    return [
-        (name, look.features(pipeline, made(pipeline, items)[0], batch))
-        for name, pipeline in look.altered.items()
-    ]
+def _altered(look: Look, where: list[int], raw: RawViews, batch: Batch) -> list[tuple[str, Spaces]]:
+    """Each single augmentation of raw plain views [B, 1, ...]."""
+    [plain] = raw[0].values()
+    found: list[tuple[str, Spaces]] = []
+    for name, pipeline in look.altered.items():
+        items = {i: pipeline.of_view(view) for i, view in zip(where, plain[:, 0], strict=True)}
+        found.append((name, look.features(pipeline, made(pipeline, items), batch)))
+    return found

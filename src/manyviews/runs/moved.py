@@ -11,6 +11,8 @@ from manyviews.core import UsageError
 from manyviews.core.files import atomic, read_lines
 from manyviews.core.settings import parts, struct
 from manyviews.data import places
+from manyviews.data.groups import from_anywhere
+from manyviews.data.settings import Positives
 from manyviews.runs import saved
 from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
@@ -31,6 +33,7 @@ def settled(run: AnyRun) -> AnyRun:
         data=replace(run.data, source=places.absolute(run.data.source)),
         probe=replace(run.probe, source=places.absolute(run.probe.source)),
         start=_weights(run.start),
+        positives=Positives(**{k: from_anywhere(v) for k, v in vars(run.positives).items()}),
         teachers=struct("Teachers", taught),
     )
 

@@ -18,11 +18,12 @@ from manyviews.training import checkpoint
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
-    """What a run directory says of its training.
+    """What a run directory says of its training, and of one encoder that it left.
 
     Attributes:
         name: how the table calls it.
         directory: the run.
+        which: the encoder's name where the run has several, else "".
         settings: config.yaml.
         digest: of the data that it began with.
         images: in that data.
@@ -31,7 +32,7 @@ class Past:
         ended: done, interrupted or collapsed; "unfinished" where the process was killed.
         alarms: raised.
         peak_memory: in bytes; None where it was not noted.
-        encoder: fingerprint of encoder.safetensors; "" where there is none.
+        encoder: fingerprint of the encoder's file; "" where there is none.
         parameters: of the encoder; 0 where there is none.
     """
 
@@ -47,11 +48,18 @@ class Past:
     peak_memory: int | None
     encoder: str
     parameters: int
+    which: str = ""
+
+    @property
+    def encoders(self) -> list[Any]:
+        """Settings of the encoder that is meant, or of all where none is named."""
+        named = parts(self.settings.encoders)
+        return [named[self.which]] if self.which else list(named.values())
 
     @property
     def channels(self) -> int:
         """Of the images that it reads; of an encoder that reads none, of what it is fed."""
-        return next(iter(parts(self.settings.encoders).values())).input.shape[0]
+        return self.encoders[0].input.shape[0]
 
     @property
     def budget(self) -> str:
@@ -62,15 +70,14 @@ class Past:
         return f"{train.epochs:,} epochs" if train.epochs else f"{train.minutes:g} minutes"
 
     @property
-    def sees(self) -> dict[str, Any]:
+    def sees(self) -> list[dict[str, Any]]:
         """What decides the baselines that stand beside it."""
-        return asdict(self.settings.encoders)
+        return [asdict(encoder) for encoder in self.encoders]
 
     @property
     def words(self) -> dict[str, str]:
         """Facts that are no numbers to sort by."""
-        encoders = parts(self.settings.encoders).values()
-        named = " + ".join(f"{e.name}, {e.input.shape[-1]} px" for e in encoders)
+        named = " + ".join(f"{e.name}, {e.input}" for e in self.encoders)
         size = f", {self.parameters / 1e6:.2f} M parameters" if self.parameters else ""
         return {
             "recipe": self.settings.recipe,
@@ -83,8 +90,13 @@ class Past:
         }
 
 
-def read_past(directory: Path, *, name: str) -> Past:
+def read_past(directory: Path, *, name: str, which: str = "") -> Past:
     """Read a run directory.
+
+    Args:
+        directory: the run.
+        name: how the table is to call it.
+        which: of its encoders, where there are several.
 
     Raises:
         UsageError: it is none.
@@ -97,7 +109,7 @@ def read_past(directory: Path, *, name: str) -> Past:
     # not every step is logged; a training that was killed has no outcome, or an older one
     times = [(r["step"], r["seconds"]) for r in records if r.get("seconds") is not None]
     times.append((_number(outcome.get("steps")), _number(outcome.get("seconds"))))
-    file, encoder, parameters = Paths(directory).encoder(), "", 0
+    file, encoder, parameters = Paths(directory).encoder(which), "", 0
     if file.is_file():
         subject = load_encoder(file)
         encoder = fingerprint(subject)
@@ -115,6 +127,7 @@ def read_past(directory: Path, *, name: str) -> Past:
         peak_memory=memory if isinstance(memory, int) else None,
         encoder=encoder,
         parameters=parameters,
+        which=which,
     )
 
 
@@ -123,8 +136,8 @@ def _number(value: object) -> float:
 
 
 def diagnosis_of(past: Past) -> dict[str, Any]:
-    """RUN/diagnosis.json; empty where it is missing, of another version or an older checkpoint."""
-    found = read.read_diagnosis(past.directory)
+    """RUN/diagnosis.json, of its encoder; empty where missing, of another version or older."""
+    found = read.read_diagnosis(past.directory, past.which)
     if found.get("version") != Diagnosed.version:
         return {}
     newest = checkpoint.latest(Paths(past.directory).checkpoints)
@@ -135,11 +148,11 @@ def diagnosis_of(past: Past) -> dict[str, Any]:
 
 
 def read_evaluations(past: Past) -> list[dict[str, Any]]:
-    """RUN/evaluation/*.json of the present encoder, with the data that each was measured on."""
+    """RUN/evaluation/*.json of the present encoder's output, with the data of each."""
     found: list[dict[str, Any]] = []
     for path in Paths(past.directory).evaluations():
         result = read.read_evaluation(path)
-        if not result or result.get("train_data"):
+        if not result or result.get("train_data") or result.get("layer"):
             continue
         if result.get("encoder", past.encoder) != past.encoder:
             continue

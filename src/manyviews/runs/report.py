@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -16,25 +17,26 @@ from manyviews.core import Batch, Encoder, Unsupported
 from manyviews.core.files import atomic
 from manyviews.core.sample import Bytes
 from manyviews.core.settings import parts
-from manyviews.data import loader
+from manyviews.data import direct, packet
 from manyviews.diagnosis import spectrum
-from manyviews.diagnosis.verdict import Verdict, verdict
+from manyviews.diagnosis.state import FeatureState, state_of
 from manyviews.encoders.vit import ViT, attention
-from manyviews.reports.content import Content, Embedded, Strip, attempt
+from manyviews.reports.content import Content, Embedded, Seen, Strip, attempt, of
 from manyviews.reports.figures import attention_heads
 from manyviews.reports.maps import MapKind
 from manyviews.reports.page import render
 from manyviews.reports.pictures import principal_colours
-from manyviews.runs.against import read_against, sentences
+from manyviews.runs.against import HeldAgainst, standing
 from manyviews.runs.assemble import Assembly, embed_with
 from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
+from manyviews.runs.verdict import verdict_of
 from manyviews.training import checkpoint
 
 SAMPLE = 1000
-"""Images that are embedded for the spectrum, the map and the gallery."""
+"""Samples that are embedded for the spectrum, the map and the gallery."""
 SHOWN = 6
-"""Images whose views, attention and reconstructions are shown."""
+"""Samples whose views, attention and reconstructions are shown."""
 PATCHES = "What patches have in common, and where each head of the class token looks"
 PACKAGES = ("manyviews", "torch", "torchvision", "timm", "numpy")
 
@@ -53,52 +55,64 @@ class Reconstructs(Protocol):
         ...
 
 
-def write(assembly: Assembly, directory: Path, *, how: MapKind = "pca") -> Path:
-    """Write `report.html` of a run whose method is at its last checkpoint.
+def write(
+    assembly: Assembly, directory: Path, *, step: int | None = None, how: MapKind = "pca"
+) -> Path:
+    """Write `report.html` of a run.
 
     Args:
         assembly: the run.
         directory: where it lies.
+        step: of the checkpoint that the method is at; the newest if not given.
         how: features become points of the map.
     """
     page = Paths(directory).report
-    text = render(gather(assembly, directory, how=how))
+    text = render(gather(assembly, directory, step=step, how=how))
     with atomic(page) as draft:
         draft.write_text(text, encoding="utf-8")
     return page
 
 
-def gather(assembly: Assembly, directory: Path, *, how: MapKind = "pca") -> Content:
+def gather(
+    assembly: Assembly, directory: Path, *, step: int | None = None, how: MapKind = "pca"
+) -> Content:
     """Everything that the page shows."""
     names = list(assembly.method.encoders)
-    diagnosis, diagnosed = _diagnosis(directory, names[0] if len(names) > 1 else "")
+    newest = checkpoint.latest(Paths(directory).checkpoints)
+    last = 0 if newest is None else checkpoint.step_of(newest)
+    step = last if step is None else step
     records = read.read_metrics(directory)
-    embedded = attempt("what needs features", lambda: _embed(assembly), None)
-    features = torch.from_numpy(embedded.features) if embedded else None
-    state = None if features is None else attempt("a verdict", lambda: verdict(features), None)
-    values = None
-    if features is not None:
-        values = attempt("its spectrum", lambda: spectrum.singular_values(features), None)
-    alarms = sorted({str(r.get("message")) for r in records if r.get("kind") == "alarm"})
-    lights = {
-        state.light if state else "warn",
-        *(one["light"] for one in read_against(directory).values()),
+    embedded = attempt("what needs features", lambda: embedded_by(assembly), {})
+    states = {
+        name: attempt(
+            of("a state", name if len(names) > 1 else ""),
+            partial(state_of, torch.from_numpy(found.features)),
+            None,
+        )
+        for name, found in embedded.items()
     }
-    light = "bad" if "bad" in lights else "warn" if alarms or "warn" in lights else "ok"
+    held = None
+    if any(states.values()):
+        held = attempt("a verdict", lambda: standing(assembly, directory, step=step), None)
+    seen: dict[str, Seen] = {}
+    for name in names:
+        key = _key(name, names)
+        known = Known(embedded.get(name), states.get(name), held)
+        seen[key] = _seen(assembly, directory, key, known, step=step, newest=step == last)
+    alarms = sorted({str(r.get("message")) for r in records if r.get("kind") == "alarm"})
     return Content(
         title=f"{assembly.run.recipe} on {assembly.run.data.source}",
-        light=light,
-        verdict=state.sentence if state else "The features could not be looked at; see log.txt.",
-        against=sentences(directory),
-        figures=_figures(directory, records, state),
-        facts=_facts(assembly),
+        encoders=seen,
+        figures=_figures(
+            directory,
+            records,
+            {n: s for n, s in states.items() if seen[_key(n, names)].verdict is None},
+        ),
+        facts=_facts(assembly) | ({} if step == last else {"checkpoint": f"step {step:,}"}),
         records=records,
-        embedded=embedded,
-        spectrum=[] if values is None else values.tolist(),
         views=attempt("views", lambda: _views(assembly), []),
         insight=_insight(assembly),
-        diagnosis=diagnosis,
-        diagnosed=diagnosed,
+        levels=_levels(directory, assembly.run.probe.source),
         map=how,
         alarms=alarms,
         quarantine=read.read_quarantine(directory),
@@ -109,34 +123,78 @@ def gather(assembly: Assembly, directory: Path, *, how: MapKind = "pca") -> Cont
     )
 
 
-def _diagnosis(directory: Path, encoder: str) -> tuple[dict[str, Any], int]:
-    """What was found of the first encoder, and the step seen where that is not the newest."""
+def _key(name: str, names: Sequence[str]) -> str:
+    """What the page calls an encoder: nothing where it is the only one."""
+    return name if len(names) > 1 else ""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was found of an encoder, and what all were held against; None where it failed."""
+
+    embedded: Embedded | None
+    state: FeatureState | None
+    held: HeldAgainst | None
+
+
+def _seen(
+    assembly: Assembly, directory: Path, name: str, known: Known, *, step: int, newest: bool
+) -> Seen:
+    diagnosis, diagnosed = _diagnosis(directory, name, step)
+    best = diagnosis.get("best") if newest and not diagnosed else None
+    state, held, judged, values = known.state, known.held, None, None
+    if state is not None and held is not None:
+        judged = attempt(
+            of("a verdict", name),
+            lambda: verdict_of(assembly, directory, state, held, step=step, name=name, best=best),
+            None,
+        )
+    if known.embedded is not None:
+        features = torch.from_numpy(known.embedded.features)
+        values = attempt(of("a spectrum", name), lambda: spectrum.singular_values(features), None)
+    return Seen(
+        verdict=judged,
+        embedded=known.embedded,
+        spectrum=[] if values is None else values.tolist(),
+        diagnosis=diagnosis,
+        diagnosed=diagnosed,
+    )
+
+
+def _diagnosis(directory: Path, encoder: str, step: int) -> tuple[dict[str, Any], int]:
+    """What was found of an encoder, and the step seen where that is not the one shown."""
     found = read.read_diagnosis(directory, encoder)
     seen = max((int(step) for step in found.get("checkpoints", {})), default=0)
-    newest = checkpoint.latest(Paths(directory).checkpoints)
-    old = newest is not None and seen and seen != checkpoint.step_of(newest)
-    return found, seen if old else 0
+    return found, seen if seen and seen != step else 0
 
 
-def _embed(assembly: Assembly) -> Embedded:
-    """Features of the first encoder, and a picture of each sample."""
+def embedded_by(assembly: Assembly) -> dict[str, Embedded]:
+    """Features of each encoder, and a picture of what it is fed of each sample."""
     source = assembly.source
     count = min(SAMPLE, len(source))
     index = np.linspace(0, len(source) - 1, count).astype(int).tolist()
-    first = next(iter(assembly.method.encoders))
-    embed = embed_with(assembly.method.encoders[first], assembly.device)
-    features: list[NDArray[np.float32]] = []
-    images: list[Bytes] = []
+    encoders, inputs = assembly.method.encoders, assembly.fixed.inputs()
+    features: dict[str, list[NDArray[np.float32]]] = {name: [] for name in encoders}
+    images: dict[str, list[Bytes]] = {name: [] for name in encoders}
     names: list[str] = []
     for start in range(0, count, 128):
         where, seen = assembly.look(index[start : start + 128])
         if not where:
             continue
-        views = seen[first][:, 0]
-        features.append(embed(views).cpu().numpy())
-        images += [_thumbnail(assembly.fixed.inputs()[first].picture(view)) for view in views]
-        names += [source.name(i) for i in where]
-    return Embedded(features=np.concatenate(features), images=images, names=names)
+        for name, encoder in encoders.items():
+            views = seen[name][:, 0]
+            features[name].append(embed_with(encoder, assembly.device)(views).cpu().numpy())
+            images[name] += [_thumbnail(inputs[name].picture(view)) for view in views]
+        names += [_name(assembly, i) for i in where]
+    return {
+        name: Embedded(features=np.concatenate(features[name]), images=images[name], names=names)
+        for name in encoders
+    }
+
+
+def _name(assembly: Assembly, index: int) -> str:
+    """What a sample is called, for people."""
+    return assembly.source.name(index)
 
 
 def _thumbnail(image: Bytes, side: int = 96) -> Bytes:
@@ -146,25 +204,67 @@ def _thumbnail(image: Bytes, side: int = 96) -> Bytes:
 
 
 def _figures(
-    directory: Path, records: Sequence[Mapping[str, Any]], state: Verdict | None
+    directory: Path,
+    records: Sequence[Mapping[str, Any]],
+    states: Mapping[str, FeatureState | None],
 ) -> dict[str, str]:
     train = [r for r in records if r.get("kind") == "train"]
     figures: dict[str, str] = {}
-    if state is not None:
-        figures["directions used (effective rank)"] = f"{state.directions:.0f} of {state.width}"
-        figures["RankMe"] = f"{state.numbers['rankme']:.0f}"
-    for path in Paths(directory).evaluations():
-        result = read.read_evaluation(path)
-        if result:
-            of = f"{result['which']}: " if result.get("which") else ""
-            figures[f"{of}{result['protocol']}, {result['metric']}"] = f"{result['value']:.3f}"
+    for name, state in states.items():
+        if state is not None:
+            of = f"{name}: " if len(states) > 1 else ""
+            used = f"{state.directions:.0f} of {state.width}"
+            figures[f"{of}directions used (effective rank)"] = used
+            figures[f"{of}RankMe"] = f"{state.numbers['rankme']:.0f}"
+    figures |= _accuracies(directory)
     if train:
         if train[-1].get("loss") is not None:  # null where it was not finite
             figures["loss, at last"] = f"{train[-1]['loss']:.4f}"
-        figures["steps"] = f"{train[-1]['step']:,}"
-        if train[-1].get("images_per_second"):
-            figures["images/s"] = f"{train[-1]['images_per_second']:,.0f}"
+        # not every step is logged, and the last stretch may have been a slow one
+        whole = read.read_json(Paths(directory).outcome) or train[-1]
+        figures["steps"] = f"{whole.get('steps', train[-1]['step']):,}"
+        if whole.get("images_per_second"):
+            figures["samples/s"] = f"{whole['images_per_second']:,.0f}"
     return figures
+
+
+def _accuracies(directory: Path) -> dict[str, str]:
+    """What was measured with labels, each with what no training has touched beside it."""
+    found: dict[str, Mapping[str, Any]] = {}
+    results = [read.read_evaluation(path) for path in Paths(directory).evaluations()]
+    results = [result for result in results if result]
+    many = len({result.get("data") for result in results} - {None}) > 1
+    for result in results:
+        of = f"{result['which']}: " if result.get("which") else ""
+        at = f" at step {result['step']}" if result.get("step") else ""
+        at += f" after block {result['settings'].get('layer')}" if result.get("layer") else ""
+        at += f" on {result['data']}" if many and result.get("data") else ""
+        label = f"{of}{result['protocol']}, {result['metric']}{at}"
+        if label not in found or result.get("beside"):  # a training's own has nothing beside it
+            found[label] = result
+    return {
+        f"{label}{_standing_beside(result)}": f"{result['value']:.3f}"
+        for label, result in found.items()
+    }
+
+
+def _standing_beside(result: Mapping[str, Any]) -> str:
+    said = [f"{name} {one['value']:.3f}" for name, one in result.get("beside", {}).items()]
+    if not said:
+        return " (manyviews evaluate adds raw pixels and untrained)"
+    return f"; {', '.join(said)}"
+
+
+def _levels(directory: Path, data: str) -> dict[str, dict[str, float]]:
+    """Protocol -> raw pixels and the untrained encoder, on the labels that training was beside."""
+    found: dict[str, dict[str, float]] = {}
+    for path in Paths(directory).evaluations():
+        result = read.read_evaluation(path)
+        told = (result.get("train_data"), result.get("layer"), result.get("step"))
+        if result and data and result.get("data") == data and not any(told):
+            beside = {name: float(one["value"]) for name, one in result.get("beside", {}).items()}
+            found.setdefault(str(result["protocol"]), {}).update(beside)
+    return found
 
 
 def _facts(assembly: Assembly) -> dict[str, str]:
@@ -195,10 +295,12 @@ def _facts(assembly: Assembly) -> dict[str, str]:
 def _training_views(assembly: Assembly) -> Batch:
     """Training views of a few samples, of the first epoch."""
     index = range(min(SHOWN, len(assembly.source)))
-    where, views, cues = loader.seen(assembly.source, assembly.pipeline, index)
+    where, views, cues = direct.seen(
+        assembly.source, assembly.pipeline, index, pairs=assembly.pairs
+    )
     tensors = {name: torch.from_numpy(v) for name, v in views.items()}
     hints = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in cues.items()}
-    return assembly.to_batch(loader.Raw(tensors, hints, torch.tensor(where)))
+    return assembly.to_batch(packet.Raw(tensors, hints, torch.tensor(where)))
 
 
 def _views(assembly: Assembly) -> list[Strip]:
@@ -214,7 +316,8 @@ def _views(assembly: Assembly) -> list[Strip]:
         for name, views in batch.views.items():
             pictures += [inputs[name].picture(view) for view in views[row]]
             captions += [f"{name} {i + 1}" for i in range(views.shape[1])]
-        strips.append(Strip(pictures=pictures, captions=captions))
+        name = _name(assembly, where[row])
+        strips.append(Strip(pictures=pictures, captions=captions, name=name))
     return strips
 
 
@@ -252,12 +355,13 @@ def _reconstructions(assembly: Assembly, method: Reconstructs) -> list[Strip]:
             cover = _enlarge(hidden[..., None], shown["view"])
             shown["what it sees"] = np.where(cover, np.uint8(128), shown["view"])
         shown["what it makes"] = fed.picture(made[row])
-        strips.append(Strip(pictures=list(shown.values()), captions=list(shown)))
+        name = _name(assembly, int(batch.index[row]))
+        strips.append(Strip(pictures=list(shown.values()), captions=list(shown), name=name))
     return strips
 
 
 def _patches(assembly: Assembly, name: str, encoder: ViT) -> list[Strip]:
-    _, fixed = assembly.look(range(min(SHOWN, len(assembly.source))))
+    where, fixed = assembly.look(range(min(SHOWN, len(assembly.source))))
     images = fixed[name][:, 0]
     seen = [encoder.input.picture(image) for image in images]
     tokens = encoder(images).tokens.float().cpu().numpy()
@@ -270,8 +374,9 @@ def _patches(assembly: Assembly, name: str, encoder: ViT) -> list[Strip]:
         Strip(
             pictures=[image, _enlarge(colour, image), *attention_heads(image, heads)],
             captions=["image", "patches", *(f"head {i + 1}" for i in range(len(heads)))],
+            name=_name(assembly, row),
         )
-        for image, colour, heads in zip(seen, colours, looks, strict=True)
+        for row, image, colour, heads in zip(where, seen, colours, looks, strict=True)
     ]
 
 

@@ -1,10 +1,11 @@
 """A run as YAML and back. Only here does a saved name become a class of settings."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, get_type_hints
 
 from manyviews.core import UsageError, settings
+from manyviews.data.settings import Positives
 from manyviews.encoders.catalog import KINDS
 from manyviews.methods.catalog import METHODS
 from manyviews.runs import earlier
@@ -29,9 +30,11 @@ def to_yaml(run: AnyRun) -> str:
     for key, kinds in (("encoders", _encoders()), ("views", FAMILIES)):
         made = settings.parts(getattr(run, key))
         tree[key] = {name: _named(value, kinds) for name, value in made.items()}
-    tree["method"] = _named(run.method, _methods())
+    tree["method"] = _named_method(run.method)
     if not tree["teachers"]:
         del tree["teachers"]
+    if run.positives == Positives():
+        del tree["positives"]
     return settings.to_yaml({"version": VERSION} | tree)
 
 
@@ -57,7 +60,7 @@ def from_yaml(text: str, *, name: str) -> AnyRun:
         if key not in known:
             raise UsageError(f"{name} has no field '{key}'. {settings.nearest(key, known)}")
     found = {key: _part(key, value) for key, value in tree.items()}
-    later = ("start", "teachers")  # what files of this version may lack
+    later = ("start", "teachers", "positives")  # what files of this version may lack
     missing = [key for key in known if key not in found and key not in later]
     if missing:
         raise UsageError(f"{name} lacks '{missing[0]}'. Add it.")
@@ -66,12 +69,39 @@ def from_yaml(text: str, *, name: str) -> AnyRun:
 
 def _part(key: str, value: Any) -> Any:
     if key == "method":
-        return _build(value, _methods(), f"config.{key}")
+        return _method(value, f"config.{key}")
     if key in ("encoders", "views"):
         return _struct(value, _encoders() if key == "encoders" else FAMILIES, key)
     if key == "teachers":
         return _teachers(value)
     return settings.build(get_type_hints(Run)[key], value, f"config.{key}")
+
+
+def _named_method(config: Any) -> dict[str, Any]:
+    """Settings of a method as a tree, and of those that it mixes."""
+    tree = _named(config, _methods())
+    for key in _open(type(config)):
+        inner = settings.parts(getattr(config, key))
+        tree[key] = {name: _named_method(one) for name, one in inner.items()}
+    return tree
+
+
+def _method(tree: Any, path: str) -> Any:
+    whole: dict[str, Any] = tree if isinstance(tree, dict) else {}
+    keys = _open(_methods().get(str(whole.get("is"))))
+    own = {key: value for key, value in whole.items() if key not in keys}
+    made = _build(own if whole else tree, _methods(), path)
+    inner = {
+        key: {n: _method(one, f"{path}.{key}.{n}") for n, one in whole[key].items()}
+        for key in keys
+        if isinstance(whole.get(key), dict)
+    }
+    return replace(made, **{k: settings.struct(k.capitalize(), v) for k, v in inner.items()})
+
+
+def _open(kind: type[Any] | None) -> tuple[str, ...]:
+    """Fields of a method's settings that hold those of others."""
+    return getattr(kind, "OPEN", ())
 
 
 def _teachers(tree: Any) -> Any:

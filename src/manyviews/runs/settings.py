@@ -8,7 +8,7 @@ import tyro
 
 from manyviews.core.ranges import Concentration, Natural, NotNegative, Seed
 from manyviews.core.settings import struct
-from manyviews.data.settings import Data
+from manyviews.data.settings import Data, Positives
 from manyviews.encoders.settings import ImageConfig
 from manyviews.evaluation.settings import Probe
 from manyviews.training.settings import Optim, Train
@@ -64,6 +64,7 @@ class Run(Generic[MethodConfig, Encoders, Views]):
         data, optim, train, probe, entropy: see their classes.
         start: weights to begin from, as `runs.start` reads them; "" begins with random ones.
         teachers: name -> a `Teacher`, for methods that ask for some.
+        positives: other samples that are positives of a sample.
         seed: with the epoch and a sample's index it decides order, views and initial weights.
     """
 
@@ -79,6 +80,7 @@ class Run(Generic[MethodConfig, Encoders, Views]):
     seed: Seed = 0
     start: str = ""
     teachers: Any = field(default_factory=_none)
+    positives: Positives = field(default_factory=Positives)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,8 @@ class Facts:
         std: likewise.
         device: "cpu" or "cuda".
         cores: processor cores this process may use.
+        speed: multiply-adds a second that training may do on this machine, estimated; 0 where
+            nobody has, and then the encoder follows from the images' size alone.
         encoder: settings of the encoder of images that training begins from; None where it begins
             with random weights.
     """
@@ -106,6 +110,7 @@ class Facts:
     std: tuple[float, ...]
     device: str
     cores: int
+    speed: float = 0.0
     encoder: ImageConfig | None = None
 
 

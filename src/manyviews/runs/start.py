@@ -5,7 +5,6 @@ start that does not fit changes nothing.
 """
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +13,13 @@ from typing import Any
 
 import safetensors
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from manyviews import encoders
 from manyviews.core import Encoder, Failure, Given, Method, UsageError, comm
+from manyviews.core.sample import Source
 from manyviews.core.settings import parts
+from manyviews.data.places import contents
 from manyviews.encoders import file
 from manyviews.encoders.transfer import fitted
 from manyviews.encoders.weights import load as load_into
@@ -29,6 +30,8 @@ from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
 from manyviews.runs.settings import AnyRun
 from manyviews.runs.subject import TIMM, described, open_subject
+from manyviews.runs.teachers import open_teachers
+from manyviews.runs.units import differs, put, units
 from manyviews.training import checkpoint
 
 log = logging.getLogger("manyviews")
@@ -47,7 +50,7 @@ class Start:
         encoders: name -> encoder; one from a file has the name "".
         method: of a run, whole.
         kind: name of that method.
-        data: digest of the data that it was trained on.
+        data: of what it was trained on, the digest and the hash of the contents.
         said: what its reading has to say.
     """
 
@@ -56,7 +59,7 @@ class Start:
     encoders: Mapping[str, Encoder]
     method: Method | None = None
     kind: str = ""
-    data: str = ""
+    data: tuple[str, str] = ("", "")
     said: tuple[str, ...] = ()
 
     def into_encoders(self, ours: Mapping[str, Encoder]) -> list[str]:
@@ -89,52 +92,58 @@ class Start:
             lines.append(f"heads and all else of {self.kind} left: this is another method")
         return [*self.said, *lines]
 
-    def into_method(self, ours: Method, *, data: str) -> list[str]:
-        """Give a method the whole state of another of its kind, slow copies and banks included.
+    def into_method(self, ours: Method, *, same_data: bool) -> list[str]:
+        """Give a method the whole state of another of its kind, or of one that it follows.
 
-        Encoders have to fit. Of the rest a layer is taken whole, or left where a tensor of it has
-        another shape. What is of certain samples (`of_samples`) is left on other data.
+        Slow copies and banks are included.
+
+        Encoders have to fit. Of the rest a head is taken whole, or left where any of it has another
+        shape; then memories are left too, since they hold what other heads made. What is of certain
+        samples (`of_samples`) is left on other data.
 
         Args:
             ours: changed in place.
-            data: digest of its data.
+            same_data: whether it learns from what the other learnt from.
 
         Raises:
             UsageError: an encoder has another architecture; nothing has changed then.
         """
         assert self.method is not None
         theirs = dict(self.method.named_modules())
-        copies: list[tuple[nn.Module, dict[str, Tensor]]] = []
+        copies: list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]] = []
         taken: dict[str, int] = {}
-        left: list[str] = []
         resized: dict[str, None] = {}
-        inside = ""
         for path, module in ours.named_modules():
-            if inside and path.startswith(inside):
-                continue
-            inside = ""
-            other = theirs.get(path)
             if isinstance(module, Encoder):
-                inside = f"{path}."
+                other = theirs.get(path)
                 if not isinstance(other, Encoder):
                     raise UsageError(f"{self._refusal(path)}: it has none there. {_ADVICE}")
                 moved = self._fitted(other, module, path)
-                copies.append((network(module), moved.state))
+                copies.append((network(module).state_dict(keep_vars=True), moved.state))
                 resized |= {moved.resized: None} if moved.resized else {}
                 taken[path] = len(moved.state)
-                continue
-            own = _own(module)
-            why = _differs(own, other, same_data=data == self.data)
-            if own and why:
-                left.append(f"{path or 'the method'}: {why}")
-            elif own and other is not None:
-                copies.append((module, _own(other)))
-                top = path.partition(".")[0] if path else "the method"
-                taken[top] = taken.get(top, 0) + len(own)
-        for module, state in copies:
-            _copy(module, state)
+        here, there = units(ours), units(self.method)
+        left = {
+            path: differs(unit, there.get(path), same_data=same_data) for path, unit in here.items()
+        }
+        if any(left[path] and unit.learns and not unit.of_samples for path, unit in here.items()):
+            memories = [path for path, unit in here.items() if not unit.learns]
+            left |= {path: left[path] or "made by heads that are left" for path in memories}
+        left |= {path: "there is no place for it here" for path in there if path not in here}
+        for path, unit in here.items():
+            if not left[path]:
+                copies.append((unit.tensors, there[path].tensors))
+                taken[path] = len(unit.tensors)
+        for live, state in copies:
+            put(live, state)
         said = ", ".join(f"{name} ({count})" for name, count in taken.items())
-        return [*self.said, f"taken: {said}", *resized, *(f"left: {line}" for line in left)]
+        lines = [f"left: {path}: {why}" for path, why in left.items() if why]
+        return [*self.said, f"taken: {said}", *resized, *lines]
+
+    def knows(self, source: Source) -> bool:
+        """Whether it was trained on what is in a source, however often that was copied since."""
+        digest, held = self.data
+        return source.digest == digest or (bool(held) and contents(source) == held)
 
     def _fitted(self, theirs: Encoder, ours: Encoder, name: str) -> Any:
         try:
@@ -218,8 +227,8 @@ def digest_of(spec: str) -> str:
     """Of a start's weights as they are now; "" where that would need them all read, or is gone."""
     path = Path(spec)
     if read.is_run(path):
-        newest = _newest(path)
-        return "" if newest is None else _noted(newest)
+        newest = checkpoint.newest(Paths(path).checkpoints)
+        return "" if newest is None else checkpoint.noted(newest)
     return _hash(path) if path.is_file() else ""
 
 
@@ -268,7 +277,7 @@ def ours(path: Path) -> bool:
 
 def _of_run(spec: str, directory: Path) -> Start:
     run, began = read.saved_run(directory), read.read_began(directory)
-    newest = _newest(directory)
+    newest = checkpoint.newest(Paths(directory).checkpoints)
     if newest is None:
         raise UsageError(f"--start {spec} has no checkpoint to begin from. Train it first.")
     try:
@@ -279,20 +288,31 @@ def _of_run(spec: str, directory: Path) -> Start:
         ) from None
     with torch.random.fork_rng(devices=[]):
         kept = {name: encoders.build(config) for name, config in parts(run.encoders).items()}
-        method = catalog.build(run.method, Given(kept, samples=int(began["images"])))
+        given = Given(kept, samples=int(began["images"]), teachers=_teachers(run, spec))
+        method = catalog.build(run.method, given)
     try:
         checkpoint.load(newest, method=method)
     except Failure as failure:
         raise UsageError(f"--start {spec} cannot be used. {failure}") from None
     return Start(
         spec,
-        _noted(newest),
+        checkpoint.noted(newest),
         method.encoders,
         method=method,
         kind=catalog.name_of(run.method),
-        data=str(began["digest"]),
+        data=(str(began["digest"]), str(began.get("contents", ""))),
         said=(f"{catalog.name_of(run.method)} after {checkpoint.step_of(newest):,} steps",),
     )
+
+
+def _teachers(run: AnyRun, spec: str) -> dict[str, Encoder]:
+    try:
+        return open_teachers(run)
+    except UsageError as error:
+        raise UsageError(
+            f"--start {spec} learnt from a teacher that cannot be read ({str(error).rstrip('.')}). "
+            f"Put it back, or give {Paths(Path(spec)).encoder('')}."
+        ) from None
 
 
 def _of_project(run: AnyRun, path: Path) -> Start:
@@ -326,58 +346,6 @@ def _check_there(path: Path) -> None:
         raise UsageError(f"--start {path} {seen}. Give {FORMS}.")
 
 
-def _newest(directory: Path) -> Path | None:
-    """The checkpoint that a run names as its latest, or else its last; nothing is mended here."""
-    folder = Paths(directory).checkpoints
-    pointer = folder / "latest"
-    named = folder / pointer.read_text(errors="replace").strip() if pointer.is_file() else None
-    if named is not None and named.is_dir() and named != folder:
-        return named
-    steps = checkpoint.steps(folder)
-    return checkpoint.path_of(folder, steps[-1]) if steps else None
-
-
-def _noted(path: Path) -> str:
-    """The hash of a checkpoint's weights, from its list of files; "" where that is damaged."""
-    try:
-        listed = json.loads((path / "manifest.json").read_text())["files"]
-        return str(listed["method.safetensors"]["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-
-
 def _hash(path: Path) -> str:
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _own(module: nn.Module) -> dict[str, Tensor]:
-    """A module's own persistent tensors."""
-    fleeting = module._non_persistent_buffers_set  # pyright: ignore[reportPrivateUsage] - it has no public name
-    found: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
-    buffers = module.named_buffers(recurse=False)
-    return found | {name: value for name, value in buffers if name not in fleeting}
-
-
-def _differs(own: Mapping[str, Tensor], other: nn.Module | None, *, same_data: bool) -> str:
-    """Why a layer cannot be taken from another; "" where it can."""
-    if other is None:
-        return "not in the start"
-    if getattr(other, "of_samples", False) and not same_data:
-        return "of the samples of other data"
-    theirs = _own(other)
-    if theirs.keys() != own.keys():
-        return "made up in another way there"
-    for name, value in own.items():
-        if value.shape != theirs[name].shape:
-            there, here = ("x".join(map(str, x.shape)) for x in (theirs[name], value))
-            return f"{name} is {there} there and {here} here"
-    return ""
-
-
-@torch.no_grad()
-def _copy(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Into the module's tensors of these names, which may lie in modules of its own."""
-    live = module.state_dict(keep_vars=True)
-    for name, value in state.items():
-        live[name].copy_(value)

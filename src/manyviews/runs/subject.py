@@ -18,16 +18,13 @@ from manyviews.encoders.weights import Weights, heads_of, network, open_weights
 from manyviews.encoders.weights import load as load_into
 from manyviews.runs.embedder import Embedder, load_encoder, resize_rule
 from manyviews.runs.folder.paths import Paths
+from manyviews.runs.folder.there import FORMS
 
 log = logging.getLogger("manyviews")
 
 TIMM = "timm:"
 SMALL = 32
 """Side of the images that ResNets with the small stem are trained on."""
-FORMS = (
-    "a run directory, an encoder.safetensors, timm:NAME, or a checkpoint file with --encoder NAME"
-)
-"""What `open_subject` takes, for messages."""
 
 
 def open_subject(

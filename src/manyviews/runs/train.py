@@ -15,13 +15,14 @@ import torch
 
 from manyviews.core import Clock, Failure, UsageError, comm
 from manyviews.core.files import write_json
+from manyviews.core.in_words import InWords
 from manyviews.core.settings import parts
 from manyviews.data.places import contents
 from manyviews.data.quarantine import Quarantine
 from manyviews.diagnosis import wiring
 from manyviews.methods import catalog
-from manyviews.runs import moved, report
-from manyviews.runs.against import sentences, with_start
+from manyviews.runs import budget, moved, report
+from manyviews.runs.against import hold, sentences
 from manyviews.runs.assemble import Assembly, assemble, embed_with, surplus
 from manyviews.runs.embedder import save_encoder
 from manyviews.runs.folder import read
@@ -34,7 +35,7 @@ from manyviews.runs.settings import AnyRun
 from manyviews.runs.start import Start, open_start, say_if_changed
 from manyviews.runs.teachers import check_same, fingerprints
 from manyviews.runs.watch import Watch
-from manyviews.training import launch
+from manyviews.training import launch, threads
 from manyviews.training.job import Job
 from manyviews.training.loop import fit
 
@@ -42,7 +43,7 @@ log = logging.getLogger("manyviews")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class Trained(InWords):
     """How a training ended.
 
     Attributes:
@@ -56,7 +57,8 @@ class Trained:
         unreadable: files that could not be read (see quarantine.jsonl).
         evaluation: name -> value of the last labelled probe, if there was one.
         alarms: one line for each alarm that was raised.
-        against: a sentence on whether each encoder is better than the one that it began from.
+        against: a sentence on whether each encoder is better than untrained, and than the one that
+            it began from.
         peak_memory: bytes of the first training process, on its GPU where it had one; data workers
             are not in it.
     """
@@ -78,7 +80,8 @@ class Trained:
         """For people."""
         said = [
             f"{self.status}: {self.steps} steps in {self.seconds:.0f} s, "
-            f"{self.images_per_second:.0f} images/s, {self.waited:.0%} of the time waiting for data"
+            f"{self.images_per_second:.0f} samples/s, "
+            f"{self.waited:.0%} of the time waiting for data"
         ]
         if self.unreadable:
             where = Paths(self.run).quarantine
@@ -101,6 +104,7 @@ class Trained:
 def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
     """Train a complete `Run` in a directory, from the beginning or from its last checkpoint."""
     with ExitStack() as stack:
+        before = threads.moment()
         stack.enter_context(launch.ranks(launch.device()))
         directory = directory or new_directory(run.recipe)
         opened = stack.enter_context(RunDirectory(directory))
@@ -118,7 +122,11 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
             check_same(assembly.teachers, read.read_began(directory).get("teachers"))
         assembly = stack.enter_context(kept(assembly, directory, resume=resume))
         quarantine = Quarantine(Paths(directory).quarantine)
-        if not resume:
+        if resume:
+            threads.again(read.read_began(directory).get("threads"))
+        else:
+            if assembly.device.type == "cpu" and (said := threads.settle(before)):
+                log.info("%s", said)
             _begin(assembly, directory, start)
         watch = Watch(opened, on_collapse=run.train.on_collapse)
         if not resume:
@@ -141,6 +149,7 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
                 probe_every=run.probe.every,
                 embed_all=partial(assembly.embed_all, quarantine=quarantine),
                 why_waiting=assembly.why_waiting,
+                budget=partial(_budget, assembly),
                 resume=resume,
             )
         )
@@ -160,16 +169,18 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
             _note_outcome(result, directory)
         if outcome.status == "interrupted" or comm.rank() > 0:
             return result
-        evaluation = _leave_behind(assembly, probes, directory)
+        evaluation = _leave_behind(assembly, probes, directory, step=outcome.steps)
         return replace(result, evaluation=evaluation, against=sentences(directory))
 
 
-def _leave_behind(assembly: Assembly, probes: Probes | None, directory: Path) -> dict[str, float]:
+def _leave_behind(
+    assembly: Assembly, probes: Probes | None, directory: Path, *, step: int
+) -> dict[str, float]:
     """Write encoder, evaluation and report of a training that is over and saved."""
     try:
         keep_encoders(assembly, Paths(directory).encoder)
         evaluation = _final_evaluation(assembly, probes, directory)
-        with_start(assembly, directory, probes)
+        _held(assembly, directory, step=step, probes=probes)
         _report(assembly, directory)
     except (Failure, OSError) as error:
         failed = isinstance(error, OSError)
@@ -179,6 +190,17 @@ def _leave_behind(assembly: Assembly, probes: Probes | None, directory: Path) ->
             f"is mended, `manyviews resume {shlex.quote(str(directory))}` does the rest."
         ) from error
     return evaluation
+
+
+def _held(assembly: Assembly, directory: Path, *, step: int, probes: Probes | None) -> None:
+    """Hold the encoders against what they were; what fails costs a line, as a report does."""
+    try:
+        hold(assembly, directory, step=step, probes=probes)
+    except (Failure, OSError):
+        raise
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        log.warning("The encoders are held against nothing (%s: %s).", type(error).__name__, first)
 
 
 def _report(assembly: Assembly, directory: Path) -> None:
@@ -224,8 +246,10 @@ def _begin(assembly: Assembly, directory: Path, start: Start | None) -> None:
         contents=contents(assembly.source),
         images=len(assembly.source),
         command=_command(assembly.run, directory),
+        threads=torch.get_num_threads(),
         start="" if start is None else start.digest,
         teachers=fingerprints(assembly.teachers),
+        positives="" if assembly.pairs is None else assembly.pairs.digest,
     )
 
 
@@ -276,6 +300,12 @@ def _say_plan(assembly: Assembly) -> None:
         assembly.device,
         "bf16" if dtype is not None else "fp32",
     )
+
+
+def _budget(assembly: Assembly, speed: float) -> list[str]:
+    """What the duration buys at so many images/s."""
+    samples, device = len(assembly.source), assembly.device.type
+    return budget.words(assembly.run, samples=samples, speed=speed, device=device)
 
 
 def _probes(assembly: Assembly) -> Probes | None:

@@ -65,7 +65,8 @@ class Watch:
         """Log an alarm, of the encoder of a name where there are several."""
         message = f"{of}: {alarm}" if of else str(alarm)
         self._directory.metrics(
-            "alarm", {"step": alarm.step, "name": alarm.name, "message": message}
+            "alarm",
+            {"step": alarm.step, "name": alarm.name, "light": alarm.light, "message": message},
         )
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -32,6 +32,9 @@ _MONITORS = "monitors.safetensors"
 _MANIFEST, _LATEST = "manifest.json", "latest"
 _NAME = re.compile(r"step_(\d+)")
 
+SPREAD, ROOM = 8, 10**9
+"""Earlier checkpoints that stay beside the newest, and bytes that all together may take."""
+
 log = logging.getLogger("manyviews")
 
 
@@ -57,7 +60,8 @@ def save(
         method: its state dict is written.
         optimizer: its state is written under the names of the method's parameters.
         state: anything else, as JSON.
-        keep: checkpoints to leave, this one included.
+        keep: newest checkpoints to leave, this one included; from 2 on earlier ones stay too, see
+            `spread_of`.
         monitors: tensors that are neither the method's nor the optimiser's.
 
     Raises:
@@ -127,6 +131,20 @@ def latest(folder: Path) -> Path | None:
 def exists(folder: Path) -> bool:
     """Whether the folder holds any checkpoint, good or not."""
     return bool(_candidates(folder))
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint that `latest` would try first; nothing is verified or mended."""
+    return next(iter(_candidates(folder)), None)
+
+
+def noted(path: Path) -> str:
+    """The hash of a checkpoint's weights, from its list of files; "" where that is damaged."""
+    try:
+        listed = json.loads((path / _MANIFEST).read_text())["files"]
+        return str(listed[_METHOD]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -215,15 +233,47 @@ def _candidates(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: p.name != named)
 
 
-def _prune(folder: Path, *, step: int, keep: int) -> None:
-    """Leave the checkpoint just written and the `keep - 1` before it.
+def spread_of(size: int, *, keep: int) -> int:
+    """How many earlier checkpoints of so many bytes stay, spread over the training.
 
-    Later ones belong to a future that was abandoned by going back to a damaged one's predecessor.
+    Up to `SPREAD` beside the newest `keep`, as long as all together take `ROOM` at most; none where
+    only one is wanted.
     """
-    past = sorted((p for p in _candidates(folder) if step_of(p) < step), key=step_of, reverse=True)
-    future = [p for p in _candidates(folder) if step_of(p) > step]
+    return max(0, min(SPREAD, ROOM // max(1, size) - keep)) if keep > 1 else 0
+
+
+def thinned(steps: list[int], most: int, *, until: int) -> list[int]:
+    """At most so many of some steps, in order, spread as evenly as what is there allows.
+
+    While there are too many, the step whose neighbours lie nearest to one another goes.
+
+    Args:
+        steps: in rising order.
+        most: to leave.
+        until: where the range that they are spread over ends; it begins at 0.
+    """
+    left = list(steps)
+    while len(left) > most:
+        ends = [0, *left, until]
+        left.pop(min(range(len(left)), key=lambda i: ends[i + 2] - ends[i]))
+    return left
+
+
+def _prune(folder: Path, *, step: int, keep: int) -> None:
+    """Leave the checkpoint just written, the `keep - 1` before it and some earlier ones.
+
+    The initial weights are not among the earlier ones: they can be had from the seed. Later ones
+    belong to a future that was abandoned by going back to a damaged one's predecessor.
+    """
+    found = {step_of(p): p for p in _candidates(folder)}
+    past = sorted(s for s in found if s < step)
+    newest = past[max(0, len(past) - keep + 1) :]
+    size = sum(p.stat().st_size for p in path_of(folder, step).iterdir())
+    early = [s for s in past if s not in newest and s > 0]
+    spread = thinned(early, spread_of(size, keep=keep), until=newest[0] if newest else step)
     try:
-        for path in [*past[max(0, keep - 1) :], *future]:
+        for other in found.keys() - {step, *newest, *spread}:
+            path = found[other]
             path.rename(path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}"))
     except OSError as error:
         log.warning("Cannot delete old checkpoints in %s: %s.", folder, error.strerror)

@@ -19,6 +19,9 @@ Monitor = Callable[[Method, Step, Clock, Mapping[str, float]], Mapping[str, floa
 may raise `Collapsed`.
 """
 
+CHECKS = 26
+"""Health checks in any training, evenly spread, besides the one after the first step."""
+
 Callback = Callable[[Method, Clock], Mapping[str, float]]
 """Runs on rank 0 beside training; what it returns is logged."""
 
@@ -78,12 +81,14 @@ class Job:
             device and normalised. What a step's batches hold depends on the step alone.
         directory: open already, and locked.
         device: where the method is.
-        monitors: asked every `train.health_every` steps; logged under "health".
+        monitors: asked as `looks` says; logged under "health".
         after_epoch: run on rank 0 after each epoch; logged under "epoch".
         probe: run on rank 0; logged under "probe".
         probe_every: epochs between probes, or minutes with a budget of minutes; 0: at the end.
         embed_all: passed to `method.before_epoch`.
         why_waiting: asked once, when training waits for data much of the time: what to do.
+        budget: asked once, when the first steps have shown how many images/s there are: what the
+            training's duration buys, a line each.
         resume: go on from the latest checkpoint, if there is one.
         tensorboard: also write TensorBoard files where it is installed.
         progress: show the live line.
@@ -104,6 +109,7 @@ class Job:
     probe_every: float = 1.0
     embed_all: EmbedAll = lambda f, *, share=False: torch.empty(0)
     why_waiting: Callable[[], str] = lambda: "Try more --data.workers."
+    budget: Callable[[float], Sequence[str]] = lambda speed: ()
     resume: bool = False
     tensorboard: bool = True
     progress: bool = True
@@ -143,6 +149,29 @@ class Job:
         epochs = -(-total // self.steps_per_epoch)
         return Clock(step, total, epoch=step // self.steps_per_epoch, epochs=epochs)
 
+    def crosses(self, before: Clock, step: int, *, seconds: float, parts: int) -> bool:
+        """Whether a step ended one of so many equal parts of the training.
+
+        Args:
+            before: the clock that the step began at.
+            step: steps done since.
+            seconds: of training since.
+            parts: of the whole.
+        """
+        if self.finished(step, seconds=seconds):
+            return True
+        ends = (before.progress, self.clock(step, seconds=seconds).progress)
+        first, last = (int(parts * share + 1e-9) for share in ends)  # 26 x (150 / 260) is 15
+        return last > first
+
+    def looks(self, before: Clock, step: int, *, seconds: float) -> bool:
+        """Whether health is checked after a step; arguments as in `crosses`.
+
+        After the first and the last, every `train.health_every`, and `CHECKS` times at least.
+        """
+        often = step == 1 or step % self.train.health_every == 0
+        return often or self.crosses(before, step, seconds=seconds, parts=CHECKS)
+
     def finished(self, step: int, *, seconds: float) -> bool:
         """Whether the steps, epochs or minutes are used up."""
         if self.train.minutes > 0:
@@ -175,16 +204,3 @@ class Outcome:
     skipped: int
     rewinds: int
     message: str = ""
-
-    @property
-    def summary(self) -> dict[str, float]:
-        """The numbers by name."""
-        return {
-            "steps": self.steps,
-            "seconds": self.seconds,
-            "aside_seconds": self.aside_seconds,
-            "images_per_second": self.images_per_second,
-            "data_wait": self.data_wait,
-            "skipped": self.skipped,
-            "rewinds": self.rewinds,
-        }

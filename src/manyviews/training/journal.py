@@ -16,6 +16,9 @@ from manyviews.training.waiting import Waiting
 
 log = logging.getLogger("manyviews")
 
+_STEPS, _SECONDS = 2, 1.0
+"""After the first step, before its pace is one to plan with."""
+
 
 class Journal:
     """Writes on rank 0; the other ranks' is silent.
@@ -36,6 +39,8 @@ class Journal:
             self._events = Events(job.directory.path / "tensorboard", step=state.step)
         self._mark = (state.step, state.seconds, state.waited)
         self._waiting = Waiting()
+        self._paced: tuple[int, float] | None = None
+        self._told = not first
         self.health = 0
 
     def __enter__(self) -> Self:
@@ -71,6 +76,7 @@ class Journal:
             log.warning(
                 "%.0f %% of the time waits for data. %s", 100 * share, self._job.why_waiting()
             )
+        self._tell_budget(state)
         logged = state.step % self._job.train.log_every == 0
         shown = self._line.due()
         if not (logged or shown):
@@ -87,6 +93,19 @@ class Journal:
             values |= {"images_per_second": speed, "data_wait": wait}
             self.write("train", state.step, values)
             self._mark = (state.step, state.seconds, state.waited)
+
+    def _tell_budget(self, state: State) -> None:
+        """Say once what the duration buys, after two steps and a second beyond the first step."""
+        if self._told:
+            return
+        if self._paced is None:  # the first step loads libraries
+            self._paced = (state.step, state.seconds)
+            return
+        steps, seconds = state.step - self._paced[0], state.seconds - self._paced[1]
+        if steps >= _STEPS and seconds >= _SECONDS:
+            self._told = True
+            for line in self._job.budget(steps * self._job.batch_size / seconds):
+                log.info("%s", line)
 
     def _pace(self, state: State) -> tuple[float, float]:
         """Images/s and share of time waiting for data since the last line of metrics."""

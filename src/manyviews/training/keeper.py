@@ -22,7 +22,7 @@ _SECONDS = 600.0
 _SHARE = 0.05
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MARGIN = 2.2
-"""Free space wanted, in checkpoints: one more than is kept is on disk for a moment."""
+"""Free space wanted, in checkpoints: one more than the newest is on disk for a moment."""
 
 
 @dataclass
@@ -118,16 +118,20 @@ class Keeper:
         self._saved_at = state.seconds
         return state
 
-    def due(self, state: State) -> bool:
+    def due(self, state: State, *, part: bool) -> bool:
         """Whether to save now. Ask after a good step: a rewind must go back past the bad ones.
 
-        Without `train.checkpoint_every`: after each epoch, unless saving would then take more
-        than 5 % of the time, and every 10 minutes.
+        Without `train.checkpoint_every`: after each epoch and each ninth of the training, unless
+        saving would then take more than 5 % of the time, and every 10 minutes.
+
+        Args:
+            state: as it is now.
+            part: whether such a ninth is over.
         """
         if self._train.checkpoint_every > 0:
             return state.step % self._train.checkpoint_every == 0
         since = state.seconds - self._saved_at
-        ends = state.step % self._epoch == 0
+        ends = part or state.step % self._epoch == 0
         return since >= _SECONDS or (ends and since * _SHARE >= self._cost)
 
     def save(self, state: State, *, last: bool) -> None:
@@ -198,7 +202,8 @@ class Keeper:
         trained = [p for p in self._method.parameters() if p.requires_grad]
         moments = 2 if isinstance(self._optimizer, torch.optim.AdamW) else 1
         tensors = [*self._method.parameters(), *self._method.buffers(), *trained * moments]
-        wanted = _MARGIN * sum(t.numel() * t.element_size() for t in tensors)
+        size = sum(t.numel() * t.element_size() for t in tensors)
+        wanted = (_MARGIN + checkpoint.spread_of(size, keep=self._train.keep)) * size
         free = shutil.disk_usage(self._directory.path).free
         if free < wanted:
             log.warning(

@@ -23,7 +23,7 @@ class Reading:
         epoch: epochs begun.
         loss: of the last step.
         lr: of the last step.
-        speed: images/s over the last stretch.
+        speed: samples/s over the last stretch.
         wait: share of time spent waiting for data, in [0, 1].
         left: seconds to the end, estimated.
         health: 0 healthy, 1 watch, 2 alarm.
@@ -91,7 +91,7 @@ def _parts(r: Reading) -> list[str]:
         f"epoch {r.epoch}",
         f"loss {r.loss:.4f}",
         f"lr {r.lr:.2e}",
-        f"{r.speed:.0f} images/s",
+        f"{r.speed:.0f} samples/s",
         f"waiting for data {100 * r.wait:.0f} %",
         f"{clock_time(r.left)} left",
     ]

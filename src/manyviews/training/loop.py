@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from manyviews.core import Batch, Clock, Failure, Step, comm
 from manyviews.core.errors import out_of_memory
-from manyviews.training import launch
+from manyviews.training import checkpoint, launch
 from manyviews.training.freeze import Frozen
 from manyviews.training.guard import MOST_REWINDS, Undo, Vote, mean_vote, vote
 from manyviews.training.job import Collapsed, Job, Outcome, Remembering
@@ -143,7 +143,7 @@ class _Training:
                         return self.end("collapsed", why)
                 if verdict.stop:
                     return self.end("interrupted", self.stop.asked)
-                if not verdict.fault and self.keeper.due(state):
+                if not verdict.fault and self.saves(clock):
                     self.save(last=False)
         self.save(last=True)
         self.call_back(job.clock(state.step, seconds=state.seconds), over=True)
@@ -155,11 +155,16 @@ class _Training:
         clock = job.clock(state.step, seconds=state.seconds)
         self.call_back(clock, over=False)
         if state.step % job.steps_per_epoch == 0 and state.begun != state.step:
-            launch.seed_epoch(job.seed, state.step)
-            self.phase = "writing"
-            self.method.before_epoch(clock, job.embed_all)
-            state.begun, self.phase = state.step, "between"
+            self.open_epoch(clock)
+            state.begun = state.step
         return clock
+
+    def open_epoch(self, clock: Clock) -> None:
+        """The method's own start of the epoch that begins with the clock's step."""
+        launch.seed_epoch(self.job.seed, clock.step)
+        self.phase = "writing"
+        self.method.before_epoch(clock, self.job.embed_all)
+        self.phase = "between"
 
     def step(self, micro_batches: Sequence[Batch], clock: Clock) -> tuple[Rates, Vote, Step]:
         """One optimiser step, or nothing at all if anything on any rank is not finite."""
@@ -233,12 +238,15 @@ class _Training:
             )
         guard.rewound()
         back = self.keeper.rewind()
+        inside = self.state.step % self.job.steps_per_epoch
+        if inside and back <= self.state.begun:  # saved before this epoch was opened
+            self.open_epoch(self.job.clock(self.state.begun, seconds=self.state.seconds))
         log.warning("Went back to the weights of step %d; the data go on from %d.", back, step)
         self.journal.write("rewind", step, {"to": back})
 
     def look(self, step: Step, clock: Clock, verdict: Vote) -> str:
         """Ask the monitors; why to stop, or "" to go on."""
-        if self.state.step % self.job.train.health_every:
+        if not self.job.looks(clock, self.state.step, seconds=self.state.seconds):
             return ""
         why, found = "", dict[str, float]()
         losses = {**verdict.losses, "loss": sum(verdict.losses.values())}
@@ -302,6 +310,12 @@ class _Training:
         if self.job.train.minutes > 0:
             return state.seconds - state.probed >= 60 * every
         return state.step % max(1, round(every * self.job.steps_per_epoch)) == 0
+
+    def saves(self, before: Clock) -> bool:
+        """Whether a checkpoint is due after a step that began at this clock."""
+        step, seconds = self.state.step, self.state.seconds
+        part = self.job.crosses(before, step, seconds=seconds, parts=checkpoint.SPREAD + 1)
+        return self.keeper.due(self.state, part=part)
 
     def save(self, *, last: bool) -> None:
         """Write a checkpoint of now."""

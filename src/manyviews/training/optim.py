@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from manyviews.core import Clock, Failure, Group, Method, UsageError
+from manyviews.core.depth import depth_scales
 from manyviews.core.schedules import Cosine, WarmupCosine
 from manyviews.training.freeze import encoders_in
 from manyviews.training.lars import LARC, LARS
@@ -20,28 +21,6 @@ class Rates:
 
     lr: float
     weight_decay: float
-
-
-def depth_scales(method: nn.Module, decay: float) -> dict[int, float]:
-    """Factor on the learning rate of each parameter that has one other than 1, by its `id`.
-
-    In an encoder of L layers (`Encoder.by_depth`) layer i has decay ** (L - i), i from 0. What is
-    in no layer, heads above all, has 1. Source: facebookresearch/mae util/lr_decay.py.
-
-    Raises:
-        UsageError: an encoder does not say how deep it is.
-    """
-    scales: dict[int, float] = {}
-    for encoder in encoders_in(method) if decay != 1 else []:
-        layers = encoder.by_depth()
-        if not layers:
-            raise UsageError(
-                f"{type(encoder).__name__} does not say which layers it has. "
-                "Set --optim.layer-decay 1."
-            )
-        for i, layer in enumerate(layers):
-            scales |= {id(p): decay ** (len(layers) - i) for p in layer}
-    return scales
 
 
 @dataclass(frozen=True)
@@ -151,7 +130,9 @@ def build(method: Method, config: Optim, batch_size: int) -> Updates:
         )
     groups = method.param_groups()
     _check_cover(method, groups)
-    scales = depth_scales(method, config.layer_decay)
+    scales = dict[int, float]()
+    for encoder in encoders_in(method):
+        scales |= depth_scales(encoder, config.layer_decay, "Set --optim.layer-decay 1.")
     scale = batch_size / config.lr_per if config.lr_per else 1.0
     peak = config.lr * scale
     peak_1d = config.lr_1d * scale if config.lr_1d >= 0 else peak

@@ -62,11 +62,13 @@ class Train:
             resumed run counts. Bitwise resume holds for steps and epochs, not for minutes.
         accumulate: micro-batches per optimiser step and rank.
         precision: auto is bf16 where the hardware computes it natively, else fp32.
-        checkpoint_every: steps between checkpoints; 0 saves every epoch or 10 minutes, whichever
-            comes first, and at the end.
-        keep: checkpoints to keep.
+        checkpoint_every: steps between checkpoints; 0 saves every epoch, ninth of the training or
+            10 minutes, whichever comes first, and at the end.
+        keep: newest checkpoints to keep. From 2 on up to eight earlier ones stay too, spread over
+            the training, to choose among; fewer where all would take more than 1 GB.
         log_every: steps between lines of metrics.jsonl.
-        health_every: steps between health checks.
+        health_every: steps between health checks, at the most: the first step, the last, and about
+            25 between are checked in any training.
         on_collapse: after a sustained collapse alarm, go on or stop with exit code 20.
         freeze_encoder: how long the encoder stands still at first while its heads learn, as a share
             of training below 1 or a number of steps; 0 is not at all.

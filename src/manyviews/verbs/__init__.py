@@ -20,6 +20,8 @@ HOMES: dict[str, str] = {
     "pack": "manyviews.verbs.pack",
     "report": "manyviews.verbs.report",
     "resume": "manyviews.verbs.resume",
+    "search": "manyviews.verbs.search",
+    "see": "manyviews.verbs.see",
     "train": "manyviews.verbs.train",
 }
 """Function -> where it is defined: what `import manyviews` offers, imported when first used."""

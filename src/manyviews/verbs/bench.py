@@ -7,15 +7,18 @@ a step would take long the batch is made smaller, so that all of it takes less t
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import torch
 
 from manyviews.core import Batch, Clock
+from manyviews.core.in_words import InWords
+from manyviews.core.progress import phase
 from manyviews.core.settings import parts
-from manyviews.data import advice, loader
+from manyviews.data import advice, loader, packet
 from manyviews.data import workers as processes
+from manyviews.runs import budget
 from manyviews.runs.assemble import Assembly, assemble
 from manyviews.runs.settings import AnyRun
 from manyviews.training import launch
@@ -35,7 +38,7 @@ _MUCH = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """How fast one part works by itself: its name, what is measured, images/s (a median)."""
+    """How fast one part works by itself: its name, what is measured, samples/s (a median)."""
 
     name: str
     what: str
@@ -43,14 +46,14 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class Bench(InWords):
     """What bounds this machine.
 
     Attributes:
         data, recipe: what was to be trained.
         images: in the data.
         encoder: its name.
-        size: side of the global views in pixels.
+        fed: what they are fed, in words.
         device: where steps run.
         cores: that this process may use.
         workers: processes that make batches.
@@ -60,6 +63,7 @@ class Bench:
         stages: decode and views on one core, data (all workers), copy, step, and all together.
         waits: share of the time in which all together waits for data.
         bound: which of decode, views, copy and step is the bottleneck.
+        budget: what the run's duration buys at that speed, a line each.
         advice: what to change.
     """
 
@@ -67,7 +71,7 @@ class Bench:
     recipe: str
     images: int
     encoder: str
-    size: int
+    fed: str
     device: str
     cores: int
     workers: int
@@ -78,6 +82,7 @@ class Bench:
     waits: float
     bound: str
     advice: list[str]
+    budget: list[str] = field(default_factory=list[str])
 
     def lines(self) -> list[str]:
         """For people: time an image as a bar, the longest of the parts being the bottleneck."""
@@ -85,10 +90,10 @@ class Bench:
         if self.batch != self.batch_size:
             batch += f" (the run has {self.batch_size}, too slow to measure)"
         said = [
-            f"{self.recipe} on {self.data}: {self.images:,} images, {self.views} views each, "
-            f"{self.encoder} at {self.size} px, {batch}, {self.device}, {self.cores} cores",
+            f"{self.recipe} on {self.data}: {self.images:,} samples, {self.views} views each, "
+            f"{self.encoder} on {self.fed}, {batch}, {self.device}, {self.cores} cores",
             "",
-            f"{'':<26}{'images/s':>10}{'ms/image':>10}",
+            f"{'':<26}{'samples/s':>10}{'ms/sample':>10}",
         ]
         longest = max(1 / stage.images_per_second for stage in self.stages)
         for stage in self.stages:
@@ -99,7 +104,7 @@ class Bench:
             )
             said.append(row.rstrip())
         said += ["", f"waits for data {self.waits:.0%} of the time; bound by: {self.bound}"]
-        return [*said, *self.advice]
+        return [*said, *self.advice, *self.budget]
 
 
 def bench(run: AnyRun, *, seconds: float = SECONDS) -> Bench:
@@ -112,6 +117,11 @@ def bench(run: AnyRun, *, seconds: float = SECONDS) -> Bench:
     Raises:
         UsageError: the run or its data cannot be used.
     """
+    with phase("measuring, about a minute"):
+        return _benched(run, seconds=seconds)
+
+
+def _benched(run: AnyRun, *, seconds: float) -> Bench:
     assembly = assemble(run)
     updates = build(assembly.method, assembly.run.optim, run.data.batch_size)
     batch = _batch(assembly, updates, seconds=seconds / 4)
@@ -150,7 +160,7 @@ def bench(run: AnyRun, *, seconds: float = SECONDS) -> Bench:
         recipe=run.recipe,
         images=len(assembly.source),
         encoder=" + ".join(e.name for e in parts(smaller.encoders).values()),
-        size=max(e.input.shape[-1] for e in parts(smaller.encoders).values()),
+        fed=" + ".join(str(e.input) for e in parts(smaller.encoders).values()),
         device=assembly.device.type,
         cores=processes.cores(),
         workers=workers,
@@ -161,14 +171,17 @@ def bench(run: AnyRun, *, seconds: float = SECONDS) -> Bench:
         waits=waits,
         bound=bound,
         advice=_advice(bound, assembly, alone, workers=workers),
+        budget=budget.words(
+            run, samples=len(assembly.source), speed=together, device=assembly.device.type
+        ),
     )
 
 
 @dataclass(frozen=True)
 class _Delivered:
-    """What workers gave: the last micro-batch, images in all, images/s once they are in step."""
+    """What workers gave: the last micro-batch, images in all, samples/s once they are in step."""
 
-    raw: loader.Raw
+    raw: packet.Raw
     images: int
     images_per_second: float
 
@@ -179,7 +192,7 @@ def _delivered(
     """Let workers make batches that nobody trains on; the median over groups of one each."""
     rates: list[float] = []
     group, images, seen = max(1, workers), 0, 0
-    raw: loader.Raw | None = None
+    raw: packet.Raw | None = None
     began = mark = time.perf_counter()
     for seen, [raw] in enumerate(_raws(assembly, assembly.run.data.batch_size, workers, spent), 1):
         images += len(raw.index)
@@ -197,7 +210,7 @@ def _delivered(
 
 def _raws(
     assembly: Assembly, batch: int, workers: int, spent: loader.Spent
-) -> Iterator[list[loader.Raw]]:
+) -> Iterator[list[packet.Raw]]:
     run = assembly.run
     return loader.batches(
         assembly.source,
@@ -210,6 +223,7 @@ def _raws(
         max_bad=run.data.max_bad,
         on_bad=lambda _: None,
         spent=spent,
+        pairs=assembly.pairs,
     )
 
 

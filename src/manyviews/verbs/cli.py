@@ -22,9 +22,11 @@ VERBS = {
     "pack": "DATA OUT: copy DATA once, resized, into few large files that read faster",
     "train": "RECIPE --data DATA --out RUN [--dotted.override value ...]",
     "resume": "RUN: go on where an interrupted run stopped",
-    "embed": "RUN --data DATA --out FILE (.parquet or .npy)",
+    "embed": "RUN --data DATA --out FILE (.parquet or .npy) [--step N | best]",
     "evaluate": "RUN --data LABELLED --protocol knn|linear|lowshot|finetune|...",
-    "diagnose": "RUN: what can be said without labels, and a verdict",
+    "diagnose": "RUN: did it learn, has it collapsed, was it enough; what to do next",
+    "search": "RUN --image FILE [--data DATA]: the images that are most like one",
+    "see": "RUN [--data DATA]: a page of what its features keep, and the objects they find",
     "compare": "RUN RUN ...: measures side by side, with intervals; --data LABELLED",
     "report": "RUN: write RUN/report.html, one offline page",
     "export": "RUN --format timm|safetensors|onnx --out FILE",
@@ -63,9 +65,9 @@ def _overview() -> str:
         "usage: manyviews VERB ...\n\n"
         "Learn features from unlabelled images, see whether it worked, keep the encoder.\n\n"
         f"{verbs}\n\n"
-        "DATA: a folder (searched recursively), a text file of paths, fashion-mnist:DIR,\n"
-        "builtin:fashion, or what `pack` wrote. LABELLED: a folder of class folders or a CSV of\n"
-        "path,label.\n"
+        "DATA: a folder (searched recursively), a text file of paths, frames:DIR@RATE (a video of\n"
+        "RATE pictures a second in each folder), fashion-mnist:DIR, builtin:fashion, or what\n"
+        "`pack` wrote. LABELLED: a folder of class folders or a CSV of path,label.\n"
         "`manyviews VERB --help` shows a verb's options. Results take --json."
     )
 
@@ -101,7 +103,7 @@ def _run(verb: str, args: list[str]) -> int:
         return command(args)
     from manyviews.verbs import parse
 
-    return parse.verb(function, args, prog=f"manyviews {verb} [--json]")
+    return parse.verb(function, args, prog=f"manyviews {verb} [--json]", heavy=verb != "list")
 
 
 def _unexpected(error: Exception) -> str:
@@ -130,6 +132,10 @@ def _among_ranks() -> Generator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield
         return
+    from manyviews.core.progress import say_loading
+
+    if os.environ["RANK"] == "0":
+        say_loading()
     from manyviews.training import launch
 
     quiet = contextlib.nullcontext()
@@ -148,8 +154,19 @@ def _complain(message: str, code: int) -> int:
     return code
 
 
+class _ToStderr(logging.Handler):
+    """Writes to what standard error is at the time: while a bar is shown, to the lines above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.flush()
+        except Exception:  # noqa: BLE001, RUF100 - logging's way: a line that is lost stops nothing
+            self.handleError(record)
+
+
 def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
+    handler = _ToStderr()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("manyviews")
     logger.handlers[:] = [handler]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from manyviews.core.sample import Source
-from manyviews.data.loader import made, opened
+from manyviews.data.direct import made, opened
 from manyviews.evaluation.features import Extracted
 from manyviews.reports.maps import MapKind, place
 from manyviews.reports.pictures import encoded
@@ -81,6 +81,7 @@ def _shown(source: Source, pipeline: Pipeline, rows: Sequence[int]) -> dict[int,
     whole = {i: item.image for i, item in items.items() if item.image is not None}
     if whole or not items:
         return whole
-    [raw], [fed] = made(pipeline, items)[0].values(), pipeline.inputs().values()
-    views = fed.finish(torch.from_numpy(raw))[:, 0]
-    return {i: fed.picture(view) for i, view in zip(items, views, strict=True)}
+    raw = {name: torch.from_numpy(view) for name, view in made(pipeline, items)[0].items()}
+    batch = pipeline.finish(raw, {}, torch.tensor(list(items)), torch.device("cpu"))
+    [views], [fed] = batch.views.values(), pipeline.inputs().values()
+    return {i: fed.picture(view) for i, view in zip(items, views[:, 0], strict=True)}

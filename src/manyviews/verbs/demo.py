@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from manyviews.core.in_words import InWords
 from manyviews.data.settings import MAX_PIXELS
 from manyviews.runs.folder.paths import Paths
 
@@ -15,7 +16,7 @@ log = logging.getLogger("manyviews")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demo:
+class Demo(InWords):
     """kNN top-1 on the built-in test images, and where the run lies."""
 
     raw_pixels: float

@@ -1,11 +1,12 @@
 """`manyviews diagnose`: what can be said of anybody's features without labels."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manyviews.core.errors import UsageError
 from manyviews.data.settings import MAX_PIXELS
-from manyviews.verbs.parse import Positional
+from manyviews.verbs.parse import Flag, Positional
 
 if TYPE_CHECKING:
     from manyviews.diagnosis.result import Diagnosed, DiagnosedEach
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 def diagnose(
     run: Positional[str | Path],
     *,
-    data: str = "",
-    labels: str = "",
+    data: str | Path = "",
+    labels: str | Path = "",
     which: str = "",
     encoder: str = "",
     image_size: int = 0,
@@ -25,8 +26,14 @@ def diagnose(
     views: int = 10,
     clusters: int = 20,
     max_pixels: int = MAX_PIXELS,
+    all: Flag = False,  # noqa: A002, FBT002, RUF100 - the flag
 ) -> "Diagnosed | DiagnosedEach":
-    """Measure features without labels: rank, dimension, entropy, invariance, grouping.
+    """Say without labels whether a training learned anything, and what to do next.
+
+    It opens with three questions: did it learn anything (against the same encoder untrained, and
+    what it began from), has it collapsed, was that enough; each with a number and a light. Then
+    come one to three commands. The numbers behind them are rank, dimension, entropy, invariance and
+    grouping.
 
     Of a run both the encoder's output and the projector's (the loss's own input) are measured, and
     all its checkpoints are compared. The outcome is also written to RUN/diagnosis.json. Where that
@@ -50,7 +57,9 @@ def diagnose(
         views: random views of each sample.
         clusters: of k-means; about as many as there may be classes.
         max_pixels: larger images are refused from their header.
+        all: print every number, with a light where one can be given, and what to do.
     """
+    data, labels = str(data), str(labels)
     from manyviews.diagnosis.result import DiagnosedEach
     from manyviews.runs.diagnose import (
         Asked,
@@ -77,10 +86,11 @@ def diagnose(
         subject = open_subject(
             run, encoder=encoder, image_size=image_size, mean=mean, std=std, which=which
         )
-        return diagnose_subject(asked, subject)
+        return replace(diagnose_subject(asked, subject), whole=all)
     if encoder or image_size or mean or std:
         raise UsageError(
             f"--encoder, --image-size, --mean and --std are for checkpoints; {run} is a run."
         )
-    found = {name: diagnose_run(asked, name) for name in encoders_of(directory, which)}
+    names = encoders_of(directory, which)
+    found = {name: replace(diagnose_run(asked, name), whole=all) for name in names}
     return next(iter(found.values())) if len(found) == 1 else DiagnosedEach(encoders=found)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Literal
 
 from manyviews.core.errors import UsageError
 from manyviews.data.settings import MAX_PIXELS
+from manyviews.data.there import check_there
+from manyviews.runs.folder.there import check_encoder_there
 from manyviews.verbs.parse import Positional, one_of
 
 if TYPE_CHECKING:
@@ -14,10 +16,11 @@ if TYPE_CHECKING:
 def embed(
     run: Positional[str | Path],
     *,
-    data: str,
+    data: str | Path,
     out: str | Path,
     level: Literal["image", "patch"] = "image",
     which: str = "",
+    step: str | int = "",
     encoder: str = "",
     image_size: int = 0,
     mean: tuple[float, ...] = (),
@@ -27,18 +30,20 @@ def embed(
     thumbnails: int = 0,
     max_pixels: int = MAX_PIXELS,
 ) -> "Written":
-    """Write the features of every image, video or sound, with its name, to .parquet or .npy.
+    """Write the features of every image, video, sound or cloud, with its name, to .parquet or .npy.
 
     A .parquet also has each sample's place on a map (x, y) and its absolute path (file).
 
     Args:
         run: a run directory, an encoder.safetensors, timm:NAME, or with --encoder the checkpoint
             of another project.
-        data: a folder or a text file of paths, of images, videos or sounds as the encoder is fed;
-            fashion-mnist:DIR or builtin:fashion.
+        data: a folder or a text file of paths, of images, videos, sounds or clouds as the encoder
+            is fed; fashion-mnist:DIR or builtin:fashion.
         out: a .parquet or .npy file.
         level: one vector a sample (image), or one a place in it (patch).
         which: of a run with several encoders, the one that is meant.
+        step: of a run's checkpoint (a number, or best: what label-free measures choose); its own
+            encoder if not given.
         encoder: timm's name of the architecture of a checkpoint.
         image_size: side in pixels for timm models and checkpoints; 0 takes their own.
         mean: per channel, of pixels in [0, 1], to normalise with; what is known of the weights if
@@ -49,26 +54,35 @@ def embed(
         thumbnails: longer side in pixels of the column image; 0 for none.
         max_pixels: larger images are refused from their header.
     """
+    data = str(data)
     one_of("map", map, ["pca", "umap", "pacmap"])
     if Path(out).suffix not in (".parquet", ".npy"):
         raise UsageError(f"--out {out} should end in .parquet or .npy.")
     one_of("level", level, ["image", "patch"])
     if thumbnails < 0:
         raise UsageError(f"--thumbnails is {thumbnails}; wanted 0 or more pixels.")
+    check_encoder_there(run)
+    check_there(data)
     from manyviews.core.inputs import image_channels
     from manyviews.core.progress import bar
     from manyviews.data.sources import open_data
     from manyviews.evaluation import embed as embedding
     from manyviews.evaluation import features
     from manyviews.runs.assemble import readers
-    from manyviews.runs.subject import open_subject
+    from manyviews.runs.at_step import open_at
     from manyviews.training import launch
     from manyviews.verbs import columns
     from manyviews.verbs.written import Written
 
     device = launch.device()
-    network = open_subject(
-        run, encoder=encoder, image_size=image_size, mean=mean, std=std, which=which
+    network = open_at(
+        run,
+        step=str(step),
+        which=which,
+        encoder=encoder,
+        image_size=image_size,
+        mean=mean,
+        std=std,
     ).to(device)
     pipeline, channels = network.fixed, image_channels(network.input)
     source = open_data(data, pipeline.streams, channels=channels, max_pixels=max_pixels)

@@ -3,11 +3,14 @@
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from manyviews.core.errors import UsageError
 from manyviews.data.settings import MAX_PIXELS
+from manyviews.data.there import check_there
+from manyviews.evaluation.dense.settings import Segmentation
 from manyviews.evaluation.image.settings import FineTune, Robustness
+from manyviews.runs.folder.there import check_encoder_there
 from manyviews.verbs.parse import Positional
 
 if TYPE_CHECKING:
@@ -19,10 +22,14 @@ log = logging.getLogger("manyviews")
 def evaluate(
     run: Positional[str | Path],
     *,
-    data: str,
+    data: str | Path,
     protocol: Sequence[str] = ("knn",),
-    train_data: str = "",
+    train_data: str | Path = "",
     which: str = "",
+    step: str | int = "",
+    layer: str | int = "",
+    pool: Literal["", "mean", "class"] = "",
+    head_layers: int = 0,
     encoder: str = "",
     image_size: int = 0,
     mean: tuple[float, ...] = (),
@@ -32,6 +39,7 @@ def evaluate(
     baselines: bool = True,  # noqa: FBT001, FBT002, RUF100 - keyword-only
     finetune: FineTune = FineTune(),
     robustness: Robustness = Robustness(),
+    segmentation: Segmentation = Segmentation(),
     max_pixels: int = MAX_PIXELS,
 ) -> "Evaluated":
     """Measure features with labels, which training never saw, beside raw pixels.
@@ -43,12 +51,22 @@ def evaluate(
     Args:
         run: a run directory, an encoder.safetensors, timm:NAME, with --encoder the checkpoint of
             another project, or a .npy of features.
-        data: a folder of class folders or a CSV of path,label, of images, videos or sounds as the
-            encoder is fed; fashion-mnist:DIR or builtin:fashion.
+        data: a folder of class folders or a CSV of path,label, of images, videos, sounds or
+            clouds as the encoder is fed; fashion-mnist:DIR or builtin:fashion. For segmentation a
+            folder of images with a mask beside each: dog.jpg and dog.png, or dog_mask.png.
         protocol: one or several of `manyviews list protocols`.
         train_data: learn from this labelled data instead, test on --data (transfer). Classes are
             matched by name.
         which: of a run with several encoders, the one that is meant.
+        step: of a run's checkpoint (a number, or best: what label-free measures choose); its own
+            encoder if not given.
+        layer: take features after this block, counted from 1, or after the best: chosen on a part
+            of the training labels, for knn and retrieval by kNN, for all else by a linear probe;
+            the encoder's output if not given.
+        pool: with --layer, the mean of the block's tokens or its class token; as the encoder's
+            output is made if not given, and with best whichever is better.
+        head_layers: of a run, take so many layers of the projection head as the encoder's end;
+            with finetune they train too. Of a deep head the first can serve labels best.
         encoder: timm's name of the architecture of a checkpoint.
         image_size: side in pixels for timm models and checkpoints; 0 takes their own.
         mean: per channel, of pixels in [0, 1], to normalise with; what is known of the weights if
@@ -61,31 +79,43 @@ def evaluate(
         baselines: also measure the untrained encoder and, of images, raw and centred pixels.
         finetune: how the protocol finetune trains.
         robustness: what the protocol robustness tries.
+        segmentation: what the protocol segmentation learns from.
         max_pixels: larger images are refused from their header.
     """
+    data, train_data = str(data), str(train_data)
+    check_encoder_there(run)
+    check_there(data)
+    from manyviews.core.settings import check
     from manyviews.evaluation.features import fingerprint
     from manyviews.evaluation.protocols import PROTOCOLS
     from manyviews.evaluation.result import Beside, Evaluated, Result
     from manyviews.evaluation.stored import read_split
+    from manyviews.runs.at_step import open_at
+    from manyviews.runs.dense import dense_of, parts_of, segmented
     from manyviews.runs.evaluate import (
         Contender,
+        attended,
         contenders,
         content_of,
         finetuned,
         for_input,
+        layers_of,
         names_of,
         refuse_for_features,
         spoilt,
     )
     from manyviews.runs.folder.write import cache_of, keep_result
     from manyviews.runs.probe import SplitFeatures, open_probe
-    from manyviews.runs.subject import open_subject
     from manyviews.training import launch
 
     names = names_of(protocol)
     if str(run).endswith(".npy"):
         given = {
             "which": which,
+            "step": step,
+            "layer": layer,
+            "pool": pool,
+            "head_layers": head_layers,
             "encoder": encoder,
             "image_size": image_size,
             "mean": mean,
@@ -99,34 +129,74 @@ def evaluate(
     if test_features:
         raise UsageError("--test-features goes with a .npy of training features as RUN.")
     device = launch.device()
-    subject = open_subject(
-        run, encoder=encoder, image_size=image_size, mean=mean, std=std, which=which
+    subject = open_at(
+        run,
+        step=str(step),
+        which=which,
+        head=head_layers,
+        encoder=encoder,
+        image_size=image_size,
+        mean=mean,
+        std=std,
     ).to(device)
+    if dense_of(names, subject, layer=layer, pool=pool):
+        check(segmentation, "segmentation.")
+        parts = parts_of(data, subject, max_pixels=max_pixels, train_data=train_data)
+        one = segmented(
+            subject,
+            parts,
+            settings=segmentation,
+            cache=cache_of(run),
+            batch_size=batch_size,
+            baselines=baselines,
+            device=device,
+        )
+        content = ", ".join(part.content() for part in parts) if Path(run).is_dir() else ""
+        told = {"data": data, "train_data": train_data, "which": which, "step": str(step)}
+        told = {name: value for name, value in told.items() if value}
+        why = keep_result(run, one, told, encoder=fingerprint(subject), content=content)
+        return Evaluated(run=str(run), data=data, found=[one], content=content, unsaved=why)
     names = for_input(names, subject.input)
     probe = open_probe(
         data, subject.input, max_pixels=max_pixels, device=device, train_spec=train_data
     )
     mark, cache = fingerprint(subject), cache_of(run)
     content = content_of(probe, cache) if Path(run).is_dir() else ""
-    sides = contenders(probe, subject, cache=cache, batch_size=batch_size)
-    if not baselines:
-        sides = {"": sides[""]}
-    told = {"data": data, "train_data": train_data, "which": which}
+    chosen = layers_of(
+        names, probe, subject, layer=str(layer), pool=pool or None, batch_size=batch_size
+    )
+    known = {
+        tap: contenders(probe, subject, tap, cache=cache, batch_size=batch_size)
+        for tap in {chosen.of(name) for name in names}
+    }
+    told = {"data": data, "train_data": train_data, "which": which, "step": str(step)}
+    told |= {"layer": str(layer), "pool": pool, "head_layers": str(head_layers or "")}
     told = {name: value for name, value in told.items() if value}
     tests: dict[str, Callable[[Contender], Result | None]] = {
         "finetune": lambda side: finetuned(side, probe, finetune),
         "robustness": lambda side: spoilt(side, probe, robustness),
+        "attentive": lambda side: attended(side, probe, batch_size=batch_size),
     }
     found: list[Beside] = []
     unkept: list[str] = []
     for name in names:
+        sides = known[chosen.of(name)]
+        sides = sides if baselines else {"": sides[""]}
         test = tests.get(name, lambda side, name=name: PROTOCOLS[name](*side.split()))
         all_found = {title: test(side) for title, side in sides.items()}
         beside = {title: r for title, r in all_found.items() if title and r is not None}
-        found.append(Beside(result=cast(Result, all_found[""]), beside=beside))
+        mine = chosen.noted(name, cast(Result, all_found[""]))
+        found.append(Beside(result=mine, beside=beside))
         why = keep_result(run, found[-1], told, encoder=mark, content=content)
         unkept += [why] if why else []
     unsaved = f"{unkept[0]} {len(unkept)} of {len(names)} results are not kept." if unkept else ""
     if unsaved:
         log.warning("%s", unsaved)
-    return Evaluated(run=str(run), data=data, found=found, content=content, unsaved=unsaved)
+    return Evaluated(
+        run=str(run),
+        data=data,
+        found=found,
+        content=content,
+        unsaved=unsaved,
+        layers=chosen.compared,
+    )

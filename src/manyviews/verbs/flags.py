@@ -12,6 +12,8 @@ from manyviews.verbs.parse import pop
 
 _INPUT = {"image_size": "side", "channels": "channels", "mean": "mean", "std": "std"}
 _MOVED = {
+    "views.group": "positives.group",
+    "views.differ": "positives.differ",
     "views.mask.ratio": "views.global.mask.ratio",
     "method.entropy_weight": "entropy.weight",
     "method.entropy_concentration": "entropy.concentration",
@@ -107,12 +109,11 @@ def _once(named: Iterable[tuple[str, str, object]]) -> None:
 
 def _with_encoder(run: AnyRun, name: str, wanted: object) -> AnyRun:
     """The run with an encoder of images exchanged for another."""
-    from manyviews.encoders.catalog import instead
-    from manyviews.encoders.settings import ImageConfig
+    from manyviews.encoders.catalog import instead, sees_images
 
     encoders = parts(run.encoders)
     old = encoders[name]
-    if not isinstance(old, ImageConfig):
+    if not sees_images(old):
         raise UsageError(
             f"The encoder {name!r} is {old.name}, and only encoders of images have names to choose "
             f"from. Change its sizes: --encoders.{name}.*."

@@ -8,11 +8,12 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import tyro
 
 from manyviews.core.errors import UsageError
+from manyviews.core.progress import say_loading
 
 T = TypeVar("T")
 
@@ -103,13 +104,14 @@ def finish(result: Any, as_json: bool) -> int:  # noqa: FBT001 - the one choice
     return {"done": 0, "interrupted": INTERRUPTED, "collapsed": COLLAPSED}[status]
 
 
-def verb(function: Callable[..., Any], args: list[str], *, prog: str) -> int:
+def verb(function: Callable[..., Any], args: list[str], *, prog: str, heavy: bool = False) -> int:
     """Parse the arguments of a verb, run it, print its result; the exit code.
 
     Args:
         function: its parameters are the verb's options, its docstring is their help.
         args: what came after the verb.
         prog: for the help text.
+        heavy: it needs torch, and people are told that it is being loaded.
     """
     as_json = pop_switch(args, "--json")
 
@@ -118,11 +120,30 @@ def verb(function: Callable[..., Any], args: list[str], *, prog: str) -> int:
         return functools.partial(function, *given, **options)
 
     # What a verb gives back has a name that is only imported when the verb runs.
-    later.__annotations__ = {k: v for k, v in function.__annotations__.items() if k != "return"}
-    del later.__wrapped__
     signature = inspect.signature(function).replace(return_annotation=Any)
-    vars(later)["__signature__"] = signature
-    return finish(parse(later, args, prog=prog)(), as_json)
+    named = [part.replace(annotation=_named(part)) for part in signature.parameters.values()]
+    later.__annotations__ = {part.name: part.annotation for part in named}
+    del later.__wrapped__
+    vars(later)["__signature__"] = signature.replace(parameters=named)
+    run = parse(later, args, prog=prog)
+    if heavy:
+        say_loading()
+    return finish(run(), as_json)
+
+
+def _named(parameter: inspect.Parameter) -> Any:
+    """Its type, which the help calls by the parameter's name where it is given without one."""
+    kind = parameter.annotation
+    if tyro.conf.Positional not in getattr(kind, "__metadata__", ()) or _choices(kind):
+        return kind
+    said = parameter.name.upper()
+    if get_origin(get_args(kind)[0]) is Sequence:
+        said = "{0} [{0} ...]".format(said.removesuffix("S"))
+    return Annotated[kind, tyro.conf.arg(metavar=said)]
+
+
+def _choices(kind: Any) -> bool:
+    return get_origin(get_args(kind)[0]) is Literal
 
 
 def one_of(name: str, value: str, known: list[str]) -> None:

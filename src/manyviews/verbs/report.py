@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from manyviews.core.errors import UsageError
 from manyviews.verbs.parse import Positional, one_of
 
 if TYPE_CHECKING:
@@ -13,20 +12,26 @@ if TYPE_CHECKING:
 def report(
     run: Positional[str | Path],
     *,
-    data: str = "",
+    data: str | Path = "",
+    step: str | int = "",
     map: Literal["pca", "umap", "pacmap"] = "pca",  # noqa: A002, RUF100 - the flag
 ) -> "Written":
-    """Write RUN/report.html, one page that works offline, from the run's newest checkpoint.
+    """Write RUN/report.html, one page that works offline.
 
     Args:
         run: the run directory.
         data: where its data are now, if they were moved.
+        step: of the checkpoint that is shown (a number, or best: what label-free measures choose);
+            the newest if not given.
         map: how features become points; umap and pacmap come with manyviews[maps].
     """
+    data = str(data)
     one_of("map", map, ["pca", "umap", "pacmap"])
     from manyviews.runs import moved
     from manyviews.runs import report as pages
     from manyviews.runs.assemble import assemble
+    from manyviews.runs.at_step import step_of
+    from manyviews.runs.diagnose import newest_of
     from manyviews.runs.folder.paths import Paths
     from manyviews.runs.folder.read import read_began, saved_run
     from manyviews.training import checkpoint
@@ -37,8 +42,8 @@ def report(
     read_began(directory)
     with moved.hint(settings):
         assembly = assemble(settings)
-    newest = checkpoint.latest(Paths(directory).checkpoints)
-    if newest is None:
-        raise UsageError(f"{directory} has no checkpoint yet. Train it first.")
-    checkpoint.load(newest, method=assembly.method)
-    return Written(path=pages.write(assembly, directory, how=map))
+    newest = newest_of(directory)
+    number = step_of(directory, str(step)) if step else checkpoint.step_of(newest)
+    chosen = checkpoint.path_of(Paths(directory).checkpoints, number)
+    checkpoint.load(chosen, method=assembly.method)
+    return Written(path=pages.write(assembly, directory, step=number, how=map))

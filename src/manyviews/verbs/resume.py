@@ -14,7 +14,7 @@ log = logging.getLogger("manyviews")
 
 
 def resume(
-    run: Positional[str | Path], *, data: str = "", accept_data_change: Flag = False
+    run: Positional[str | Path], *, data: str | Path = "", accept_data_change: Flag = False
 ) -> "Trained":
     """Go on where an interrupted run stopped; on a CPU, bit for bit.
 
@@ -23,7 +23,9 @@ def resume(
         data: where its data are now, if they were moved.
         accept_data_change: go on although the files in the data have changed.
     """
+    data = str(data)
     from manyviews.core.settings import check
+    from manyviews.data.pairs import fingerprint
     from manyviews.data.places import contents
     from manyviews.runs import moved
     from manyviews.runs.assemble import source_of
@@ -44,5 +46,11 @@ def resume(
             )
         log.info(
             "The files of %s have other times than before, and the same contents.", source.spec
+        )
+    groups = fingerprint(source, settings.positives)
+    if began.get("positives", groups) != groups and not accept_data_change:
+        raise UsageError(
+            f"--views.group {settings.positives.group} has other values than when {directory} "
+            "began. Put them back, or add --accept-data-change to go on with what is there now."
         )
     return run_in(directory, settings, resume=True)

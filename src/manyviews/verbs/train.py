@@ -1,6 +1,7 @@
 """`manyviews train`: a recipe on unlabelled data."""
 
 import inspect
+import logging
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,17 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyviews.core.errors import UsageError
+from manyviews.core.progress import say_loading
+from manyviews.data.there import check_there
 from manyviews.verbs.parse import finish, parse, pop, pop_switch
 
 if TYPE_CHECKING:
     from manyviews.runs.settings import AnyRun, Facts
     from manyviews.runs.train import Trained
 
+log = logging.getLogger("manyviews")
+
 
 def train(
-    recipe: str,
+    recipe: str = "",
     *,
-    data: str,
+    data: str | Path = "",
+    config: str | Path = "",
     start: str | Path = "",
     out: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -26,25 +32,61 @@ def train(
     """Train a recipe on unlabelled images.
 
     Args:
-        recipe: a name from `manyviews list recipes`.
-        data: a folder, a text file of paths, `fashion-mnist:DIR` or `builtin:fashion`.
+        recipe: a name from `manyviews list recipes`; not with `config`.
+        data: a folder, a text file of paths, `fashion-mnist:DIR` or `builtin:fashion`; with
+            `config` the file's own if not given.
+        config: a run's config.yaml, or the run: its settings in place of a recipe's.
         start: weights to begin from: a run directory (whole where the method is the same), an
             encoder.safetensors, timm:NAME, or with "encoder.name" another project's checkpoint.
         out: the run directory to make; runs/RECIPE-DATE-TIME if not given.
         overrides: dotted names of settings -> values, as on the command line without the dashes:
             `{"train.minutes": 5, "data.batch_size": 128}`.
     """
+    data = str(data)
     from manyviews.recipes import one_duration
     from manyviews.verbs.flags import settle
 
-    recipe_of(recipe)
     given = dict(overrides or {})
+    if config:
+        default = _from_file(config, recipe, data, str(start))
+        default = _prepared(default, given.pop(_PRESET, ""))
+        run = one_duration(settle(default, given), default)
+        return execute(run, out=Path(out) if out else None)
+    check_recipe(recipe)
+    check_there(data)
     begun = _Begun.of(recipe, str(start), _before_looking(given))
     if begun.named:
         given = {k: v for k, v in given.items() if k.replace("-", "_") not in _NAMES}
-    default = begun.default(begun.facts(data))
+    default = _prepared(begun.default(begun.facts(data)), given.pop(_PRESET, ""))
     run = one_duration(settle(default, given), default)
+    _say_scaling(run, default)
     return execute(run, out=Path(out) if out else None)
+
+
+def _from_file(config: str | Path, recipe: str, data: str, start: str) -> "AnyRun":
+    """The settings of a run's config.yaml, on other data or from another start where given.
+
+    Raises:
+        UsageError: there is no such file, it is damaged, or a recipe was named too.
+    """
+    from manyviews.runs.folder.paths import Paths
+    from manyviews.runs.saved import from_yaml
+
+    if recipe:
+        raise UsageError(f"--config has all settings of a run; leave out the recipe {recipe}.")
+    path = Path(config)
+    path = Paths(path).config if path.is_dir() else path
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UsageError(
+            f"--config {config} cannot be read. Give a run's config.yaml, or the run."
+        ) from None
+    run = from_yaml(text, name=str(path))
+    run = replace(run, start=start or run.start)
+    run = replace(run, data=replace(run.data, source=data or run.data.source))
+    check_there(run.data.source)
+    return run
 
 
 def execute(run: "AnyRun", *, out: Path | None = None) -> "Trained":
@@ -63,14 +105,26 @@ def recipe_of(name: str) -> Any:
     Raises:
         UsageError: there is none of that name.
     """
+    from manyviews.recipes import RECIPES
+
+    check_recipe(name)
+    return RECIPES[name]
+
+
+def check_recipe(name: str) -> None:
+    """Refuse a name that no recipe has, without importing any.
+
+    Raises:
+        UsageError: with the nearest name.
+    """
     from manyviews.core.settings import nearest
     from manyviews.recipes import RECIPES
 
     if name not in RECIPES:
         raise UsageError(f"no recipe '{name}'. {nearest(name, list(RECIPES))}")
-    return RECIPES[name]
 
 
+_PRESET = "views.preset"
 _NAMES = ("encoder.name", "encoders.image.name")
 _BEFORE = {
     "data.channels": "channels",
@@ -140,22 +194,23 @@ class _Begun:
         found = starts.configs_of(start, name=name, image_size=side)
         if side and len(found) == 1:  # sizes of views can follow from it
             [(own, config)] = found.items()
-            found = {own: replace(config, input=replace(config.input, side=side))}
+            if hasattr(config.input, "side"):
+                found = {own: replace(config, input=replace(config.input, side=side))}
         return cls(recipe, start, early, found, named=named)
 
     def facts(self, data: str) -> "Facts":
         """What the recipe looks at, in as many channels as the start is fed."""
         from manyviews.core.inputs import Pixels
-        from manyviews.encoders.settings import ImageConfig
         from manyviews.recipes import streams_of
         from manyviews.runs.facts import facts
 
         asked = {k: v for k, v in self.early.items() if k in ("channels", "max_pixels")}
         only = next(iter(self.encoders.values())) if len(self.encoders) == 1 else None
-        if only is not None and isinstance(only.input, Pixels):
+        pixels = only is not None and isinstance(only.input, Pixels)
+        if only is not None and pixels:
             asked.setdefault("channels", only.input.channels)
         seen = facts(data, streams_of(self.recipe), **asked)
-        return replace(seen, encoder=only) if isinstance(only, ImageConfig) else seen
+        return replace(seen, encoder=only) if pixels else seen
 
     def default(self, facts: "Facts") -> "AnyRun":
         """The recipe's run, its encoders those of the start."""
@@ -180,16 +235,23 @@ class _Begun:
 def command(args: list[str]) -> int:
     """`manyviews train RECIPE --data DATA ...`: every setting of the recipe is a flag."""
     wants_help = "--help" in args or "-h" in args
+    if any(arg == "--config" or arg.startswith("--config=") for arg in args):
+        return _command_of_file(list(args))
     if not args or args[0].startswith("-"):
         return _without_a_recipe(wants_help=wants_help)
     recipe, rest = args[0], args[1:]
-    recipe_of(recipe)
+    check_recipe(recipe)
     data, out = pop(rest, "--data") or pop(rest, "--data.source"), pop(rest, "--out")
     start = pop(rest, "--start") or ""
+    preset = pop(rest, f"--{_PRESET}") or ""
     as_json = pop_switch(rest, "--json")
-    prog = f"manyviews train {recipe} [--data DATA] [--start START] [--out RUN] [--json]"
+    prog = f"manyviews train {recipe} [--data DATA] [--start START] [--out RUN] "
+    prog += "[--views.preset PRESET] [--json]"
     if not wants_help and data is None:
         raise UsageError(f"train wants data: manyviews train {recipe} --data DIR.")
+    if data is not None:
+        check_there(data)
+    say_loading()
     from manyviews.runs.facts import typical_facts
 
     if wants_help and not start:
@@ -197,13 +259,38 @@ def command(args: list[str]) -> int:
         from manyviews.runs.facts import facts
 
         seen = facts(data, streams_of(recipe)) if data else typical_facts()
-        _parsed(recipe, seen, [*rest, "--help"], prog, _about(recipe, data))
+        default = _prepared(recipe_of(recipe)(seen), preset)
+        _flagged(default, [*rest, "--help"], prog, _about(recipe, data))
     begun = _Begun.of(recipe, start, _flags_before_looking(rest))
     if begun.named:
         for name in _NAMES:
             pop(rest, f"--{name}")
     default = begun.default(begun.facts(data) if data else typical_facts())
+    default = _prepared(default, preset)
     run = _flagged(default, [*rest, *["--help"] * wants_help], prog, _about(recipe, data))
+    _say_scaling(run, default)
+    return finish(execute(run, out=Path(out) if out else None), as_json)
+
+
+def _say_scaling(run: "AnyRun", recipe: "AnyRun") -> None:
+    """Print what another batch size changes, and what it leaves."""
+    from manyviews.runs.scaling import lines
+
+    for line in lines(run, recipe):
+        log.info("%s", line)
+
+
+def _command_of_file(rest: list[str]) -> int:
+    """`manyviews train --config run/config.yaml ...`: the settings of a run, changed by flags."""
+    recipe = rest.pop(0) if rest and not rest[0].startswith("-") else ""
+    config = pop(rest, "--config") or ""
+    data, out = pop(rest, "--data") or pop(rest, "--data.source"), pop(rest, "--out")
+    start, preset = pop(rest, "--start") or "", pop(rest, f"--{_PRESET}") or ""
+    as_json = pop_switch(rest, "--json")
+    say_loading()
+    default = _prepared(_from_file(config, recipe, data or "", start), preset)
+    prog = f"manyviews train --config {config} [--data DATA] [--out RUN] [--json]"
+    run = _flagged(default, rest, prog, f"The defaults below are those of {config}.")
     return finish(execute(run, out=Path(out) if out else None), as_json)
 
 
@@ -214,7 +301,8 @@ def _without_a_recipe(*, wants_help: bool) -> int:
         raise UsageError(
             "train wants a recipe first: manyviews train RECIPE. See `manyviews list recipes`."
         )
-    print("usage: manyviews train RECIPE --data DATA [--out RUN] [--SETTING VALUE ...]\n")
+    print("usage: manyviews train RECIPE --data DATA [--out RUN] [--SETTING VALUE ...]")
+    print("       manyviews train --config RUN/config.yaml [--data DATA] [--out RUN] ...\n")
     rooms: dict[str, list[str]] = {}
     for name in RECIPES:
         rooms.setdefault(RECIPES.module(name).partition(".")[0], []).append(name)
@@ -252,8 +340,11 @@ def _about(recipe: str, data: str | None) -> str:
     return f"{told}\n\n{sized}"
 
 
-def _parsed(recipe: str, facts: "Facts", rest: list[str], prog: str, about: str = "") -> "AnyRun":
-    return _flagged(recipe_of(recipe)(facts), rest, prog, about)
+def _prepared(run: "AnyRun", name: str) -> "AnyRun":
+    """The run with the views of a preset, where one was named."""
+    from manyviews.recipes.presets import preset
+
+    return preset(run, name) if name else run
 
 
 def _flagged(default: "AnyRun", rest: list[str], prog: str, about: str = "") -> "AnyRun":

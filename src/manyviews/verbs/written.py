@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from manyviews.core.in_words import InWords
+
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class Written(InWords):
     """A file that a verb wrote, and what is worth saying about it."""
 
     path: Path

@@ -111,6 +111,10 @@ class Draws:
         """The same for some of the samples."""
         return Draws(**{name: array[rows] for name, array in self._arrays().items()})
 
+    def of(self, views: Ints) -> "Draws":
+        """The same for some of the views."""
+        return Draws(**{name: array[:, views] for name, array in self._arrays().items()})
+
     def flat(self) -> "Draws":
         """The same with [B * V] for [B, V]."""
         return Draws(**{name: array.reshape(-1) for name, array in self._arrays().items()})

@@ -1,8 +1,9 @@
 """The way from a sample to tensors: for training, embedding, evaluation, diagnosis, reports."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -10,33 +11,59 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyviews.core import Batch, UsageError
-from manyviews.core.inputs import Frames, Input, LogMel, Pixels
-from manyviews.core.sample import WHOLE, Arrays, Family, Layout, Maker, Source, Window
+from manyviews.core.inputs import Frames, Input, LogMel, Pixels, Points
+from manyviews.core.sample import (
+    WHOLE,
+    Arrays,
+    Family,
+    Finishes,
+    Layout,
+    Maker,
+    Mixes,
+    Source,
+    Unreadable,
+    Window,
+)
 from manyviews.views.audio.plain import PlainSounds
 from manyviews.views.audio.sounds import Sounds
 from manyviews.views.image.crops import CropMaker
 from manyviews.views.image.engine import Engine
-from manyviews.views.image.plain import PlainImages
+from manyviews.views.image.plain import Plain, PlainImages
 from manyviews.views.image.single import altered
-from manyviews.views.plan import Crops, Mask
+from manyviews.views.plan import Crops
+from manyviews.views.points.clouds import Clouds
+from manyviews.views.points.plain import PlainClouds
 from manyviews.views.video.clips import Clips
 from manyviews.views.video.plain import PlainClips
+from manyviews.views.video.single import retimed
 
 PLAIN: Mapping[type[Any], type[Any]] = {
     Pixels: PlainImages,
     Frames: PlainClips,
     LogMel: PlainSounds,
+    Points: PlainClouds,
 }
 """Kind of input -> the family that is its evaluation view.
 
 One with `beside`, a kind of input, is cut around the view of the first encoder that is fed that.
 """
 
-RANDOM: Mapping[type[Any], type[Any]] = {Pixels: Crops, Frames: Clips, LogMel: Sounds}
-"""Kind of input -> the family of random views that an encoder alone is looked at with."""
+RANDOM: Mapping[type[Any], type[Any]] = {
+    Pixels: Crops,
+    Frames: Clips,
+    LogMel: Sounds,
+    Points: Clouds,
+}
+"""Kind of input -> the family of random views that an encoder alone is looked at with.
 
-ALTERED: Mapping[type[Any], Callable[[Any], dict[str, Family]]] = {Pixels: altered}
-"""Kind of input -> each single augmentation, as a family made of evaluation views [S, S, C]."""
+Its `alone()` is the same without what it has of others, its views as large as the encoder is fed.
+"""
+
+ALTERED: Mapping[type[Any], Callable[[Any], dict[str, Family]]] = {
+    Pixels: altered,
+    Frames: retimed,
+}
+"""Kind of input -> each single change, as a family made of evaluation views."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +147,32 @@ class Pipeline:
             for cue, layout in maker.cues.items()
         }
         self.streams = tuple(dict.fromkeys(plan.of for plan in self._families.values()))
+        self._only: Mapping[str, NDArray[np.int64]] | None = None
+
+    def only(self, views: Mapping[str, NDArray[np.int64]]) -> "Pipeline":
+        """The same, which makes these views, family -> [K] their numbers, and leaves the others.
+
+        Cues are those of all views.
+        """
+        part = copy(self)
+        part._only = views
+        return part
 
     def inputs(self) -> dict[str, Input]:
         """Family -> what the encoder that it is made for is fed."""
         return dict(self._inputs)
+
+    def asks(self, stream: str, *, span: float) -> list[Window]:
+        """The windows that are decoded of a stream of `span` seconds, for sample 0 in epoch 0.
+
+        Those of families that are cut around others are theirs and left out.
+        """
+        return [
+            window
+            for name, plan in self._families.items()
+            if plan.of == stream and not plan.around
+            for window in self._makers[name].windows(0, 0, span)
+        ]
 
     def read(self, source: Source, index: int, epoch: int) -> Item:
         """Decode what the draws ask for. Raises `core.sample.Unreadable`. Runs in workers."""
@@ -143,7 +192,46 @@ class Pipeline:
             around = item.windows.get(plan.around, [])
             windows = self._makers[name].windows(index, epoch, streams[plan.of].span, around)
             item.windows[name] = windows
-            item.decoded[name] = [decoded(plan.of, window) for window in windows]
+            shown = range(len(windows)) if self._only is None else self._only[name].tolist()
+            # A view that is not asked for is made of what is there, and not used.
+            here = [windows[v if v in shown else shown[0]] for v in range(len(windows)) if shown]
+            item.decoded[name] = [decoded(plan.of, window) for window in here]
+            maker = self._makers[name]
+            if here and isinstance(maker, Mixes) and maker.mixes:
+                partners = maker.partners(index, epoch, len(source))
+                pairs = zip(partners, item.decoded[name], strict=True)
+                item.decoded[name] += [
+                    self._of_partner(name, source, partner, view, epoch, own=own)
+                    for view, (partner, own) in enumerate(pairs)
+                ]
+        return item
+
+    def _of_partner(
+        self,
+        name: str,
+        source: Source,
+        index: int,
+        view: int,
+        epoch: int,
+        *,
+        own: NDArray[Any],
+    ) -> NDArray[Any]:
+        """What another sample has for a view; a view's own piece where it cannot be read."""
+        try:
+            stream = source.open(index)[self._families[name].of]
+            window = self._makers[name].windows(index, epoch, stream.span)[view]
+            return stream.read(window)
+        except Unreadable:  # told of when it is that sample's turn
+            return own
+
+    def of_view(self, raw: NDArray[Any]) -> Item:
+        """A sample of which a raw view is all that there is, for views of views."""
+        item = Item()
+        for name, plan in self._families.items():
+            if plan.of == "image":
+                item.image = raw
+            else:
+                item.windows[name], item.decoded[name] = [WHOLE], [raw]
         return item
 
     def stacked(self, source: Source) -> NDArray[np.uint8] | None:
@@ -171,18 +259,23 @@ class Pipeline:
         images = items if isinstance(items, np.ndarray) else [item.image for item in items]
         found: dict[str, NDArray[Any]] = {}
         if self._engine is not None:
-            self._engine(images, index, epoch, into=into)  # pyright: ignore[reportArgumentType] - read
+            self._engine(images, index, epoch, into=into, only=self._only)  # pyright: ignore[reportArgumentType] - read
             for name, maker in self._crops.items():
                 masks = maker.masks(index, epoch)
                 found |= {f"{name}.{cue}": made for cue, made in masks.items()}
-        for name in self._makers:
-            if name not in self._crops:
-                cues = [
-                    self._one(name, items, images, row, int(index[row]), epoch, into[name][row])
-                    for row in range(len(index))
-                ]
-                for cue in self._makers[name].cues:
-                    found[f"{name}.{cue}"] = np.stack([one[cue] for one in cues])
+        for name, maker in self._makers.items():
+            shown = None if self._only is None else self._only[name]
+            if name in self._crops or (shown is not None and not len(shown)):
+                continue
+            out = into[name] if shown is None else np.empty_like(into[name])
+            cues = [
+                self._one(name, items, images, row, int(index[row]), epoch, out[row])
+                for row in range(len(index))
+            ]
+            if shown is not None:
+                into[name][:, shown] = out[:, shown]
+            for cue in maker.cues:
+                found[f"{name}.{cue}"] = np.stack([one[cue] for one in cues])
         return found
 
     def _one(
@@ -216,6 +309,11 @@ class Pipeline:
             for name, raw in views.items()
         }
         there = {name: cue.to(device, non_blocking=True) for name, cue in cues.items()}
+        for name in made:
+            maker = self._makers[name]
+            if isinstance(maker, Finishes):
+                own = {cue: there[f"{name}.{cue}"] for cue in maker.cues}
+                made[name] = maker.late(made[name], own)
         return Batch(made, index.to(device, non_blocking=True), there)
 
 
@@ -239,6 +337,11 @@ def plain(encoders: Mapping[str, Fed]) -> Pipeline:
 def plain_of(input: Input) -> Pipeline:
     """The evaluation view of one encoder, which is fed `input`, as the only family."""
     return plain({"encoder": Fed(input)})
+
+
+def plain_numbers(input: Pixels, mask: NDArray[np.int32]) -> NDArray[np.int32]:
+    """[S, S]: of a mask [H, W] what `plain_of` shows of its image; numbers stay as they are."""
+    return Plain(input).numbers(mask)
 
 
 def random_of(
@@ -269,16 +372,9 @@ def random_of(
             "Give its run, which has some."
         )
     name, plan = next(iter(chosen.items()))
-    return Pipeline({name: _alone(plan)}, {encoder: Fed(input)}, seed=seed)
-
-
-def _alone(plan: Any) -> Family:
-    """A family without what it has of others, its views as large as the encoder is fed."""
-    if isinstance(plan, Crops):
-        return replace(plan, size=0, count=max(1, plan.count), mask=Mask())
-    if isinstance(plan, Clips):
-        return replace(plan, size=0)
-    return replace(plan, around="") if isinstance(plan, Sounds) else plan
+    if type(plan) is kind:
+        plan = cast("Any", plan).alone()
+    return Pipeline({name: plan}, {encoder: Fed(input)}, seed=seed)
 
 
 def _in_order(families: Mapping[str, Family]) -> list[str]:

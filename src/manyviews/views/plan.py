@@ -1,12 +1,16 @@
 """Families of crops of an image, and masks. Plain numbers; `draw` makes parameters of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from manyviews.core.inputs import Input
 from manyviews.core.ranges import Count, Natural, NotNegative, Probability, Range
 from manyviews.core.sample import Maker
+
+MaskKind = Literal[
+    "random", "block", "around", "grid", "tube", "future", "between", "time", "band", "time-band"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,13 +19,19 @@ class Mask:
 
     Attributes:
         ratio: share of tokens hidden, exact for every view; 0 for no masks.
-        kind: "random" tokens, rectangles of them as BEiT's ("block"), or all but every k-th of
+        kind: "random" tokens, rectangles of them as BEiT's ("block"), all but one rectangle, which
+            goes on at the other side where it leaves the image ("around"), or all but every k-th of
             every k-th row ("grid"), where the ratio is 1 - 1/k^2 and every view has the same mask.
+            Of clips "random" tokens of space and time, places that are hidden at all times
+            ("tube"), the last times ("future"), or times in a row that some are seen before and
+            some after ("between"). Of sounds "random" tokens, whole times ("time"), whole bands
+            ("band"), or the same share of either, where what is seen lies in both a time and a band
+            that are ("time-band"); as many tokens as whole rows and columns come nearest to.
         unit: of random masks: tokens are hidden in squares of so many a side (SimMIM).
     """
 
     ratio: Annotated[float, Range("at least 0 and below 1", 0, 1, below=True)] = 0.0
-    kind: Literal["random", "block", "grid"] = "random"
+    kind: MaskKind = "random"
     unit: Count = 1
 
     def wrong(self) -> Iterator[tuple[str, object, str]]:
@@ -112,6 +122,10 @@ class Crops:
     def cues(self) -> dict[str, int]:
         """Cue -> of how many views."""
         return {"mask": self.count} if self.mask.ratio else {}
+
+    def alone(self) -> "Crops":
+        """Unmasked, one at least, as large as the encoder is fed."""
+        return replace(self, size=0, count=max(1, self.count), mask=Mask())
 
     def maker(self, name: str, input: Input, grid: tuple[int, ...], *, seed: int) -> Maker:
         """What makes the crops; `views.pipeline` makes all families of crops of a stream at once.

@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from manyviews.core.extras import install
 from manyviews.data.streams import image as decode
 from manyviews.data.streams.image import Unreadable
 
@@ -296,10 +297,7 @@ def test_without_the_extra_the_reason_says_how_to_get_it(
         path, image(5, np.uint16), photometric="minisblack", planarconfig="contig",
         compression="lzw",
     )  # fmt: skip
-    reason = (
-        "a TIFF of 5 channels of 16 bits that Pillow cannot read; "
-        "pip install 'manyviews[instruments]'"
-    )
+    reason = f"a TIFF of 5 channels of 16 bits that Pillow cannot read; {install('instruments')}"
     if missing == "imagecodecs":
 
         def fail(self: Any, **options: Any) -> None:

@@ -19,7 +19,7 @@ from manyviews.evaluation.image.mix import mix, soft
 from manyviews.evaluation.image.settings import MAE_BASE, FineTune
 from manyviews.evaluation.image.supervised import Batches, Part, Setup, Training, fit, score
 from manyviews.evaluation.labelled import Labelled
-from manyviews.evaluation.layers import layers, param_groups, set_modes, thaw
+from manyviews.evaluation.layers import param_groups, set_modes, thaw
 from manyviews.evaluation.linear import linear_probe
 from manyviews.views.image.plain import Plain
 from manyviews.views.pipeline import plain_of
@@ -73,57 +73,53 @@ def trained(encoder, settings, *, lr=2e-3, part=None, workers=0):
     return fit(encoder, part, Training(lr, settings, PIXELS, 2), run)
 
 
+def scales(encoder, decay):
+    """Parameter name -> factor on its rate in fine-tuning."""
+    listed = {
+        id(p): group["lr_scale"]
+        for group in param_groups(encoder, nn.Linear(2, 2), layer_decay=decay, weight_decay=0)
+        for p in group["params"]
+    }
+    return {name: listed[id(p)] for name, p in encoder.named_parameters()}
+
+
 def test_a_vits_layers_are_those_of_maes_fine_tuning():
     # facebookresearch/mae util/lr_decay.py: tokens, positions and patches are layer 0, block i is
     # layer i + 1, everything else the last; the scale is decay^(blocks + 1 - layer)
-    found = layers(vit())
-    assert found.count == 3
-    for name, layer in found.of.items():
+    for name, scale in scales(vit(), 0.5).items():
         inner = name.removeprefix("model.")
         if inner.startswith("blocks."):
-            assert layer == int(inner.split(".")[1]) + 1
+            assert scale == 0.5 ** (3 - int(inner.split(".")[1])), name
         else:
-            assert layer == (4 if inner.startswith("norm.") else 0), name
-    assert found.scale("model.cls_token", 0.5) == 0.5**4
-    assert found.scale("model.blocks.0.attn.qkv.weight", 0.5) == 0.5**3
-    assert found.scale("model.blocks.2.mlp.fc1.bias", 0.5) == 0.5
-    assert found.scale("model.norm.weight", 0.5) == 1
+            assert scale == (1 if inner.startswith("norm.") else 0.5**4), name
 
 
 @pytest.mark.parametrize(
-    ("name", "names"),
+    ("name", "powers"),
     [
-        ("resnet_small", {0: "stem.0.weight", 1: "stages.0.0.conv1.weight", 3: "stages.2.0.conv2"}),
-        ("resnet18", {0: "model.conv1.weight", 1: "model.layer1.0", 4: "model.layer4.1"}),
+        ("resnet_small", {"stem.0.weight": 4, "stages.0.0.conv1.weight": 3, "stages.2.0.conv2": 1}),
+        ("resnet18", {"model.conv1.weight": 9, "model.layer1.0": 8, "model.layer4.1": 1}),
     ],
 )
-def test_a_resnets_layers_are_its_stages(name, names):
-    found = layers(build(name))
-    assert found.count == max(names)
-    for layer, start in names.items():
-        assert {found.of[n] for n in found.of if n.startswith(start)} == {layer}
+def test_a_resnets_layers_are_its_blocks(name, powers):
+    found = scales(build(name), 0.5)
+    for start, power in powers.items():
+        assert {found[n] for n in found if n.startswith(start)} == {0.5**power}, start
 
 
-def test_a_network_without_stages_is_divided_as_timm_divides_it():
-    class Odd(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.begin, self.one, self.two = (nn.Linear(2, 2) for _ in range(3))
+def test_an_encoder_that_does_not_say_which_layers_it_has_trains_whole():
+    class Flat(TinyConv):
+        def by_depth(self):
+            return []
 
-        def group_matcher(self, coarse=False):
-            assert coarse
-            return {"stem": r"^begin", "blocks": [(r"^one", (0,)), (r"^two", (1,))]}
-
-    encoder = TinyConv()
-    assert layers(encoder).count == 1  # its one child with parameters
-    encoder.body, encoder.model = nn.Identity(), Odd()
-    found = layers(encoder)
-    assert found.of == {
-        f"model.{child}.{kind}": layer
-        for layer, child in enumerate(("begin", "one", "two"))
-        for kind in ("weight", "bias")
-    }
-    assert found.count == 2
+    data = stripes(20, 1)
+    for settings, said in (
+        (FineTune(blocks=1), "Flat does not say which layers it has. Use -1 to train all"),
+        (FineTune(), r"Set --finetune.layer-decay 1\."),
+    ):
+        with pytest.raises(UsageError, match=said):
+            finetune(Flat(), data, data, input=PIXELS, settings=settings)
+    assert set(scales(Flat(), 1).values()) == {1}
 
 
 def test_groups_hold_every_trained_parameter_once_with_its_rule():
@@ -136,9 +132,7 @@ def test_groups_hold_every_trained_parameter_once_with_its_rule():
     assert listed[id(head.weight)]["lr_scale"] == listed[id(head.bias)]["lr_scale"] == 1
     assert listed[id(head.weight)]["weight_decay"] == 0.3
     assert listed[id(head.bias)]["weight_decay"] == 0
-    found = layers(encoder)
     for name, p in named.items():
-        assert listed[id(p)]["lr_scale"] == pytest.approx(0.7 ** (4 - found.of[name]))
         spared = p.ndim < 2 or name in ("model.pos_embed", "model.cls_token")
         assert listed[id(p)]["weight_decay"] == (0 if spared else 0.3), name
 
@@ -391,10 +385,10 @@ def test_a_loss_that_is_no_number_stops_with_advice():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"epochs": 0}, "epochs 0; wanted 1"),
-        ({"lr": ()}, "no learning rate"),
-        ({"lr": (1e-3, -1.0)}, "lr -1"),
-        ({"smoothing": 1.0}, "smoothing 1"),
+        ({"epochs": 0}, "--finetune.epochs is 0; wanted 1"),
+        ({"lr": ()}, "wanted a learning rate"),
+        ({"lr": (1e-3, -1.0)}, r"--finetune.lr is 0.001 -1; wanted"),
+        ({"smoothing": 1.0}, "smoothing is 1.0; wanted"),
         ({"blocks": 9}, "that has 2"),
     ],
 )

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from manyviews.views.draw import draw, family
-from manyviews.views.image import reference
 from manyviews.views.image.make import make
 from manyviews.views.plan import Crops
+from slow_views import apply
 
 OFF = {
     "flip": 0.0,
@@ -88,7 +88,7 @@ def both(pixels, crops, *, compare=True):
         return np.array(made).astype(np.int64)
 
     ours = make(pixels, draws, crops).astype(np.int64)
-    return ours, by(reference.apply) if compare else ours
+    return ours, by(apply) if compare else ours
 
 
 @pytest.mark.parametrize("channels", CHANNELS)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from manyviews.core.inputs import Pixels
-from manyviews.data.loader import made as make
+from manyviews.data.direct import made as make
 from manyviews.views import draw
 from manyviews.views.image.engine import Engine
 from manyviews.views.image.plain import Plain

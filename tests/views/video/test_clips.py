@@ -1,4 +1,5 @@
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,11 +8,13 @@ import torch
 from manyviews.core import UsageError
 from manyviews.core.inputs import Frames, LogMel, Pixels
 from manyviews.core.sample import Window
+from manyviews.core.settings import check
 from manyviews.data.streams.files import open_streams
-from manyviews.views.draw import draw
+from manyviews.views.draw import draw, family
 from manyviews.views.image.make import make as pictures
 from manyviews.views.image.plain import Plain
-from manyviews.views.plan import Crops
+from manyviews.views.masks import masks
+from manyviews.views.plan import Crops, Mask
 from manyviews.views.video.clips import Clips
 from manyviews.views.video.plain import PlainClips
 from media import number, write
@@ -59,8 +62,107 @@ def test_clips_begin_anywhere_that_they_fit_and_nowhere_else():
     )
 
 
-def test_a_video_shorter_than_a_clip_is_taken_from_its_start():
+@pytest.mark.parametrize("times", ["uniform", "in-order"])
+def test_a_video_shorter_than_a_clip_is_taken_from_its_start(times):
     assert maker(Clips()).windows(7, 3, 0.2) == [Window(0.0, 0.5, 4)]
+    many = maker(Clips(count=3, times=times, within=1.0)).windows(7, 3, 0.2)
+    assert many == [Window(0.0, 0.5, 4)] * 3
+
+
+def starts_of(clips, *, span=3.0, videos=2000):
+    """[videos, V] seconds."""
+    make = maker(clips)
+    return np.array([[w.start for w in make.windows(i, 0, span)] for i in range(videos)])
+
+
+def test_clips_begin_within_a_band_that_lies_anywhere():
+    starts = starts_of(Clips(count=4, within=0.4), span=3.0)
+    assert starts.min() >= 0
+    assert starts.max() <= 2.5
+    apart = starts.max(axis=1) - starts.min(axis=1)
+    assert 0.3 < apart.max() <= 0.4
+    # Where the band lies: uniform over the 2.1 seconds that it leaves.
+    middle = np.quantile(starts.mean(axis=1), [0.1, 0.5, 0.9])
+    np.testing.assert_allclose(middle, [0.2 + 0.21, 0.2 + 1.05, 0.2 + 1.89], atol=0.08)
+    far = starts_of(Clips(count=2, within=60.0))
+    np.testing.assert_array_equal(far, starts_of(Clips(count=2)))  # no more than the video has
+
+
+def test_clips_of_one_time_differ_in_their_crops_alone():
+    make = maker(Clips(count=3, within=0.0))
+    assert len({w.start for w in make.windows(5, 0, 9.0)}) == 1
+    assert make.windows(5, 0, 9.0) != make.windows(6, 0, 9.0)
+    first, second, _ = made(make, clips=[noise()] * 3)
+    assert not np.array_equal(first, second)
+
+
+def test_two_clips_are_at_the_distances_of_cvrl():
+    """Qian et al. 2021 (CVRL), section 3.2: CDF 2 d / M - d^2 / M^2 over a room of M.
+
+    They draw the distance by this law and then the first clip uniformly in what is left, which is
+    what two independent uniform clips are.
+    """
+    starts = starts_of(Clips(count=2), span=3.0)
+    apart = np.abs(starts[:, 0] - starts[:, 1]) / 2.5
+    quantiles = np.quantile(apart, [0.25, 0.5, 0.75])
+    np.testing.assert_allclose(quantiles, 1 - np.sqrt([0.75, 0.5, 0.25]), atol=0.03)
+    left = starts.min(axis=1) / (2.5 * (1 - apart))
+    np.testing.assert_allclose(np.quantile(left, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.04)
+    assert 0.46 < (starts[:, 0] > starts[:, 1]).mean() < 0.54
+
+
+def test_clips_in_order_follow_one_another_without_overlap():
+    starts = starts_of(Clips(count=3, times="in-order"), span=4.0)
+    gaps = np.diff(starts, axis=1) - 0.5
+    assert gaps.min() >= -1e-9
+    assert starts.min() >= 0
+    assert starts.max() <= 3.5
+    # Three uniform numbers in order divide the spare 2.5 seconds into four like parts.
+    parts = np.concatenate([starts[:, :1], gaps, 3.5 - starts[:, 2:]], axis=1)
+    np.testing.assert_allclose(parts.mean(axis=0), 2.5 / 4, atol=0.04)
+
+
+@pytest.mark.parametrize(
+    ("span", "wanted"), [(1.5, [0.0, 0.5, 1.0]), (1.2, [0.0, 0.35, 0.7]), (0.3, [0.0, 0.0, 0.0])]
+)
+def test_clips_in_order_overlap_alike_where_there_is_no_room(span, wanted):
+    starts = starts_of(Clips(count=3, times="in-order"), span=span, videos=3)
+    np.testing.assert_allclose(starts, [wanted] * 3, atol=1e-9)
+    assert starts_of(Clips(times="in-order"), span=0.1, videos=2).tolist() == [[0.0]] * 2
+
+
+def test_faster_clips_show_more_seconds_and_fit_all_the_same():
+    make = maker(Clips(count=5, speeds=(1.0, 2.0, 4.0)))
+    for index in range(200):
+        windows = make.windows(index, 0, 3.0)
+        lasts = [w.stop - w.start for w in windows]
+        np.testing.assert_allclose(lasts, [0.5, 1.0, 2.0, 0.5, 1.0])
+        assert {w.count for w in windows} == {4}
+        assert all(w.start >= 0 and w.stop <= 3.0 + 1e-9 for w in windows)
+    alone = maker(Clips(count=1, speeds=(1.0, 2.0, 4.0)))
+    assert alone.windows(7, 0, 3.0) == make.windows(7, 0, 3.0)[:1]
+
+
+def test_a_negative_speed_runs_backwards_with_the_crop_and_colours_of_the_clip():
+    forth, back = (maker(Clips(count=2, speeds=(1.0, s))) for s in (1.0, -1.0))
+    assert forth.windows(3, 0, 9.0) == back.windows(3, 0, 9.0)
+    one, two = (made(make, clips=[noise()] * 2) for make in (forth, back))
+    assert np.array_equal(one[0], two[0])
+    assert np.array_equal(one[1], two[1][::-1])
+    assert not np.array_equal(one[1], two[1])
+
+
+@pytest.mark.parametrize("speeds", [(), (1.0, 0.0), (17.0,), (float("nan"),)])
+def test_speeds_that_cannot_be_are_refused(speeds):
+    with pytest.raises(UsageError, match=r"--views.global.speeds is .*; wanted "):
+        check(Clips(speeds=speeds), "views.global.")
+
+
+@pytest.mark.parametrize("clips", [Clips(count=5), Clips(count=5, within=0.5)])
+def test_when_a_clip_begins_does_not_depend_on_how_many_there_are(clips):
+    for fewer in (1, 2, 3):
+        some = maker(replace(clips, count=fewer)).windows(3, 1, 9.0)
+        assert some == maker(clips).windows(3, 1, 9.0)[:fewer]
 
 
 def test_clips_are_a_function_of_seed_epoch_index_and_view():
@@ -123,6 +225,54 @@ def test_clips_keep_the_order_of_their_frames(tmp_path):
         assert [number(frame) for frame in clip] == [first, first + 5, first + 10, first + 15]
 
 
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_clips_of_odd_and_turned_files_are_made_of_what_a_viewer_sees(rotation, tmp_path):
+    path = write(
+        tmp_path / "clip.mp4",
+        times=[k / 10 for k in range(20)],
+        size=(35, 61),
+        rotation=rotation,
+        pixels="yuv444p",
+    )
+    video = open_streams(path)["video"]
+    shape = (61, 35) if rotation else (35, 61)
+    make = maker(Clips(count=2))
+    windows = make.windows(0, 0, video.span)
+    decoded = [video.read(window) for window in windows]
+    assert {clip.shape for clip in decoded} == {(4, *shape, 3)}
+    out = np.zeros((2, *make.layout.shape), np.uint8)
+    make(decoded, windows, 0, 0, out)
+    assert out.any(axis=(1, 2, 3, 4)).all()
+
+
+@pytest.mark.parametrize("kind", ["random", "tube"])
+def test_masks_over_tubelets_come_with_the_clips(kind):
+    plan = Clips(count=2, mask=Mask(ratio=0.75, kind=kind))
+    make = plan.maker("global", FRAMES, (2, 3, 4), seed=3)
+    assert make.cues["mask"].count == 2
+    windows = make.windows(5, 1, 10.0)
+    out = np.zeros((2, *make.layout.shape), np.uint8)
+    [(name, mask)] = make([noise()] * 2, windows, 5, 1, out).items()
+    assert (name, mask.shape, mask.dtype) == ("mask", (2, *make.cues["mask"].shape), np.bool_)
+    wanted = masks(
+        seed=3,
+        epoch=1,
+        family=family("global.mask"),
+        index=np.array([5]),
+        count=2,
+        grid=(2, 3, 4),
+        ratio=0.75,
+        kind=kind,
+    )[0]
+    assert np.array_equal(mask, wanted)
+    assert (mask.sum(axis=1) == 18).all()
+
+
+def test_masks_of_clips_of_another_size_are_refused():
+    with pytest.raises(UsageError, match=r"views of 24 pixels, and those of 'video' have 16\."):
+        maker(Clips(size=16, mask=Mask(ratio=0.5)))
+
+
 def test_what_is_made_is_what_the_input_finishes():
     make = maker(Clips(count=2))
     finished = FRAMES.finish(torch.from_numpy(made(make)))
@@ -154,3 +304,23 @@ def test_plain_clips_are_cut_as_plain_pictures(side):
     got = made(make, clips=[clip, clip[::-1]])
     assert np.array_equal(got[0], plain.uint8(clip))
     assert np.array_equal(got[1], got[0][::-1])
+
+
+def test_clips_in_a_row_follow_one_another_without_gaps():
+    starts = starts_of(Clips(count=3, times="in-a-row"), span=4.0)
+    np.testing.assert_allclose(np.diff(starts, axis=1), 0.5)  # each as long as a clip
+    assert starts[:, 0].min() >= 0
+    assert starts[:, -1].max() <= 3.5
+    assert starts[:, 0].max() - starts[:, 0].min() > 2.0  # of the 2.5 s that are left
+    crowded = starts_of(Clips(count=3, times="in-a-row"), span=1.0, videos=3)
+    np.testing.assert_allclose(crowded, [[0, 0.25, 0.5]] * 3)
+
+
+def test_alike_clips_of_a_video_have_the_crop_and_colours_of_its_first():
+    apart, alike = (
+        made(maker(Clips(count=3, alike=a)), clips=[still()] * 3) for a in (False, True)
+    )
+    assert not np.array_equal(apart[1], apart[0])
+    assert np.array_equal(alike[0], apart[0])
+    assert np.array_equal(alike[1], alike[0])
+    assert np.array_equal(alike[2], alike[0])

@@ -24,17 +24,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torchvision.io import decode_jpeg
 
 from manyviews.core import UsageError
 from manyviews.core.sample import WHOLE, Bytes, Stream, Unreadable, Window
 from manyviews.data.streams.image import Header
+from manyviews.data.streams.jpeg import decode_jpeg
 
 HEADER, INDEX, NAMES = "pack.json", "index.bin", "names.bin"
 BEGUN = "packing.json"
@@ -387,8 +386,7 @@ def decode(data: bytes | bytearray, format: Format, shape: tuple[int, int, int])
         raise ValueError(f"says that it is {said}, not {shape[:2]} as the index has it")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchvision says at every call that it will move
-        stored = torch.frombuffer(kept, dtype=torch.uint8)
-        pixels = cast("torch.Tensor", decode_jpeg(stored)).permute(1, 2, 0).numpy()
+        pixels = decode_jpeg(kept)
     if pixels.shape != shape:
         raise ValueError(f"is {pixels.shape}, not {shape} as the index has it")
     return np.ascontiguousarray(pixels)

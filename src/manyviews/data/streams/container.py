@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from manyviews.core import UsageError
+from manyviews.core.extras import lacking
 from manyviews.core.sample import Unreadable
 
 if TYPE_CHECKING:
@@ -13,14 +14,19 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 _FORMATS = (
-    "mov,mp4,matroska,webm,avi,mpeg,mpegvideo,mpegts,flv,asf,mp3,wav,flac,ogg,aac,aiff,w64,caf"
+    "mov,mp4,matroska,webm,avi,mpeg,mpegvideo,mpegts,flv,asf,gif,mp3,wav,flac,ogg,aac,aiff,w64,caf"
 )
 """Kinds that hold their own data: lists and scripts, which name other files, are not opened."""
 
 _REWRITE = "Rewrite it: ffmpeg -i FILE -c copy NEW.mp4"
 _FIRST_STEP_BACK = 1.0
-_TOLERANCE = 0.5
+TOLERANCE = 0.5
 """Seconds by which a stream may end before its header says so; headers round."""
+
+
+def _lenient(av: Any) -> dict[str, str]:
+    """What PyAV wants to be told so that titles in no known alphabet cost nothing; 19 knows."""
+    return {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 class Container:
@@ -48,9 +54,7 @@ class Container:
         with reasons(path):
             options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
             try:
-                opened: InputContainer = av.open(
-                    f"file:{path}", options=options, metadata_errors="replace"
-                )
+                opened: InputContainer = av.open(f"file:{path}", options=options, **_lenient(av))
             except (av.InvalidDataError, av.ArgumentError) as error:
                 known = "no video or sound of a known kind, or its header is broken or cut off"
                 raise ValueError(known) from error
@@ -94,7 +98,7 @@ class Container:
             return written - self._origin, True
         if self._length is None:
             raise ValueError(f"its header does not say how long it lasts. {_REWRITE}")
-        return self._length, False
+        return self._length, len(self._opened.streams) == 1 if self._opened else False
 
     def frames(
         self, stream: "VideoStream | AudioStream", *, start: float
@@ -125,6 +129,16 @@ class Container:
             yield time, frame
             yield from decoded
 
+    def packets(self, stream: "VideoStream | AudioStream") -> Generator[tuple[float, bool]]:
+        """Yield (time, whether decoding can begin there) of each frame as stored, undecoded."""
+        if self._opened is None:
+            raise ValueError("it was closed")
+        self._opened.seek(0, stream=stream)
+        for packet in self._opened.demux(stream):
+            at = packet.dts if packet.pts is None else packet.pts
+            if at is not None and not packet.is_discard:
+                yield self._seconds(stream, at), packet.is_keyframe
+
     def whole(self, stream: "VideoStream | AudioStream", *, last: float, stop: float) -> None:
         """Refuse a stream whose frames end at `last` although a window up to `stop` wants more.
 
@@ -132,7 +146,7 @@ class Container:
             ValueError: it ends well before its own header says.
         """
         end, own = self.end(stream)
-        if own and last + _TOLERANCE < min(stop, end):
+        if own and last + TOLERANCE < min(stop, end):
             message = f"it ends at {last:.2f} s, its header says {end:.2f} s; copy it again"
             raise ValueError(message)
 
@@ -171,8 +185,7 @@ def needed(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        message = f"Reading {extra} needs the package {module}: pip install 'manyviews[{extra}]'."
-        raise UsageError(message) from error
+        raise lacking(f"Reading {extra}", module, extra) from error
 
 
 @contextmanager

@@ -19,16 +19,15 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from torchvision.io import decode_jpeg
 
 from manyviews.core.sample import WHOLE, Bytes, Unreadable, Window
 from manyviews.data.streams.instruments import Tiff, count_pages, read_page, read_tags
+from manyviews.data.streams.jpeg import decode_jpeg
 from manyviews.data.streams.png import without_texts
 
 _ENDINGS = {
@@ -109,7 +108,7 @@ def _read(file: BinaryIO, path: str, channels: int, max_pixels: int) -> Bytes:
         if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
             turn = _orientation(image)
             file.seek(0)
-            pixels = _decode_jpeg(file.read())
+            pixels = decode_jpeg(bytearray(file.read()))
         else:
             image.load()
             turn = _orientation(image)  # after load: Pillow turns TIFF files itself
@@ -191,8 +190,9 @@ def _reason(path: str, error: Exception) -> str:
     if isinstance(error, ArithmeticError | LookupError | TypeError | struct.error):
         # a decoder that stumbled: the words alone, such as "division by zero", say nothing
         return f"broken file ({type(error).__name__}: {' '.join(lines)[:150]})"
-    if isinstance(error, RuntimeError) and lines and "decode_jpeg" in lines[0]:
-        # torchvision puts its own source location before the message, and a trace behind it
+    if type(error) is RuntimeError and lines:
+        # torchvision's, which puts its own source location before the message (since 0.27), and a
+        # trace behind it
         return "broken JPEG: " + re.split(r"\.cpp:\d+[:,] *", lines[0])[-1][:200]
     return (lines[0] if lines else type(error).__name__)[:200]
 
@@ -228,6 +228,15 @@ def _limit(width: int, height: int, max_pixels: int) -> None:
         )
 
 
+def may_be_turned(path: str) -> bool:
+    """Whether rows as stored may be the columns of `read`'s upright image; nothing is decoded."""
+    try:
+        with Image.open(path) as image:
+            return _orientation(image) >= 5
+    except Exception:  # noqa: BLE001, RUF100 - Pillow does not know it, so only `read` can tell
+        return True
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION, 1)
@@ -245,12 +254,6 @@ def _turn(pixels: Bytes, orientation: int) -> Bytes:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return pixels
-
-
-def _decode_jpeg(data: bytes) -> Bytes:
-    # bytearray: torch warns of memory that it must not write to
-    stored = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    return cast("torch.Tensor", decode_jpeg(stored)).permute(1, 2, 0).numpy()
 
 
 def _decode(image: Image.Image, channels: int) -> Bytes:

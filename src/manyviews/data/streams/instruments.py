@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2
 
+from manyviews.core.extras import install
+
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BIG = (b"II+\0", b"MM\0+")
 _SUBFILE, _REDUCED_OR_MASK = 254, 0b101
@@ -28,7 +30,7 @@ _KINDS = {1: "unsigned", 2: "signed", 3: "floating-point", 4: "unsigned"}  # 4: 
 
 _SILENT = logging.NullHandler()
 
-MISSING = "pip install 'manyviews[instruments]'"
+MISSING = install("instruments")
 """What reads the files that need more than Pillow."""
 
 

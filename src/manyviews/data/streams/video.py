@@ -1,5 +1,6 @@
 """The pictures of a video file, a window at a time."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -42,6 +43,19 @@ class VideoHeader:
     codec: str
 
 
+@dataclass(frozen=True)
+class Timing:
+    """When frames are shown, in seconds.
+
+    Attributes:
+        times: [T] float64 of all frames, ascending.
+        keys: [K] float64 of those that decoding can begin at.
+    """
+
+    times: NDArray[np.float64]
+    keys: NDArray[np.float64]
+
+
 class Video:
     """A stream of pictures: windows of it are [T, H, W, 3] uint8, upright.
 
@@ -82,6 +96,33 @@ class Video:
         """
         with reasons(self._container.path):
             return self._spaced(window) if window.count else self._all(window)
+
+    def timing(self) -> Timing:
+        """When each frame is shown, by the file's index or by reading it through; none is decoded.
+
+        Raises:
+            Unreadable: broken, or without frames.
+        """
+        with reasons(self._container.path):
+            found = list(self._container.packets(self._stream))
+            if not found:
+                raise ValueError("it has no frames")
+            keys = sorted(time for time, key in found if key)
+            return Timing(np.array(sorted(time for time, _ in found)), np.array(keys))
+
+    def each(self) -> Iterator[tuple[float, Clip]]:
+        """Yield (time, [H, W, 3] uint8) of every frame in turn, upright.
+
+        Raises:
+            Unreadable: broken, cut off, or without frames.
+        """
+        with reasons(self._container.path):
+            last, frame = 0.0, None
+            for last, frame in self._container.frames(self._stream, start=0.0):
+                yield last, _pixels(frame)
+            if frame is None:
+                raise ValueError("it has no frames")
+            self._container.whole(self._stream, last=self._over(last, frame), stop=self.span)
 
     def _spaced(self, window: Window) -> Clip:
         length = (window.stop - window.start) / window.count

@@ -1,9 +1,11 @@
 """Other projects' checkpoints: a file a project, with layout, network and what it is fed."""
 
 from manyviews.encoders.official import (
+    audiomae,
     barlow,
     beit,
     byol,
+    data2vec,
     dino,
     dinov2,
     hiera,
@@ -14,6 +16,7 @@ from manyviews.encoders.official import (
     ijepa,
     lightly,
     mae,
+    mae_st,
     moco,
     mocov3,
     msn,
@@ -23,7 +26,9 @@ from manyviews.encoders.official import (
     swav,
     swin,
     vicreg,
+    videomae,
     vissl,
+    vjepa,
 )
 from manyviews.encoders.official.project import Project
 
@@ -39,9 +44,14 @@ OFFICIAL: dict[str, Project] = {
     "huggingface": huggingface.PROJECT,
     "dino": dino.PROJECT,
     "msn": msn.PROJECT,
+    "vjepa": vjepa.PROJECT,
     "ijepa": ijepa.PROJECT,
     "hiera_mae": hiera_mae.PROJECT,
+    "audiomae": audiomae.PROJECT,
+    "mae_st": mae_st.PROJECT,
     "mae": mae.PROJECT,
+    "videomae": videomae.PROJECT,
+    "data2vec": data2vec.PROJECT,
     "beit": beit.PROJECT,
     "barlow": barlow.PROJECT,
     "vicreg": vicreg.PROJECT,

@@ -15,5 +15,5 @@ PROJECT = replace(
     title="Hiera MAE",
     recognise=_recognise,
     files=("mae_hiera_*",),
-    spelling=respell((r"^head\.norm\.", "encoder_norm.")),
+    spelling=respell((r"^(head\.)?norm\.", "encoder_norm.")),
 )

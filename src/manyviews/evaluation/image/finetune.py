@@ -9,7 +9,8 @@ import torch
 
 from manyviews.core import Encoder, UsageError
 from manyviews.core.inputs import Pixels
-from manyviews.evaluation.image.settings import FineTune, check_finetune
+from manyviews.core.settings import check
+from manyviews.evaluation.image.settings import FineTune
 from manyviews.evaluation.image.supervised import Part, Progress, Setup, Training, fit, score
 from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.linear import hold_out
@@ -104,7 +105,7 @@ def _halved(part: Part, seed: int) -> tuple[Part, Part]:
 
 
 def _check(settings: FineTune, train: Labelled, test: Labelled, input: Pixels) -> None:
-    check_finetune(settings)
+    check(settings, "finetune.")
     for name, part in (("training", train), ("test", test)):
         check_labels(name, part.labels, len(part.source))
         if not len(part) or int(part.labels.max()) >= len(part.classes):

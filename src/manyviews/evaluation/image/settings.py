@@ -1,25 +1,10 @@
 """The recipe of fine-tuning, as settings."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from manyviews.core import UsageError
-
-_RANGES = {
-    "blocks": (-1, 10_000),
-    "epochs": (1, 10_000),
-    "batch_size": (1, 10**6),
-    "lr": (1e-9, 100),
-    "layer_decay": (1e-3, 1),
-    "weight_decay": (0, 10),
-    "warmup": (0, 1),
-    "mixup": (0, 1000),
-    "cutmix": (0, 1000),
-    "smoothing": (0, 0.99),
-    "crop": (1e-4, 1),
-    "flip": (0, 1),
-    "seed": (0, 2**63),
-}
+from manyviews.core.ranges import Count, NotNegative, Positive, Probability, Range, Seed, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +17,8 @@ class FineTune:
     it with `dataclasses.replace(config, drop_path=0.1)` and load the same weights.
 
     Attributes:
-        blocks: the last blocks of a ViT, or stages of other networks, that train; -1 for the
-            whole encoder, 0 for the classifier alone, 0.5 for the MLP of the last block.
+        blocks: the last blocks that train; -1 for the whole encoder, 0 for the classifier
+            alone, 0.5 for the MLP of a transformer's last block.
         epochs: passes over the training images.
         batch_size: images a step; never more than there are.
         lr: peak learning rates for 256 images a step. Of several the one is taken that is most
@@ -50,19 +35,24 @@ class FineTune:
         seed: of everything random.
     """
 
-    blocks: float = -1.0
-    epochs: int = 20
-    batch_size: int = 128
-    lr: tuple[float, ...] = (2e-3,)
-    layer_decay: float = 0.75
-    weight_decay: float = 0.05
-    warmup: float = 0.1
-    mixup: float = 0.8
-    cutmix: float = 1.0
-    smoothing: float = 0.1
-    crop: float = 0.8
-    flip: float = 0.5
-    seed: int = 0
+    blocks: Annotated[float, Range("a number of blocks, 0.5, or -1 for all", 0, off=-1)] = -1.0
+    epochs: Count = 20
+    batch_size: Count = 128
+    lr: tuple[Positive, ...] = (2e-3,)
+    layer_decay: Annotated[float, Range("above 0 and up to 1", 0, 1, above=True)] = 0.75
+    weight_decay: NotNegative = 0.05
+    warmup: Share = 0.1
+    mixup: NotNegative = 0.8
+    cutmix: NotNegative = 1.0
+    smoothing: Annotated[float, Range("at least 0 and below 1", 0, 1, below=True)] = 0.1
+    crop: Annotated[float, Range("a share above 0", 0, 1, above=True)] = 0.8
+    flip: Probability = 0.5
+    seed: Seed = 0
+
+    def wrong(self) -> Iterator[tuple[str, object, str]]:
+        """What numbers have to be that no range alone can say; see `core.settings.check`."""
+        if not self.lr:
+            yield "lr", self.lr, "a learning rate, or several to choose from"
 
     def size(self, images: int) -> int:
         """Images a step, of so many."""
@@ -78,23 +68,6 @@ MAE_BASE = FineTune(
 )
 """ViT-B on ImageNet with drop path 0.1: facebookresearch/mae FINETUNE.md (83.6 %). ViT-L and H
 have 50 epochs, a learning rate of 1e-3, a layer decay of 0.75 and drop path 0.2 and 0.3."""
-
-
-def check_finetune(settings: FineTune) -> None:
-    """Refuse numbers that are out of range.
-
-    Raises:
-        UsageError: names the setting, its value and what was wanted.
-    """
-    for name, (low, high) in _RANGES.items():
-        values = getattr(settings, name)
-        for value in values if isinstance(values, tuple) else (values,):
-            if not low <= value <= high:
-                raise UsageError(
-                    f"Fine-tuning got {name} {value:g}; wanted {low:g} to {high:g}. Change {name}."
-                )
-    if not settings.lr:
-        raise UsageError("Fine-tuning got no learning rate. Give one or more in lr.")
 
 
 IMAGE_PROTOCOLS = {

@@ -14,7 +14,7 @@ from manyviews.core import Clock, Encoder, Failure
 from manyviews.core.inputs import Pixels
 from manyviews.core.sample import Bytes, Source
 from manyviews.core.schedules import WarmupCosine
-from manyviews.data.loader import made, opened
+from manyviews.data.direct import made, opened
 from manyviews.data.workers import each
 from manyviews.evaluation.features import extract
 from manyviews.evaluation.image.mix import mix, soft
@@ -133,6 +133,11 @@ class Batches:
         views, _ = made(self.pipeline, items, epoch=epoch)
         return list(items), views["global"][:, 0], sorted(bad)
 
+    def finished(self, views: Bytes, device: torch.device) -> Tensor:
+        """[B, C, S, S] as the encoder takes them, of the views of a step [B, S, S, C]."""
+        raw = {"global": torch.from_numpy(views)[:, None]}
+        return self.pipeline.finish(raw, {}, torch.zeros(0), device).views["global"][:, 0]
+
 
 def fit(encoder: Encoder, part: Part, training: Training, run: Setup) -> Classifier:
     """A copy of the encoder and a new classifier, trained; the caller's random state is kept."""
@@ -151,13 +156,15 @@ def fit(encoder: Encoder, part: Part, training: Training, run: Setup) -> Classif
             weight_decay=plan.weight_decay,
         )
         optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
-        batches = each(Batches(part, training), range(steps), workers=run.workers)
+        reader = Batches(part, training)
+        batches = each(reader, range(steps), workers=run.workers)
         for step, (rows, views, bad) in enumerate(batches):
             if views is not None:
                 for group in optimizer.param_groups:
                     group["lr"] = schedule.at(Clock(step, steps)) * group["lr_scale"]
                 optimizer.zero_grad(set_to_none=True)
-                loss = _loss(model, views, part.labels[rows], training, step, device)
+                images = reader.finished(views, device)
+                loss = _loss(model, images, part.labels[rows], training, step)
                 loss.backward()
                 optimizer.step()
                 _check_loss(loss, step, training)
@@ -166,16 +173,10 @@ def fit(encoder: Encoder, part: Part, training: Training, run: Setup) -> Classif
 
 
 def _loss(
-    model: Classifier,
-    views: Bytes,
-    labels: Tensor,
-    training: Training,
-    step: int,
-    device: torch.device,
+    model: Classifier, images: Tensor, labels: Tensor, training: Training, step: int
 ) -> Tensor:
     """Cross entropy with mixed and smoothed labels."""
-    plan = training.settings
-    images = training.input.finish(torch.from_numpy(views).to(device))
+    plan, device = training.settings, images.device
     targets = soft(labels.to(device), training.classes, plan.smoothing)
     rng = np.random.default_rng([_MIX, plan.seed, step])
     images, targets = mix(images, targets, mixup=plan.mixup, cutmix=plan.cutmix, rng=rng)

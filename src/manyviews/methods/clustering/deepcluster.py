@@ -12,7 +12,7 @@ from manyviews.core.ranges import Count, Positive, Several
 from manyviews.losses.assignment import assigned_cross_entropy
 from manyviews.losses.contrastive import unit
 from manyviews.parts.bank import Bank
-from manyviews.parts.branch import Branch
+from manyviews.parts.branch import Branch, evaluating
 from manyviews.parts.cluster import UNASSIGNED, spherical_kmeans
 from manyviews.parts.crops import encode_crops
 from manyviews.parts.heads import mlp
@@ -105,12 +105,8 @@ class DeepCluster(Method):
 
     @torch.no_grad()
     def _embed(self, views: Mapping[str, Tensor]) -> Tensor:
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        z = unit(wide(self.online(views[next(iter(self.encoders))])[1]))
-        for module, mode in modes:
-            module.training = mode
-        return z
+        with evaluating(self):
+            return unit(wide(self.online(views[next(iter(self.encoders))])[1]))
 
     def after_backward(self, step: Step, clock: Clock) -> None:
         """Stage the embeddings of the first two views."""

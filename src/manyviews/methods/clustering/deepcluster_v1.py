@@ -1,6 +1,5 @@
 """DeepCluster. Caron et al. 2018, arXiv:1807.05520; facebookresearch/deepcluster."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,7 +10,8 @@ from manyviews.core import Batch, Clock, EmbedAll, Given, Group, Method, Step, c
 from manyviews.core.ranges import Count, Several
 from manyviews.losses.assignment import balanced_cross_entropy
 from manyviews.losses.contrastive import unit
-from manyviews.parts.cluster import UNASSIGNED, spherical_kmeans
+from manyviews.parts.branch import evaluating
+from manyviews.parts.cluster import UNASSIGNED, evened, spherical_kmeans
 from manyviews.parts.whitening import whitened
 
 
@@ -80,22 +80,15 @@ class DeepClusterV1(Method):
         kept.cluster.copy_(
             spherical_kmeans(rows, count=config.clusters, rounds=config.rounds).assignment
         )
-        known = kept.cluster != UNASSIGNED
-        sizes = kept.cluster[known].bincount(minlength=config.clusters).to(kept.weight.dtype)
-        each = sizes.sum() / ((sizes > 0).sum() * sizes)  # mean 1 over the samples
-        kept.weight.copy_(torch.where(known, each[kept.cluster.clamp(min=0)], 0.0))
-        entropy = torch.special.entr(sizes / sizes.sum()).sum()
-        kept.usage.copy_(entropy / math.log(config.clusters))
+        weight, usage = evened(kept.cluster, count=config.clusters)
+        kept.weight.copy_(weight)
+        kept.usage.copy_(usage)
         comm.broadcast(self.head.weight.data.normal_(0.0, 0.01))
         self.head.bias.data.zero_()
 
     def _embed(self, views: Mapping[str, Tensor]) -> Tensor:
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        h = wide(self.backbone(views[next(iter(self.encoders))], tokens=False).pooled)
-        for module, mode in modes:
-            module.training = mode
-        return h
+        with evaluating(self):
+            return wide(self.backbone(views[next(iter(self.encoders))], tokens=False).pooled)
 
     def param_groups(self) -> list[Group]:
         """The classifier, which lives for one epoch, has a constant learning rate."""

@@ -1,6 +1,5 @@
 """SeLa. Asano et al. 2020, arXiv:1911.05371; yukimasano/self-label."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,8 +9,9 @@ from torch import Tensor, nn
 from manyviews.core import Batch, Clock, EmbedAll, Given, Method, Step, comm, flat, wide
 from manyviews.core.ranges import Count, Positive, Several
 from manyviews.losses.assignment import assigned_cross_entropy
+from manyviews.parts.branch import evaluating
 from manyviews.parts.cluster import UNASSIGNED
-from manyviews.parts.transport import transported
+from manyviews.parts.transport import Labels, due, transported
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,23 +32,6 @@ class SeLaConfig:
     sharpness: Positive = 25.0
     tolerance: Positive = 0.1
     labellings: Several = 100
-
-
-class Labels(nn.Module):
-    """Each sample's class for each head.
-
-    Attributes:
-        of_samples: what it holds means nothing on other data.
-        never_copied: it is written between epochs only, so undoing a step needs no copy.
-    """
-
-    of_samples = True
-    never_copied = True
-    items: Tensor
-
-    def __init__(self, heads: int, samples: int) -> None:
-        super().__init__()
-        self.register_buffer("items", torch.full((heads, samples), UNASSIGNED))
 
 
 class SeLa(Method):
@@ -77,7 +60,7 @@ class SeLa(Method):
     @torch.no_grad()
     def before_epoch(self, clock: Clock, embed_all: EmbedAll) -> None:
         """Where it is time, give all samples new labels."""
-        if not self.due(clock):
+        if not due(clock, times=self.config.labellings, power=2.0):
             return
         rows = embed_all(self._embed)
         mine, labels = comm.share(rows), torch.zeros_like(self.classes.items)
@@ -92,16 +75,6 @@ class SeLa(Method):
             comm.share(out).copy_(found)
         self.classes.items.copy_(comm.total(labels))
 
-    def due(self, clock: Clock) -> bool:
-        """Whether a labelling's time came since the last epoch began."""
-        done = [math.sqrt(max(0, e) / max(1, clock.epochs)) for e in (clock.epoch - 1, clock.epoch)]
-        before, now = (math.floor(share * (self.config.labellings - 1) + 1e-9) for share in done)
-        return clock.epoch == 0 or now > before
-
     def _embed(self, views: Mapping[str, Tensor]) -> Tensor:
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        h = wide(self.backbone(views[next(iter(self.encoders))], tokens=False).pooled)
-        for module, mode in modes:
-            module.training = mode
-        return h
+        with evaluating(self):
+            return wide(self.backbone(views[next(iter(self.encoders))], tokens=False).pooled)

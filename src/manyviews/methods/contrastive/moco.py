@@ -1,8 +1,8 @@
 """MoCo. He et al. 2020, arXiv:1911.05722; v2: Chen et al. 2020, arXiv:2003.04297."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Annotated, Literal
 
 import torch
@@ -29,11 +29,12 @@ class MoCoConfig:
         momentum: of the key encoder.
         hidden: width of the head's hidden layer; 0 takes the encoder's.
         out: width of its output.
-        layers: of the head, 2 (v2) or 1 (v1).
+        layers: of the head, 2 (v2) or 1 (v1); 3 on video (Feichtenhofer et al. 2021).
         norm_groups: parts of the global batch with batch-norm statistics of their own, the keys
             in shuffled order, as on the authors' 8 GPUs; 0 leaves the encoder's norms alone and
             does not shuffle.
-        symmetric: add the loss with the views exchanged, as the authors' CIFAR notebook does.
+        symmetric: every view is a query in its turn and their losses are added, as the authors'
+            CIFAR notebook does; else view 0 alone is.
     """
 
     temperature: Positive = 0.2
@@ -41,7 +42,7 @@ class MoCoConfig:
     momentum: Annotated[Cosine, SHARE] = Cosine(0.999, 0.999)
     hidden: Natural = 0
     out: Count = 128
-    layers: Literal[1, 2] = 2
+    layers: Literal[1, 2, 3] = 2
     norm_groups: Natural = 8
     symmetric: bool = False
 
@@ -52,8 +53,6 @@ class MoCo(Method):
     Keys enter the queue after the loss, so a key is never its own negative. The key encoder
     follows after each optimiser step, the authors' before each key forward: the same weights.
     """
-
-    most: Mapping[str, int] = {"global": 2}
 
     def __init__(self, given: Given, config: MoCoConfig) -> None:
         super().__init__(given)
@@ -69,24 +68,25 @@ class MoCo(Method):
         self.queue = Queue(config.queue, config.out)
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
-        """InfoNCE of view 0's query against view 1's key, plus the reverse if symmetric."""
-        one, two = batch.views["global"].unbind(1)[:2]
-        pairs = [(one, two), (two, one)] if self.config.symmetric else [(one, two)]
-        online = [self.online(view) for view, _ in pairs]
-        queries = [unit(query) for _, query in online]
-        keys = [self._key(view, clock) for _, view in pairs]
+        """InfoNCE of a query against each other view's key, the mean; the sum over queries."""
+        views = batch.views["global"].unbind(1)
+        asking = len(views) if self.config.symmetric else 1
+        pairs = [(q, k) for q, k in permutations(range(len(views)), 2) if q < asking]
+        online = {v: self.online(views[v]) for v in range(asking)}
+        queries = {v: unit(query) for v, (_, query) in online.items()}
+        keys = {v: self._key(views[v], clock) for v in dict.fromkeys(key for _, key in pairs)}
         losses = [
-            info_nce(query, key, self.queue.items, temperature=self.config.temperature)
-            for query, key in zip(queries, keys, strict=True)
+            info_nce(queries[q], keys[k], self.queue.items, temperature=self.config.temperature)
+            for q, k in pairs
         ]
-        loss = torch.stack(losses).sum()
-        floor = loss.detach() / len(pairs) / math.log(1 + self.config.queue)
-        embedding = torch.stack([features.pooled for features, _ in online], dim=1)
+        loss = torch.stack(losses).mean()
+        floor = loss.detach() / math.log(1 + self.config.queue)
+        embedding = torch.stack([features.pooled for features, _ in online.values()], dim=1)
         return Step(
-            {"info_nce": loss},
+            {"info_nce": loss * asking},
             embedding=self.embedded(embedding),
-            projection=torch.stack(queries, dim=1),
-            fresh={"keys": torch.stack(keys)},
+            projection=torch.stack(list(queries.values()), dim=1),
+            fresh={"keys": torch.stack(list(keys.values()))},
             watch={"contrastive_floor": floor},
         )
 

@@ -51,6 +51,7 @@ class PIRL(Method):
     """An image and its transform both have to pick out what was remembered of the image."""
 
     needs: Mapping[str, int] = {"global": 1, "tiles": 9}
+    of_one = ("tiles",)
 
     def __init__(self, given: Given, config: PIRLConfig) -> None:
         super().__init__(given)

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
-from manyviews.core import Batch, Clock, Given, Method, Step, comm
+import torch
+
+from manyviews.core import Batch, Clock, Given, Method, Step, comm, flat
 from manyviews.core.ranges import Count, Natural, Positive
-from manyviews.losses.contrastive import nt_xent, unit
-from manyviews.parts.branch import together
+from manyviews.losses.contrastive import multi_crop_nt_xent, nt_xent, unit
+from manyviews.parts.crops import encode_crops
 from manyviews.parts.heads import mlp
 
 
@@ -35,7 +38,7 @@ class SimCLRConfig:
 class SimCLR(Method):
     """Pull two views of a sample together, push all other views in the global batch away."""
 
-    most: Mapping[str, int] = {"global": 2}
+    needs: Mapping[str, int] = {"global": 2, "local": 0}
 
     def __init__(self, given: Given, config: SimCLRConfig) -> None:
         super().__init__(given)
@@ -47,15 +50,24 @@ class SimCLR(Method):
         )
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
-        """NT-Xent over both views' projections; batch norms see both views at once."""
-        embedding, z = together(self.backbone, self.projector, batch.views["global"][:, :2])
-        z = unit(z)
-        loss = nt_xent(z, temperature=self.config.temperature)
-        config = self.config
-        candidates = len(comm.gather(batch.index)) * 2 - 1
+        """NT-Xent, the mean over pairs of views; with local views every crop meets all others.
+
+        Batch norms see all views of one size at once.
+        """
+        config, count = self.config, batch.views["global"].shape[1]
+        h = encode_crops(self.backbone, batch.views)
+        z = unit(flat(self.projector, h))
+        if z.shape[1] > count:
+            loss = multi_crop_nt_xent(z, temperature=config.temperature)
+            candidates = 1 + z.shape[1] * (len(comm.gather(batch.index)) - 1)
+        else:
+            pairs = combinations(range(count), 2)
+            losses = [nt_xent(z[:, pair], temperature=config.temperature) for pair in pairs]
+            loss = torch.stack(losses).mean()
+            candidates = len(comm.gather(batch.index)) * 2 - 1
         return Step(
             {"nt_xent": loss * (2 if config.sum_of_views else 1)},
-            embedding=self.embedded(embedding),
-            projection=z,
+            embedding=self.embedded(h[:, :count]),
+            projection=z[:, :count],
             watch={"contrastive_floor": loss.detach() / math.log(candidates)},
         )

@@ -1,7 +1,7 @@
 """BYOL. Grill et al. 2020, arXiv:2006.07733."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Annotated
 
 import torch
@@ -31,9 +31,7 @@ class BYOLConfig:
 
 
 class BYOL(Method):
-    """Predict the slow target's projection of the other view; no negatives."""
-
-    most: Mapping[str, int] = {"global": 2}
+    """Predict the slow target's projection of every other view; no negatives."""
 
     def __init__(self, given: Given, config: BYOLConfig) -> None:
         super().__init__(given)
@@ -45,16 +43,18 @@ class BYOL(Method):
         self.target = EMA(self.online, config.momentum)
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
-        """The sum of both directions; each view has batch statistics of its own."""
-        views = batch.views["global"][:, :2]
+        """Of each view the mean error with all others, added; batch statistics are a view's own."""
+        views = batch.views["global"]
         # The target goes first: its memory is free again before the online network fills its own.
         with torch.no_grad():
-            target_a, target_b = self.target.copy.apart(views)[1].unbind(1)
+            targets = self.target.copy.apart(views)[1].unbind(1)
         embedding, z = self.online.apart(views)
-        of_a, of_b = apart(self.predictor, z).unbind(1)
-        loss = normalised_mse(of_a, target_b) + normalised_mse(of_b, target_a)
+        predictions = apart(self.predictor, z).unbind(1)
+        count = views.shape[1]
+        pairs = permutations(range(count), 2)
+        errors = [normalised_mse(predictions[a], targets[b]) for a, b in pairs]
         return Step(
-            {"regression": loss},
+            {"regression": count * torch.stack(errors).mean()},
             embedding=self.embedded(embedding),
             projection=z,
         )

@@ -11,7 +11,7 @@ from manyviews.core.ranges import SHARE, Count
 from manyviews.core.schedules import Ramp
 from manyviews.losses.reconstruction import blockwise_smooth_l1
 from manyviews.parts.dropout import without_dropout
-from manyviews.parts.masking import check_views, square_patch, visible
+from manyviews.parts.masking import check_views, places, square_patch, take, visible
 from manyviews.parts.predictor import Predictor
 from manyviews.parts.targets import EMA
 
@@ -69,13 +69,10 @@ class IJEPA(Method):
         check_views(self.online, images, context, "I-JEPA")
         whole = self.target(images)
         target = F.layer_norm(wide(whole.tokens), whole.tokens.shape[-1:])
-        length = int(blocks.sum(dim=-1).max())
-        wanted = blocks.byte().argsort(dim=-1, descending=True, stable=True)[..., :length]
-        present = blocks.gather(2, wanted)
+        wanted, present = places(blocks)
         keep = visible(~context)
         made = self.predictor(self.online(images, keep=keep).tokens, keep, wanted, present)
-        places = wanted.flatten(1)[..., None].expand(-1, -1, target.shape[2])
-        hoped = target.gather(1, places).unflatten(1, wanted.shape[1:])
+        hoped = take(target, wanted.flatten(1)).unflatten(1, wanted.shape[1:])
         return Step(
             {"regression": blockwise_smooth_l1(made, hoped, present)},
             self.embedded(whole.pooled.unflatten(0, views.shape[:2])),

@@ -37,6 +37,7 @@ class Context(Method):
     """Tell from two tiles of an image where the one lies around the other."""
 
     needs: Mapping[str, int] = {"tiles": TILES, "tiles.order": TILES}
+    of_one = ("tiles",)
 
     def __init__(self, given: Given, config: ContextConfig) -> None:
         super().__init__(given)

@@ -37,6 +37,7 @@ class Jigsaw(Method):
     """Tell in which of a set of orders the nine tiles of an image lie."""
 
     needs: Mapping[str, int] = {"tiles": TILES, "tiles.order": TILES}
+    of_one = ("tiles",)
     permutations: Tensor
 
     def __init__(self, given: Given, config: JigsawConfig) -> None:

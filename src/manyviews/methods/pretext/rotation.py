@@ -1,4 +1,7 @@
-"""RotNet. Gidaris et al. 2018, arXiv:1803.07728; gidariss/FeatureLearningRotNet."""
+"""RotNet. Gidaris et al. 2018, arXiv:1803.07728; gidariss/FeatureLearningRotNet.
+
+Of clips, which are turned as a whole: Jing et al. 2018 (3DRotNet), arXiv:1811.11387.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,11 +43,11 @@ class Rotation(Method):
         """The cross-entropy over all four turns of every image, in one pass."""
         four = turned(batch.views["global"][:, 0])
         h = flat(lambda x: self.backbone(x, tokens=False).pooled, four)
-        logits = self.head(h)
+        logits = flat(self.head, h)
         turns = torch.arange(TURNS, device=h.device).expand(len(h), TURNS)
         return Step({"turns": classify(logits, turns)}, embedding=self.embedded(h[:, :1]))
 
 
 def turned(images: Tensor) -> Tensor:
-    """[B, C, S, S] -> [B, 4, C, S, S]: turned by 0, 1, 2, 3 quarters, counter-clockwise."""
+    """[B, ..., S, S] -> [B, 4, ..., S, S]: turned by 0, 1, 2, 3 quarters, counter-clockwise."""
     return torch.stack([images.rot90(k, (-2, -1)) for k in range(TURNS)], dim=1)

@@ -1,6 +1,6 @@
 """PIRL: for your own data, and as the authors trained it on ImageNet."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from manyviews.core.settings import parts, struct
@@ -10,6 +10,7 @@ from manyviews.recipes import small_data
 from manyviews.runs.settings import Facts, Run
 from manyviews.training.settings import Optim, Train
 from manyviews.views.image.tiles import Tiles
+from manyviews.views.image.turned import Turned
 from manyviews.views.plan import Crops
 
 
@@ -31,6 +32,24 @@ def small(facts: Facts) -> Run[PIRLConfig, Any, Any]:
     crops = views["global"]
     tiles = small_data.tiles(crops, side=parts(run.encoders)["image"].input.side)
     return replace(run, views=struct("Views", {"global": replace(crops, count=1), "tiles": tiles}))
+
+
+def rotation(facts: Facts) -> Run[PIRLConfig, Any, Any]:
+    """Your own data, sized to the images and the hardware, with a crop turned by quarter turns.
+
+    As `pirl` otherwise; the paper's second transform (section 3.1).
+    Command: `manyviews train pirl-rotation --data DIR`.
+    """
+    run = small(facts)
+    views = parts(run.views)
+    crops = views["global"]
+    told = {field.name: getattr(crops, field.name) for field in fields(crops)}
+    return replace(
+        run,
+        recipe="pirl-rotation",
+        method=replace(run.method, transform="rotation"),
+        views=struct("Views", {"global": crops, "turned": Turned(**told)}),
+    )
 
 
 def imagenet(facts: Facts) -> Run[PIRLConfig, Any, Any]:

@@ -1,5 +1,6 @@
-"""SimCLR: for your own data, and as the authors trained it on ImageNet."""
+"""SimCLR and its second version: for your own data, and as the authors trained on ImageNet."""
 
+from dataclasses import replace
 from typing import Any
 
 from manyviews.core.settings import struct
@@ -22,6 +23,29 @@ def small(facts: Facts) -> Run[SimCLRConfig, Any, Any]:
     )
 
 
+def deep(facts: Facts) -> Run[SimCLRConfig, Any, Any]:
+    """Your own data, with the second version's head of three layers.
+
+    Command: `manyviews train simclrv2 --data DIR`. Its third step, into a small network, is
+    `manyviews train distill`.
+    """
+    run = small(facts)
+    return replace(run, recipe="simclrv2", method=replace(run.method, layers=3))
+
+
+def multicrop(facts: Facts) -> Run[SimCLRConfig, Any, Any]:
+    """The same with local crops, which attract and repel as the others do.
+
+    Command: `manyviews train simclr-multicrop --data DIR`; `--views.local.count` says how many.
+    """
+    return small_data.run(
+        facts,
+        name="simclr-multicrop",
+        method=SimCLRConfig(temperature=0.2, hidden=512, out=128),
+        local=2,
+    )
+
+
 def imagenet(facts: Facts) -> Run[SimCLRConfig, Any, Any]:
     """The authors' ResNet-50 on ImageNet: 69.1 % linear top-1 after 1000 epochs (published).
 
@@ -39,4 +63,23 @@ def imagenet(facts: Facts) -> Run[SimCLRConfig, Any, Any]:
         data=authors.data(facts, batch_size=4096),
         optim=Optim(name="lars-classic", lr=0.3, weight_decay=1e-6, warmup=10 / 1000),
         train=Train(epochs=1000),
+    )
+
+
+def deep_imagenet(facts: Facts) -> Run[SimCLRConfig, Any, Any]:
+    """The second version as the authors' README trains it: 64.5 % after 100 epochs (published).
+
+    Command: `torchrun --nproc-per-node 8 -m manyviews train simclrv2-imagenet --data DIR`. Source:
+    google-research/simclr README.md, run.py. A head of three layers, the rate by the root of the
+    batch, a decay of 1e-4; their best networks are wider, deeper, and have selective kernels.
+    """
+    run = imagenet(facts)
+    return replace(
+        run,
+        recipe="simclrv2-imagenet",
+        method=replace(run.method, layers=3),
+        optim=replace(
+            run.optim, lr=0.075 * 4096**0.5, lr_per=0, weight_decay=1e-4, warmup=10 / 100
+        ),
+        train=Train(epochs=100),
     )

@@ -3,14 +3,14 @@
 from typing import Any
 
 from manyviews.core.schedules import Ramp
-from manyviews.core.settings import struct
 from manyviews.encoders.settings import ViTConfig
 from manyviews.methods.masked.data2vec import Data2VecConfig
 from manyviews.recipes import imagenet as authors
 from manyviews.recipes import small_data
+from manyviews.recipes.masked import beit
 from manyviews.runs.settings import Facts, Run
 from manyviews.training.settings import Optim, Train
-from manyviews.views.plan import Crops, Mask
+from manyviews.views.plan import Mask
 
 
 def small(facts: Facts) -> Run[Data2VecConfig, Any, Any]:
@@ -31,21 +31,9 @@ def imagenet(facts: Facts) -> Run[Data2VecConfig, Any, Any]:
     """The authors' ViT-B/16 on ImageNet: 84.2 % fine-tuned (published).
 
     Command: `torchrun --nproc-per-node 8 -m manyviews train data2vec-imagenet --data DIR`; 800
-    epochs. Source: facebookresearch/data2vec_vision beit/README.md.
+    epochs. Source: facebookresearch/data2vec_vision beit/README.md,
+    which is built on BEiT's code.
     """
-    views = Crops(
-        count=1,
-        scale=(0.08, 1.0),
-        interpolation="bicubic",
-        jitter=1.0,
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.4,
-        hue=0.0,
-        grey=0.0,
-        blur=(0.0,),
-        mask=Mask(ratio=120 / 196, kind="block"),
-    )
     return Run(
         recipe="data2vec-imagenet",
         method=Data2VecConfig(),
@@ -58,17 +46,8 @@ def imagenet(facts: Facts) -> Run[Data2VecConfig, Any, Any]:
                 class_token=0.02,
             )
         ),
-        views=struct("Views", {"global": views}),
+        views=beit.views(hidden=120),
         data=authors.data(facts, batch_size=2048),
-        optim=Optim(
-            name="adamw",
-            lr=2e-3,
-            lr_per=0,
-            lr_start=1e-6 / 2e-3,
-            lr_end=1e-5 / 2e-3,
-            weight_decay=0.05,
-            warmup=10 / 800,
-            clip=3.0,
-        ),
+        optim=beit.optim(2e-3),
         train=Train(epochs=800),
     )

@@ -1,5 +1,6 @@
 """MAE: for your own data, and as the authors trained it on ImageNet."""
 
+from dataclasses import replace
 from typing import Any
 
 from manyviews.core.settings import struct
@@ -7,7 +8,7 @@ from manyviews.encoders.settings import ViTConfig
 from manyviews.methods.masked.mae import MAEConfig
 from manyviews.recipes import imagenet as authors
 from manyviews.recipes import photometric, small_data
-from manyviews.runs.settings import Facts, Run
+from manyviews.runs.settings import Facts, Run, Teacher
 from manyviews.training.settings import Optim, Train
 from manyviews.views.plan import Mask
 
@@ -19,6 +20,21 @@ def small(facts: Facts) -> Run[MAEConfig, Any, Any]:
     """
     return small_data.masked(
         facts, name="mae", method=MAEConfig(width=128, depth=2, heads=4), mask=Mask(ratio=0.75)
+    )
+
+
+def codes(facts: Facts) -> Run[MAEConfig, Any, Any]:
+    """Your own data with discrete targets, the codes of a tokenizer of yours (table 1d).
+
+    Command: `manyviews train mae-codes --data DIR --teachers.tokenizer RUN`, RUN made by
+    `manyviews train tokenizer --data DIR`.
+    """
+    run = small(facts)
+    return replace(
+        run,
+        recipe="mae-codes",
+        method=replace(run.method, target="codes"),
+        teachers=struct("Teachers", {"tokenizer": Teacher()}),
     )
 
 

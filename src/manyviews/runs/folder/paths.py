@@ -60,6 +60,11 @@ class Paths:
         return self.root / "report.html"
 
     @property
+    def seen(self) -> Path:
+        """The page of what an encoder sees."""
+        return self.root / "see.html"
+
+    @property
     def cache(self) -> Path:
         """A folder of features, which `evaluation.features` fills."""
         return self.root / "cache"
@@ -74,8 +79,8 @@ class Paths:
 
     @property
     def against(self) -> Path:
-        """What was found of the encoders and of those that they began from."""
-        return self.root / "start.json"
+        """What was found of the encoders and of what they were before training."""
+        return self.root / "against.json"
 
     def encoders(self) -> dict[str, Path]:
         """Name -> the file of each encoder that is there; "" where it is the only one."""

@@ -20,7 +20,7 @@ from manyviews.runs.settings import AnyRun
 log = logging.getLogger("manyviews")
 
 _NUMBER = (int, float)
-_TEXT = ("kind", "message")
+_TEXT = ("kind", "message", "name", "light")
 _BARS = dict.fromkeys(("change", "low", "high", "cosine"), _NUMBER)
 _ESTIMATE = dict.fromkeys(("value", "low", "high"), _NUMBER)
 _MEASURED = {
@@ -30,7 +30,8 @@ _MEASURED = {
 _DIAGNOSIS = {
     "data": str,
     "images": int,
-    "verdict": {"state": str, "sentence": str},
+    "state": {"title": str, "sentence": str},
+    "verdict": {"answers": list, "next": list},
     "checkpoints": {str: {str: _NUMBER}},
     "spaces": {str: {str: _NUMBER}},
     "invariance": {str: {str: _BARS}},
@@ -53,12 +54,11 @@ def read_diagnosis(directory: Path, encoder: str = "") -> dict[str, Any]:
                 name: _finite(numbers) if isinstance(numbers, dict) else numbers
                 for name, numbers in found[part].items()
             }
-    groups, trend, usage = found.get("groups"), found.get("trend"), found.get("prototypes")
+    groups, usage = found.get("groups"), found.get("prototypes")
     whole = (
         _fits(found, _DIAGNOSIS)
         and all(step.isdigit() for step in found["checkpoints"])
         and (not groups or _fits(groups, dict.fromkeys(("nmi", "purity", "clusters"), _NUMBER)))
-        and (trend is None or _fits(trend, {"sentence": str}))
         and (usage is None or _fits(usage, {str: _NUMBER}))
         and isinstance(found.get("best"), int | None)
     )
@@ -74,12 +74,13 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     if "measures" not in found:
         return {}
     beside = found.get("beside", {})
-    texts = ("data", "train_data", "which", "encoder", "content")
+    texts = ("data", "train_data", "which", "step", "layer", "pool", "encoder", "content")
     whole = (
         _fits(found, _MEASURED)
         and found["metric"] in found["measures"]
         and _fits(beside, {str: _MEASURED})
         and all(one["metric"] in one["measures"] for one in beside.values())
+        and all(_fits(one.get("right", {}), {str: list}) for one in (found, *beside.values()))
         and all(isinstance(found.get(name, ""), str) for name in texts)
     )
     return found if whole else _damaged(path)

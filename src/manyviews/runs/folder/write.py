@@ -37,8 +37,10 @@ def begin(
     contents: str,
     images: int,
     command: str,
+    threads: int,
     start: str = "",
     teachers: Mapping[str, str] = MappingProxyType({}),
+    positives: str = "",
 ) -> None:
     """Write down what a run is, before anything is trained.
 
@@ -49,14 +51,18 @@ def begin(
         contents: of the data, however they are copied.
         images: samples in the data.
         command: what was typed.
+        threads: that compute.
         start: digest of the weights that it begins from.
         teachers: name -> digest of its weights.
+        positives: digest of what groups samples.
 
     Raises:
         Failure: nothing can be written there.
     """
-    noted = {"digest": digest, "contents": contents, "images": images, "command": command}
+    noted: dict[str, Any] = {"digest": digest, "contents": contents, "images": images}
+    noted |= {"command": command, "threads": threads}
     noted |= {"start": start} if start else {}
+    noted |= {"positives": positives} if positives else {}
     noted |= {"teachers": dict(teachers)} if teachers else {}
     try:
         Paths(directory).config.write_text(saved.to_yaml(run), encoding="utf-8")
@@ -111,7 +117,8 @@ def keep_result(
     Args:
         run: nothing is written where it is no directory.
         found: the result.
-        told: what it was measured on, by name: data, train_data; and `which` encoder of several.
+        told: what it was measured on, by name: data, train_data; `which` encoder of several; `step`
+            of a checkpoint; `layer` and `pool` of features that are not the encoder's output.
         encoder: fingerprint of whose features.
         content: hash of the images and labels.
 
@@ -138,7 +145,7 @@ def keep_result(
 def _is_of(path: Path, told: Mapping[str, str]) -> bool:
     """Whether a result may be written here: nothing is there, or the same data's."""
     found = read.read_evaluation(path) if path.is_file() else {}
-    names = ("data", "train_data", "which")
+    names = ("data", "train_data", "which", "step", "layer", "pool")
     return not found or all(found.get(name, "") == told.get(name, "") for name in names)
 
 

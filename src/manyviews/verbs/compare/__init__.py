@@ -1,7 +1,6 @@
 """`manyviews compare`: runs side by side, measured, with intervals."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +14,18 @@ if TYPE_CHECKING:
 def compare(
     runs: Positional[Sequence[str | Path]],
     *,
-    data: str = "",
+    data: str | Path = "",
     out: str | Path = "",
+    choose: Flag = False,
     anyway: Flag = False,
     max_pixels: int = MAX_PIXELS,
 ) -> "Compared":
     """Put runs side by side: invariance, grouping, entropy, rank, accuracy, cost.
 
-    A run that has no diagnosis gets one, with `diagnose`'s defaults. Values whose intervals
-    overlap are never told apart: the best of a column is marked together with all that reach it.
+    A run that has no diagnosis gets one, with `diagnose`'s defaults. The best of a column is
+    marked together with all that cannot be told from it: by a test image by image where both were
+    tested on the same ones, else by whether their intervals overlap. A run that is no better than
+    its own encoder untrained is called so.
 
     Args:
         runs: run directories. One that is given twice is counted once. With `data` also encoders
@@ -32,10 +34,14 @@ def compare(
             beside raw pixels and untrained encoders, and clusters are held against its labels.
             Without it the table shows what the runs hold.
         out: a directory for compare.md, compare.json and compare.html, or one such file.
+        choose: say which setting is best without labels, by RankMe, among runs of one method and
+            encoder that differ in settings; and, where they were evaluated, how far that is from
+            the choice with labels.
         anyway: compare although data, channels, batch or budget differ, or labelled data of one
             name, and say in the table what does.
         max_pixels: larger images are refused from their header.
     """
+    data = str(data)
     from manyviews.runs.past import read_evaluations
     from manyviews.verbs.compare import differences
     from manyviews.verbs.compare.beside import (
@@ -51,6 +57,7 @@ def compare(
         table_of,
         write,
     )
+    from manyviews.verbs.compare.choice import chosen_of
 
     forms = forms_of(out)
     runs, others = others_of(runs, data)
@@ -66,7 +73,7 @@ def compare(
     differing += changed
     diagnoses, notes = diagnoses_of(pasts, data, max_pixels=max_pixels)
     notes = [*NOTES, *notes, *older, *differences.unknown_data(pasts, evaluations)]
-    table = table_of(pasts, diagnoses, evaluations, differing, notes)
-    rows = [*table.rows, *others_rows(others, data, max_pixels=max_pixels)]
-    table = replace(table, rows=rows)
-    return Compared(table=table, files=[write(path, table) for path in forms])
+    beside = others_rows(others, data, max_pixels=max_pixels)
+    table = table_of(pasts, diagnoses, evaluations, differing, notes, beside)
+    choice = chosen_of(pasts, diagnoses, evaluations) if choose else None
+    return Compared(table=table, files=[write(path, table) for path in forms], choice=choice)

@@ -4,12 +4,17 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from manyviews.core import UsageError
+from manyviews.core.extras import frame
 from manyviews.core.files import atomic, json_text
+from manyviews.core.in_words import InWords
+from manyviews.core.inputs import image_channels
 from manyviews.core.progress import bar
+from manyviews.diagnosis.choosing import ChosenSetting
 from manyviews.diagnosis.result import DiagnosedEach
 from manyviews.evaluation import identity
 from manyviews.evaluation.labelled import open_labelled
@@ -21,14 +26,18 @@ from manyviews.runs.subject import TIMM
 from manyviews.verbs.compare import differences
 from manyviews.verbs.compare.rows import (
     COLUMNS,
+    Tested,
     cost,
     label_free,
+    paired,
     performance,
     performance_columns,
+    tested,
     untrained_rows,
 )
 from manyviews.verbs.diagnose import diagnose
 from manyviews.verbs.evaluate import evaluate
+from manyviews.views.pipeline import plain_of
 
 log = logging.getLogger("manyviews")
 
@@ -37,9 +46,15 @@ PROTOCOLS = ("knn", "linear", "lowshot")
 FORMS = (".md", ".json", ".html")
 
 NOTES = (
-    "Bold, or green, is the best value of a column and every other whose 95 % interval reaches "
-    "that of the best: those cannot be told apart. Columns without intervals, and columns whose "
-    "better direction depends on the method or the task, mark nothing.",
+    "Bold, or green, is the best value of a column and every other that cannot be told from it. "
+    "Rows that were tested on the same images are held against one another image by image "
+    "(McNemar's exact test; of several draws of labels Student's t), which tells apart more than "
+    "intervals do; others by whether their 95 % intervals overlap. Columns in which nothing can be "
+    "told apart, columns without intervals, and those whose better direction depends on the method "
+    "or the task, mark nothing.",
+    '"No better than untrained" and "worse than untrained" are said of a run by the same test '
+    "against its own encoder as it was before training. Each test is at 5 %: of twenty one is "
+    "expected to be wrong.",
     "A row is one training. Intervals are over the draw of test images (kNN, linear), of training "
     "labels (low-shot) or of images looked at (change); how far another seed would end up is in "
     "none of them. Train several seeds to know.",
@@ -49,24 +64,43 @@ NOTES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class Compared(InWords):
     """Runs side by side.
 
     Attributes:
         table: rows, columns, what differs.
         files: written.
+        choice: what was chosen among them, if that was asked.
     """
 
     table: Table
     files: list[Path] = field(default_factory=list[Path])
+    choice: ChosenSetting | None = None
 
     def lines(self) -> list[str]:
         """For people: the tables as Markdown."""
-        return [*markdown(self.table).splitlines(), *(f"wrote {path}" for path in self.files)]
+        choice = self.choice.lines() if self.choice else []
+        written = [f"wrote {path}" for path in self.files]
+        return [*markdown(self.table).splitlines(), *choice, *written]
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text."""
-        return self.table.to_json() | {"files": [str(path) for path in self.files]}
+        choice = {"choice": self.choice.to_json()} if self.choice else {}
+        return self.table.to_json() | {"files": [str(path) for path in self.files]} | choice
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame: a row a run, a column a measure.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        columns = {column.key: column.title for column in self.table.columns}
+        rows = [
+            {"run": row.name, **row.words}
+            | {columns[k]: cell.value for k, cell in row.cells.items() if k in columns}
+            for row in self.table.rows
+        ]
+        return frame(rows, index="run")
 
 
 def refuse(differences: Sequence[str], *, anyway: bool, advice: str = "Add") -> None:
@@ -93,7 +127,7 @@ def forms_of(out: str | Path) -> list[Path]:
 
 
 def opened(runs: Sequence[str | Path]) -> list[Past]:
-    """The runs, each once, by the shortest names that tell them apart."""
+    """The runs, each once, by the shortest names that tell them apart; a row an encoder."""
     if isinstance(runs, str | Path):
         runs = [runs]
     given: dict[Path, Path] = {}
@@ -108,7 +142,11 @@ def opened(runs: Sequence[str | Path]) -> list[Past]:
     names = [
         name if last.count(name) == 1 else str(path) for name, path in zip(last, paths, strict=True)
     ]
-    return [read_past(path, name=name) for path, name in zip(paths, names, strict=True)]
+    return [
+        read_past(path, name=f"{name}, {which}" if which else name, which=which)
+        for path, name in zip(paths, names, strict=True)
+        for which in Paths(path).encoders() or [""]
+    ]
 
 
 def others_of(runs: Sequence[str | Path], data: str) -> tuple[list[str | Path], list[str]]:
@@ -126,17 +164,19 @@ def others_of(runs: Sequence[str | Path], data: str) -> tuple[list[str | Path], 
     return [run for run in given if str(run) not in others], list(dict.fromkeys(others))
 
 
-def others_rows(others: Sequence[str], data: str, *, max_pixels: int) -> list[Row]:
+def others_rows(
+    others: Sequence[str], data: str, *, max_pixels: int
+) -> list[tuple[Row, dict[str, Tested]]]:
     """A row for each encoder that no run here trained, measured on labelled data."""
-    rows: list[Row] = []
+    rows: list[tuple[Row, dict[str, Tested]]] = []
     for spec in others:
         log.info("evaluating %s", spec)
         made = evaluate(
             spec, data=data, protocol=list(PROTOCOLS), baselines=False, max_pixels=max_pixels
         )
-        cells = performance(list(_as_held(made).values()))
+        found = list(_as_held(made).values())
         words = {"recipe": "-", "ended": "not trained here"}
-        rows.append(Row(name=spec, cells=cells, words=words))
+        rows.append((Row(name=spec, cells=performance(found), words=words), tested(found)))
     return rows
 
 
@@ -152,7 +192,7 @@ def measured(
     Baselines are measured once for each way of seeing images.
     """
     now = _content(pasts, held, data, max_pixels=max_pixels)
-    seen: list[dict[str, Any]] = []
+    seen: list[Any] = []
     versions: dict[str, int] = {}
     found: list[list[dict[str, Any]]] = []
     for past, own in zip(pasts, held, strict=True):
@@ -168,6 +208,7 @@ def measured(
                 name not in there
                 or (wanted and not there[name].get("beside"))
                 or there[name]["version"] < versions.get(name, 0)
+                or not there[name].get("right")  # an older one, which no test can pair
             )
         ]
         if missing:
@@ -175,6 +216,7 @@ def measured(
             made = evaluate(
                 past.directory,
                 data=data,
+                which=past.which,
                 protocol=missing,
                 baselines=wanted,
                 max_pixels=max_pixels,
@@ -195,10 +237,16 @@ def _content(
     """The hash of LABELLED as it is now; "" where no result has one, or it is not there now."""
     if not any(result.get("content") for own in held for result in own):
         return ""
-    channels, cache = pasts[0].channels, Paths(pasts[0].directory).cache
+    input, cache = pasts[0].encoders[0].input, Paths(pasts[0].directory).cache
     try:
         train, test = (
-            open_labelled(data, channels=channels, max_pixels=max_pixels, split=split)
+            open_labelled(
+                data,
+                channels=image_channels(input),
+                max_pixels=max_pixels,
+                split=split,
+                streams=plain_of(input).streams,
+            )
             for split in ("train", "test")
         )
     except UsageError as error:
@@ -228,9 +276,10 @@ def diagnoses_of(
             log.info("diagnosing %s", past.name)
             labels = data or (next(iter(same))[0] if usable and _labelled(kept) else "")
             try:
-                made = diagnose(past.directory, labels=labels, max_pixels=max_pixels)
-                if isinstance(made, DiagnosedEach):
-                    raise UsageError("it has several encoders, and a row is of one.")
+                made = diagnose(
+                    past.directory, which=past.which, labels=labels, max_pixels=max_pixels
+                )
+                assert not isinstance(made, DiagnosedEach)
                 diagnosis = json.loads(json_text(made.to_json()))
             except UsageError as error:
                 notes.append(f"{past.name} has no diagnosis: {error}")
@@ -253,26 +302,44 @@ def table_of(
     evaluations: Sequence[Sequence[Mapping[str, Any]]],
     differences: Sequence[str],
     notes: list[str],
+    others: Sequence[tuple[Row, dict[str, Tested]]] = (),
 ) -> Table:
-    """Rows and columns of everything that is known of the runs."""
+    """Rows and columns of everything that is known of the runs, and of others' encoders."""
     tried = [set(d.get("invariance", {}).get("encoder", {})) for d in diagnoses if d]
     shared = sorted(set[str].intersection(*tried)) if tried else []
     if shared:
         notes.append(f"Change is the mean over: {', '.join(shared)}.")
+    beside = untrained_rows(pasts, evaluations)
     rows: list[Row] = []
+    images = dict(beside.tested)
     for past, diagnosis, results in zip(pasts, diagnoses, evaluations, strict=True):
         cells = performance(results) | label_free(diagnosis, shared) | cost(past)
-        words = past.words | {"verdict": diagnosis.get("verdict", {}).get("state", "-")}
-        rows.append(Row(name=past.name, cells=cells, words=words))
+        words = past.words | {"verdict": diagnosis.get("state", {}).get("title", "-")}
+        page = Paths(past.directory).report
+        rows.append(
+            Row(
+                name=past.name,
+                cells=cells,
+                words=words,
+                untrained=beside.of.get(past.name, ""),
+                report=page if page.is_file() else None,
+            )
+        )
+        images[past.name] = tested(results)
+    images |= {row.name: marks for row, marks in others}
     flat = [result for results in evaluations for result in results]
     columns: list[Column] = [*performance_columns(flat), *COLUMNS]
     title = "1 run" if len(rows) == 1 else f"{len(rows)} runs compared"
+    on = sorted({str(result["data"]) for result in flat})
+    title += f" on {on[0]}" if len(on) == 1 else ""
+    title += f", {date.today():%d %B %Y}"
     return Table(
         title=title,
         columns=columns,
-        rows=[*untrained_rows(pasts, evaluations), *rows],
+        rows=[*beside.rows, *rows, *(row for row, _ in others)],
         differences=differences,
         notes=notes,
+        paired=paired(images),
     )
 
 
@@ -281,7 +348,7 @@ def write(path: Path, table: Table) -> Path:
     text = {
         ".md": lambda: f"# {table.title}\n\n{markdown(table)}",
         ".json": lambda: json_text(table.to_json()) + "\n",
-        ".html": lambda: page(table),
+        ".html": lambda: page(table, at=path.parent),
     }[path.suffix]()
     with atomic(path) as draft:
         draft.write_text(text, encoding="utf-8")

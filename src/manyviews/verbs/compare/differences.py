@@ -11,9 +11,10 @@ _Result = Mapping[str, Any]
 
 def differing(pasts: Sequence[Past]) -> list[str]:
     """What comparable runs share and these do not, a line each with who has what."""
+    fed = {type(p.encoders[0].input) for p in pasts}  # those of sound are no images' channels
     facts = {
         "data": [f"{p.settings.data.source} ({p.images:,} images, {p.digest[:8]})" for p in pasts],
-        "channels": [str(p.channels) for p in pasts],
+        "channels": [str(p.channels) for p in pasts] if len(fed) == 1 else [""] * len(pasts),
         "budget": [p.budget for p in pasts],
         "batch": [str(p.settings.data.batch_size) for p in pasts],
         "end": [p.ended if p.ended == "done" else f"{p.ended} at {p.steps:,}" for p in pasts],

@@ -1,10 +1,12 @@
 """What a run cost and what was measured of it become the cells of a comparison's row."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
-from manyviews.core.settings import parts
 from manyviews.diagnosis.explain import MEASURES
+from manyviews.evaluation.intervals import apart
 from manyviews.reports.table import Cell, Column, Row
 from manyviews.runs.past import Past
 
@@ -12,6 +14,8 @@ PERFORMANCE, LABEL_FREE = "Performance, with labels", "Invariance and grouping"
 INFORMATION, COST = "Information", "Cost"
 
 TITLES = {"knn": "kNN", "linear": "linear", "lowshot": "low-shot"}
+UNTRAINED = "untrained encoder"
+"""How an evaluation calls it."""
 EXTRA = {"lowshot": ("accuracy at 1 %",)}
 """Measures that are shown beside a protocol's headline."""
 
@@ -94,26 +98,93 @@ def performance_columns(results: Sequence[Mapping[str, Any]]) -> list[Column]:
     return list(found.values())
 
 
+@dataclass(frozen=True)
+class Tested:
+    """Which test images are classified rightly, for a test image by image.
+
+    Attributes:
+        content: hash of the labelled data; "" where it is unknown.
+        right: as `evaluation.result.Result.right` has it, of one measure.
+    """
+
+    content: str
+    right: tuple[str, ...]
+
+    def apart(self, other: "Tested") -> bool | None:
+        """Whether the two differ; None where they were not tested on the same images."""
+        shapes = [[len(text) for text in one.right] for one in (self, other)]
+        strange = self.content and other.content and self.content != other.content
+        return None if strange or shapes[0] != shapes[1] else apart(self.right, other.right)
+
+
+def tested(results: Sequence[Mapping[str, Any]]) -> dict[str, Tested]:
+    """Key of a column -> the test images of its cell, where they were noted."""
+    return {
+        f"{result['protocol']}|{result['data']}|{measure}": Tested(
+            str(result.get("content", "")), tuple(map(str, result["right"][measure]))
+        )
+        for result in results
+        for measure in _measures(result)
+        if result.get("right", {}).get(measure)
+    }
+
+
+def paired(rows: Mapping[str, Mapping[str, Tested]]) -> dict[str, dict[frozenset[str], bool]]:
+    """Key of a column -> two rows' names -> whether the test image by image tells them apart."""
+    found: dict[str, dict[frozenset[str], bool]] = {}
+    for (one, mine), (other, theirs) in combinations(rows.items(), 2):
+        for key in mine.keys() & theirs.keys():
+            told = mine[key].apart(theirs[key])
+            if told is not None:
+                found.setdefault(key, {})[frozenset((one, other))] = told
+    return found
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """What no training has touched, beside which runs were evaluated.
+
+    Attributes:
+        rows: equal ones once.
+        tested: name of a row -> its test images.
+        of: name of a run -> the row of the same encoder untrained.
+    """
+
+    rows: list[Row]
+    tested: dict[str, dict[str, Tested]]
+    of: dict[str, str]
+
+
 def untrained_rows(
     pasts: Sequence[Past], evaluations: Sequence[Sequence[Mapping[str, Any]]]
-) -> list[Row]:
-    """What no training has touched, beside which runs were evaluated; equal rows once."""
+) -> Untrained:
+    """Rows of raw pixels and of encoders as they begin."""
     rows: dict[str, dict[str, Cell]] = {}
+    images: dict[str, dict[str, Tested]] = {}
+    of: dict[str, str] = {}
     for past, results in zip(pasts, evaluations, strict=True):
-        own: dict[str, dict[str, Cell]] = {}
+        own: dict[str, list[dict[str, Any]]] = {}
         for result in results:
             for name, beside in result.get("beside", {}).items():
-                cells = performance([dict(beside) | {"data": result["data"]}])
-                kind = " + ".join(e.name for e in parts(past.settings.encoders).values())
-                label = f"untrained {kind}" if name == "untrained encoder" else name
-                own.setdefault(label, {}).update(cells)
-        for label, cells in own.items():
-            known = rows.get(label, {})
+                marks = {"data": result["data"], "content": result.get("content", "")}
+                own.setdefault(name, []).append(dict(beside) | marks)
+        for name, found in own.items():
+            kind = " + ".join(encoder.name for encoder in past.encoders)
+            label = f"untrained {kind}" if name == UNTRAINED else name
+            known, cells = rows.get(label, {}), performance(found)
             if any(known.get(key, cell) != cell for key, cell in cells.items()):
                 label = f"{label}, as {past.name} sees images"
             rows.setdefault(label, {}).update(cells)
+            images.setdefault(label, {}).update(tested(found))
+            if name == UNTRAINED:
+                of[past.name] = label
+    for past in pasts:  # baselines are measured once for each way of seeing images
+        same = [p.name for p in pasts if p.name in of and p.sees == past.sees]
+        if same:
+            of.setdefault(past.name, of[same[0]])
     order = sorted(rows, key=lambda name: name.startswith("untrained"))
-    return [Row(name=name, cells=rows[name], trained=False) for name in order]
+    made = [Row(name=name, cells=rows[name], trained=False) for name in order]
+    return Untrained(made, images, of)
 
 
 def _order(result: Mapping[str, Any]) -> tuple[str, int, str]:
@@ -224,7 +295,7 @@ COLUMNS = (
     ),
     Column(
         key="images_per_second",
-        title="images/s",
+        title="samples/s",
         group=COST,
         says="Images a second of training; all views of an image count as one.",
         digits=0,

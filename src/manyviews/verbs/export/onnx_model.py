@@ -9,10 +9,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from manyviews.core import Failure, UsageError
+from manyviews.core import Failure
+from manyviews.core.extras import lacking
 from manyviews.core.files import atomic
 from manyviews.runs.embedder import Embedder, load_encoder, resize_rule
+from manyviews.verbs.export.from_pixels import FromPixels
 
 log = logging.getLogger("manyviews")
 
@@ -20,7 +23,9 @@ TOLERANCE = 1e-4
 """Largest difference to torch that a model may have."""
 
 
-def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
+def export_onnx(
+    path_in: str | Path, path_out: str | Path, *, normalise: bool = False
+) -> float | None:
     """Write an ONNX model: "image" [batch, C, S, S] normalised -> "embedding" [batch, D].
 
     Encoders of video and of sound take "video" [batch, C, T, S, S] and "audio" [batch, 1, F, bins].
@@ -29,6 +34,8 @@ def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
     Args:
         path_in: an encoder file.
         path_out: an .onnx file.
+        normalise: the model takes pixels in [0, 1] and normalises them itself, as "normalised" in
+            its metadata says.
 
     Returns:
         Largest absolute difference to torch on random images, or None where onnxruntime is not
@@ -43,19 +50,18 @@ def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
         import onnx
         import onnxscript as _  # noqa: F401 - torch.onnx needs it
     except ImportError as error:
-        raise UsageError(
-            f"ONNX export needs the package {error.name}. Install manyviews[onnx]."
-        ) from None
+        raise lacking("ONNX export", str(error.name), "onnx") from None
     embedder = load_encoder(path_in)
     with atomic(Path(path_out)) as partial:
-        _trace(embedder, partial)
+        module = FromPixels(embedder) if normalise else embedder
+        _trace(embedder, module, partial)
         model = onnx.load(partial)
         fed: Any = embedder.input  # all that there are have a mean and a deviation
         words = {"mean": json.dumps(fed.mean), "std": json.dumps(fed.std)}
-        words |= {"resize": resize_rule(fed)}
+        words |= {"resize": resize_rule(fed), "normalised": "inside" if normalise else "outside"}
         onnx.helper.set_model_props(model, embedder.info | words)
         onnx.save(model, partial)
-        difference = _difference(embedder, partial)
+        difference = _difference(embedder, module, partial)
         if difference is not None and not difference <= TOLERANCE:
             raise Failure(
                 f"The ONNX model's output differs from torch by {difference:.2g}, more than "
@@ -64,13 +70,13 @@ def export_onnx(path_in: str | Path, path_out: str | Path) -> float | None:
     return difference
 
 
-def _trace(embedder: Embedder, path: Path) -> None:
+def _trace(embedder: Embedder, module: nn.Module, path: Path) -> None:
     views = torch.zeros(2, *embedder.input.shape)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
             torch.onnx.export(
-                embedder,
+                module,
                 (views,),
                 path,
                 dynamo=True,
@@ -109,7 +115,7 @@ def _no_onnx(embedder: Embedder, error: Exception) -> Failure:
     )
 
 
-def _difference(embedder: Embedder, path: Path) -> float | None:
+def _difference(embedder: Embedder, module: nn.Module, path: Path) -> float | None:
     try:
         import onnxruntime
     except ImportError:
@@ -122,7 +128,7 @@ def _difference(embedder: Embedder, path: Path) -> float | None:
             views = torch.randn(batch, *embedder.input.shape, generator=generator)
             given = {_stream(embedder): views.numpy()}
             output = cast("list[NDArray[np.float32]]", session.run(None, given))
-            worst = max(worst, float((embedder(views) - torch.from_numpy(output[0])).abs().max()))
+            worst = max(worst, float((module(views) - torch.from_numpy(output[0])).abs().max()))
     except Exception as error:  # onnxruntime's have no other common class
         raise _no_onnx(embedder, error) from None
     return worst

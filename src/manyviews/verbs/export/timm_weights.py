@@ -79,6 +79,42 @@ def export_timm(path_in: str | Path, path_out: str | Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def export_folder(path_in: str | Path, path_out: str | Path) -> str:
+    """Write a folder as the Hugging Face hub has models of timm: config.json, model.safetensors.
+
+    Args:
+        path_in: an encoder file.
+        path_out: the folder; it may be there.
+
+    Returns:
+        The lines of Python that read it, offline.
+
+    Raises:
+        UsageError: the encoder is none of timm's, or has the small stem, which no config.json can
+            ask for; or the folder holds another program's config.json.
+    """
+    config, folder = load_encoder(path_in).config, Path(path_out)
+    if isinstance(config, TimmConfig) and config.stem == "small":
+        raise UsageError(
+            f"A folder cannot ask for {config.name} with the small stem. Use --format timm, which "
+            "says what to change, or safetensors, onnx or torch."
+        )
+    if (folder / "config.json").exists() and not _is_ours(folder / "config.json"):
+        raise UsageError(f"{folder} holds another program's model. Give another --out.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UsageError(f"{folder} is a file. Give a folder as --out.") from None
+    export_timm(path_in, folder / "model.safetensors")
+    return "\n".join(
+        [
+            f'timm.create_model("local-dir:{folder}", pretrained=True)',
+            f"transformers.AutoModel.from_pretrained({str(folder)!r})",
+            f"transformers.AutoImageProcessor.from_pretrained({str(folder)!r})",
+        ]
+    )
+
+
 def _described(embedder: Embedder, name: str, given: dict[str, Any]) -> dict[str, Any]:
     """What timm's config.json says of a model; its keys are timm's."""
     given_pixels = embedder.pixels
@@ -95,7 +131,9 @@ def _described(embedder: Embedder, name: str, given: dict[str, Any]) -> dict[str
         "num_classes": 0,
     }
     told = {"architecture": name, "num_classes": 0, "num_features": embedder.dim}
-    return told | {"model_args": given, "pretrained_cfg": fed, WRITER: manyviews.__version__}
+    # transformers gives num_classes by itself; timm takes it from what the model is fed
+    args = {key: value for key, value in given.items() if key != "num_classes"}
+    return told | {"model_args": args, "pretrained_cfg": fed, WRITER: manyviews.__version__}
 
 
 def _write_beside(path: Path, described: dict[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """Images with each column of each channel contiguous: what resampling and machine words want."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from manyviews.views.image.compiled import compiled
 
 PAD = 32
 """Rows are padded to multiples of this, so that loops over them need no remainder."""
+
+SMALL = 96
+"""Images up to this many pixels on their longer side are stacked and made in one call."""
 
 SHORT = 64
 """Columns of up to so many pixels have no padding but to whole vectors."""
@@ -36,13 +40,59 @@ def columns(images: Bytes, room: Bytes | None = None) -> Bytes:
         room: memory to use, [n] with n >= `columns_size` of the images, instead of fresh memory.
     """
     shape = _shape(images.shape)
-    size = math.prod(shape)
-    room = np.empty(size, dtype=np.uint8) if room is None else room
-    out = room[:size].reshape(shape)
-    source = np.ascontiguousarray(images).view()
-    source.flags.writeable = False  # some images are; one kind of array is compiled for
-    _fill(source, out)
+    out = _laid(images, shape)
+    if out is None:
+        size = math.prod(shape)
+        room = np.empty(size, dtype=np.uint8) if room is None else room
+        source = np.ascontiguousarray(images).view()
+        source.flags.writeable = False  # some images are; one kind of array is compiled for
+        _fill(source, room[:size].reshape(shape))
+        out = room[:size].reshape(shape)
+    out.flags.writeable = False  # likewise: those that were laid already may be
     return out
+
+
+def _laid(images: Bytes, shape: tuple[int, int, int, int]) -> Bytes | None:
+    """The memory of one image that lies in columns already; None of any other."""
+    base, (_, _, channels, tall) = images.base, shape
+    if len(images) != 1 or images.strides[1:] != (1, channels * tall, tall):
+        return None
+    if not isinstance(base, np.ndarray) or base.ndim != 1 or base.itemsize != 1:
+        return None
+    start = images.ctypes.data - base.ctypes.data
+    size = math.prod(shape)
+    if not (base.flags.c_contiguous and 0 <= start <= base.size - size):
+        return None
+    return base[start : start + size].reshape(shape)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How decoded images lie where they are kept: large ones as views are made of them.
+
+    That spares laying them out again in every epoch. Small ones are laid out many at a time.
+    """
+
+    def size(self, shape: tuple[int, int, int]) -> int:
+        """Bytes of an image [H, W, C]; of a large one with padding."""
+        return columns_size((1, *shape)) if _large(shape) else math.prod(shape)
+
+    def lay(self, pixels: Bytes) -> Bytes:
+        """[size] uint8 of [H, W, C] uint8."""
+        large = _large(pixels.shape)
+        return (columns(pixels[None]) if large else np.ascontiguousarray(pixels)).reshape(-1)
+
+    def look(self, memory: Bytes, shape: tuple[int, int, int]) -> Bytes:
+        """[H, W, C] uint8 in such memory, which is not copied."""
+        if not _large(shape):
+            return memory.reshape(shape)
+        height, width, _ = shape
+        planes = memory.reshape(_shape((1, *shape)))[0]
+        return planes[:width, :, :height].transpose(2, 0, 1)
+
+
+def _large(shape: tuple[int, ...]) -> bool:
+    return max(shape[:2]) > SMALL
 
 
 def column_size(height: int) -> int:

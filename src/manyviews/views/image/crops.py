@@ -1,6 +1,5 @@
 """Crops of images as one of the families of a pipeline."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,10 +10,10 @@ from numpy.typing import NDArray
 from manyviews.core import UsageError
 from manyviews.core.inputs import Input, Pixels
 from manyviews.core.sample import Layout, Window
-from manyviews.views.draw import Ints, family
+from manyviews.views.draw import Ints
 from manyviews.views.image.engine import Engine
 from manyviews.views.image.whole import OfWhole
-from manyviews.views.masks import masks
+from manyviews.views.masks import Masks, fits_masks
 from manyviews.views.plan import Crops
 
 
@@ -47,16 +46,12 @@ class CropMaker(OfWhole):
         fed = fed_pixels(name, crops.to, input)
         self.crops = replace(crops, size=crops.size or fed.side)
         self.channels = fed.channels
-        self._name, self._seed, self._grid = name, seed, grid
+        self._name, self._seed = name, seed
         side = self.crops.size
-        if crops.mask.ratio and side != fed.side:
-            raise UsageError(
-                f"Masks are over the tokens of views of {fed.side} pixels, and those of "
-                f"{name!r} have {side}. Leave out --views.{name}.size or --views.{name}.mask.ratio."
-            )
+        fits_masks(name, crops.mask, side=side, fed=fed.side)
         self.layout = Layout(crops.count, (side, side, fed.channels), np.dtype(np.uint8))
-        known = {"mask": Layout(crops.count, (math.prod(grid),), np.dtype(np.bool_))}
-        self.cues: Mapping[str, Layout] = known if crops.mask.ratio else {}
+        self._masks = Masks(crops.mask, name, grid, count=crops.count, seed=seed)
+        self.cues: Mapping[str, Layout] = self._masks.cues
         self._engine: Engine | None = None
 
     def __call__(
@@ -78,17 +73,4 @@ class CropMaker(OfWhole):
 
     def masks(self, index: Ints, epoch: int) -> dict[str, NDArray[np.bool_]]:
         """{"mask": [B, V, N]} of a batch, or nothing."""
-        if not self.cues:
-            return {}
-        made = masks(
-            seed=self._seed,
-            epoch=epoch,
-            family=family(f"{self._name}.mask"),
-            index=index,
-            count=self.crops.count,
-            grid=self._grid,
-            ratio=self.crops.mask.ratio,
-            kind=self.crops.mask.kind,
-            unit=self.crops.mask.unit,
-        )
-        return {"mask": made}
+        return self._masks(index, epoch)

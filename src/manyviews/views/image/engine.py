@@ -11,16 +11,13 @@ import numpy as np
 from manyviews.core.sample import Bytes, memory
 from manyviews.core.settings import check
 from manyviews.views.draw import Ints, draw, family
-from manyviews.views.image.columns import columns, columns_size
+from manyviews.views.image.columns import SMALL, columns, columns_size
 from manyviews.views.image.make import Cutter
 from manyviews.views.plan import Crops
 
 log = logging.getLogger("manyviews")
 
 Images = Sequence[Bytes] | Bytes
-
-SMALL = 96
-"""Images up to this many pixels on their longer side are stacked and made in one call."""
 
 _TOGETHER = 64
 """Small images in one call: many enough that calls cost nothing, few enough to stay in cache."""
@@ -77,6 +74,7 @@ class Engine:
         epoch: int,
         *,
         into: Mapping[str, Bytes] | None = None,
+        only: Mapping[str, Ints] | None = None,
     ) -> dict[str, Bytes]:
         """Make the views of a batch.
 
@@ -86,6 +84,8 @@ class Engine:
             epoch: counted from 0.
             into: family -> [B, V, S, S, C] uint8 in which its views are made; None takes new
                 memory.
+            only: family -> the numbers of its views that are made; the others are left as they
+                are. None makes all.
 
         Returns:
             family -> [B, V, S, S, C] uint8, for families with at least one view.
@@ -108,14 +108,19 @@ class Engine:
         scratch = {
             name: make.scratch(tallest, widest) for name, (_, make) in self._families.items()
         }
-        room = np.empty(0, dtype=np.uint8)
+        room, numbers = np.empty(0, dtype=np.uint8), np.arange(len(images))
         for rows, stack in _stacks(images, sides):
             room = _enough(room, columns_size(stack.shape))
             planes = columns(stack, room)
             for name, (_, make) in self._families.items():
                 # A slice of consecutive rows is a view, filled in place; others are copied.
-                out = made[name][rows]
-                make(planes, draws[name].take(rows), out, scratch[name])
+                out, drawn = made[name][rows], draws[name].take(rows)
+                if only is not None:
+                    out = np.ascontiguousarray(out[:, only[name]])
+                    make(planes, drawn.of(only[name]), out, scratch[name])
+                    made[name][numbers[rows][:, None], only[name]] = out
+                    continue
+                make(planes, drawn, out, scratch[name])
                 if not isinstance(rows, slice):
                     made[name][rows] = out
         return made

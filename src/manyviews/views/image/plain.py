@@ -1,6 +1,6 @@
 """The deterministic transform of evaluation and embedding."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,9 +59,16 @@ class Plain:
 
     def one(self, image: Bytes) -> Bytes:
         """[S, S, C] uint8 of one image [H, W, C] uint8; where nothing changes, the image itself."""
+        return self._cut(image, _smooth)
+
+    def numbers(self, mask: NDArray[np.int32]) -> NDArray[np.int32]:
+        """[S, S] of a mask [H, W], of the same places: each number is that of the nearest pixel."""
+        return self._cut(mask, nearest_pixels)
+
+    def _cut(self, image: NDArray[Any], resized: Callable[..., NDArray[Any]]) -> NDArray[Any]:
         size = self.size
         if size < _PHOTOGRAPH:
-            return resize(image, height=size, width=size, interpolation="bilinear")
+            return resized(image, height=size, width=size)
         short = size * 256 // 224
         image = _middle(image)
         height, width = image.shape[:2]
@@ -70,12 +77,23 @@ class Plain:
             height, width = short, int(short * width / height)
         else:
             height, width = int(short * height / width), short
-        image = resize(image, height=height, width=width, interpolation="bilinear")
+        image = resized(image, height=height, width=width)
         top, left = round((height - size) / 2), round((width - size) / 2)
         return image[top : top + size, left : left + size]
 
 
-def _middle(image: Bytes) -> Bytes:
+def nearest_pixels(image: NDArray[np.int32], *, height: int, width: int) -> NDArray[np.int32]:
+    """[height, width] of an array [H, W]: what lies below the middle of each new pixel."""
+    down = (np.arange(height) + 0.5) * image.shape[0] / height
+    across = (np.arange(width) + 0.5) * image.shape[1] / width
+    return image[down.astype(np.intp)[:, None], across.astype(np.intp)]
+
+
+def _smooth(image: Bytes, *, height: int, width: int) -> Bytes:
+    return resize(image, height=height, width=width, interpolation="bilinear")
+
+
+def _middle(image: NDArray[Any]) -> NDArray[Any]:
     """The image, or of one that is long and thin the middle, of which the square will be cut.
 
     A line of 1 x 16000 pixels would be made 256 x 4,096,000 first. What is left has the same

@@ -129,7 +129,8 @@ class TileMaker(OfWhole):
     ) -> Mapping[str, NDArray[Any]]:
         """Fill out [V, S, S, C] with the tiles of one image [H, W, C]; return their cells."""
         tiles, size = self._tiles, self._tiles.size
-        square = self._cut(decoded[0][None], self._crop, self._square, index, epoch)[0, 0]
+        drawn = {"seed": self._seed, "index": index, "epoch": epoch}
+        square = cut(decoded[0][None], self._crop, family=self._square, **drawn)[0, 0]
         states = streams(
             seed=self._seed,
             epoch=epoch,
@@ -142,24 +143,25 @@ class TileMaker(OfWhole):
         tops = order // tiles.grid * tiles.cell + (unit(states, _TOP) * room).astype(np.int64)
         lefts = order % tiles.grid * tiles.cell + (unit(states, _LEFT) * room).astype(np.int64)
         pieces = [square[y : y + size, x : x + size] for y, x in zip(tops, lefts, strict=True)]
-        out[:] = self._cut(np.stack(pieces), self._colours, self._family, index, epoch)[:, 0]
+        out[:] = cut(np.stack(pieces), self._colours, family=self._family, **drawn)[:, 0]
         return {"order": order}
 
-    def _cut(
-        self, images: NDArray[np.uint8], crops: Crops, number: int, index: int, epoch: int
-    ) -> NDArray[np.uint8]:
-        """[n, 1, S, S, C]: image k as view k of the sample."""
-        sides = np.array([images.shape[1:3]], dtype=np.int64)
-        draws = draw(
-            crops,
-            seed=self._seed,
-            epoch=epoch,
-            index=np.array([index]),
-            heights=sides[:, 0],
-            widths=sides[:, 1],
-            family=number,
-        )
-        return make(images, _apart(draws), crops)
+
+def cut(
+    images: NDArray[np.uint8], crops: Crops, *, family: int, seed: int, index: int, epoch: int
+) -> NDArray[np.uint8]:
+    """[n, 1, S, S, C]: image k [n, H, W, C] as view k of one sample."""
+    sides = np.array([images.shape[1:3]], dtype=np.int64)
+    draws = draw(
+        crops,
+        seed=seed,
+        epoch=epoch,
+        index=np.array([index]),
+        heights=sides[:, 0],
+        widths=sides[:, 1],
+        family=family,
+    )
+    return make(images, _apart(draws), crops)
 
 
 def _apart(draws: Draws) -> Draws:

@@ -1,7 +1,7 @@
 """Random clips of a video: where each begins, and one crop and one set of colours for all of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 from manyviews.core import UsageError
 from manyviews.core.inputs import Frames, Input
 from manyviews.core.ranges import Count, Natural, NotNegative, Probability, Range
-from manyviews.core.sample import Layout, Window
-from manyviews.views.draw import Draws, draw, family, streams, unit
+from manyviews.core.sample import Floats, Layout, Window
+from manyviews.views.draw import Draws, Words, draw, family, streams, unit
 from manyviews.views.image.columns import columns
 from manyviews.views.image.make import Cutter
-from manyviews.views.plan import Crops
+from manyviews.views.masks import Masks, fits_masks
+from manyviews.views.plan import Crops, Mask
 
-_START = 64
-"""Element of a view's stream of random numbers; those of `draw` come before it."""
+_START, _BAND = 64, 65
+"""Elements of a view's stream of random numbers; those of `draw` come before them."""
+
+
+Speed = Annotated[float, Range("a number from -16 to 16", -16, 16)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +30,10 @@ class Clips:
 
     A clip is as long and has as many frames as its encoder is fed (`Frames`). It begins anywhere
     from the start of the video up to where it just fits, uniformly; in a shorter video at the
-    start, and the last frame then stands. Crop, flip, colours and blur are drawn once for a clip
-    and are the same in each of its frames, but that contrast is around each frame's own mean.
-    Operations and their order are those of `Crops`.
+    start, and the last frame then stands. Clips of a video are drawn independently, or no farther
+    from one another than `within`, or one after the other (`times`). Crop, flip, colours and blur
+    are drawn once for a clip and are the same in each of its frames, but that contrast is around
+    each frame's own mean. Operations and their order are those of `Crops`.
 
     The defaults are AVID's (facebookresearch/AVID-CMA, datasets/preprocessing.py, "msc+color").
 
@@ -36,6 +41,13 @@ class Clips:
         to: the encoder that they are made for.
         of: the stream.
         count: clips of each video.
+        within: seconds in which all clips of a video begin: 0 gives all the same time, -1 the
+            whole video.
+        times: "uniform" and independent, so that the distance of two clips has a density that falls
+            linearly to 0 at the largest that there is room for; or "in-order", one after the other
+            without overlap, where their number and the video's length allow that.
+        speeds: view v is played at speed v of these, from the front again after the last: at 2
+            it shows twice as many seconds, at -1 it runs backwards.
         size: side in pixels; 0 for the encoder's own.
         scale: area of the crop as a share of the frame, drawn uniformly.
         ratio: width over height of the crop, drawn log-uniformly.
@@ -47,11 +59,18 @@ class Clips:
         grey: probability of greyscale.
         blur: probability of Gaussian blur.
         sigma: standard deviation of the blur in pixels, drawn uniformly.
+        mask: tokens to hide, of clips that are as large as the encoder's input.
     """
 
     to: str = "video"
     of: str = "video"
     count: Count = 1
+    within: Annotated[
+        float, Range("0 or more seconds, or -1 for the whole video", 0, off=-1)
+    ] = -1.0
+    times: Literal["uniform", "in-order", "in-a-row"] = "uniform"
+    alike: bool = False
+    speeds: tuple[Speed, ...] = (1.0,)
     size: Natural = 0
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
@@ -65,65 +84,82 @@ class Clips:
     grey: Probability = 0.0
     blur: Probability = 0.0
     sigma: tuple[float, float] = (0.1, 2.0)
+    mask: Mask = field(default_factory=Mask)
 
     def wrong(self) -> Iterator[tuple[str, object, str]]:
-        """Pairs out of order."""
+        """Pairs out of order, and a clip that stands still."""
         yield from Crops(scale=self.scale, ratio=self.ratio, sigma=self.sigma).wrong()
+        if not self.speeds or 0 in self.speeds:
+            yield "speeds", self.speeds, "one speed or more, none of them 0"
 
     @property
     def around(self) -> str:
         """Nothing: clips are cut around no other family."""
         return ""
 
+    def alone(self) -> "Clips":
+        """Unmasked, as large as the encoder is fed."""
+        return replace(self, size=0, mask=Mask())
+
+    def crops(self, side: int) -> Crops:
+        """How the frames of each clip are cut out and coloured, to so many pixels."""
+        return Crops(
+            count=self.count,
+            size=side,
+            scale=self.scale,
+            ratio=self.ratio,
+            interpolation=self.interpolation,
+            flip=self.flip,
+            jitter=self.jitter,
+            brightness=self.brightness,
+            contrast=self.contrast,
+            saturation=self.saturation,
+            hue=self.hue,
+            grey=self.grey,
+            blur=(self.blur,),
+            sigma=self.sigma,
+        )
+
     def maker(self, name: str, input: Input, grid: tuple[int, ...], *, seed: int) -> "ClipMaker":
         """What makes the clips. Raises UsageError where the encoder is not fed video."""
-        return ClipMaker(self, name, fed_frames(name, self.to, input), seed=seed)
+        return ClipMaker(self, name, fed_frames(name, self.to, input), grid, seed=seed)
 
 
 class ClipMaker:
-    """Makes the clips of one family: [V, T, S, S, 3] uint8."""
+    """Makes the clips of one family, [V, T, S, S, 3] uint8, and masks over the encoder's tokens."""
 
-    cues: Mapping[str, Layout] = {}
-
-    def __init__(self, clips: Clips, name: str, frames: Frames, *, seed: int) -> None:
-        """Keep the plan."""
+    def __init__(
+        self, clips: Clips, name: str, frames: Frames, grid: tuple[int, ...], *, seed: int
+    ) -> None:
+        """Keep the plan; see `Clips.maker`."""
         side = clips.size or frames.side
+        fits_masks(name, clips.mask, side=side, fed=frames.side)
+        self._masks = Masks(clips.mask, name, grid, count=clips.count, seed=seed)
+        self.cues: Mapping[str, Layout] = self._masks.cues
         self.layout = Layout(clips.count, (frames.frames, side, side, 3), np.dtype(np.uint8))
         self._frames = frames
         self._seed = seed
         self._family = family(name)
-        self._crops = Crops(
-            count=clips.count,
-            size=side,
-            scale=clips.scale,
-            ratio=clips.ratio,
-            interpolation=clips.interpolation,
-            flip=clips.flip,
-            jitter=clips.jitter,
-            brightness=clips.brightness,
-            contrast=clips.contrast,
-            saturation=clips.saturation,
-            hue=clips.hue,
-            grey=clips.grey,
-            blur=(clips.blur,),
-            sigma=clips.sigma,
-        )
+        self._clips = clips
+        self._crops = clips.crops(side)
         self._make = Cutter(self._crops, channels=3)
 
     def windows(
         self, index: int, epoch: int, span: float, around: Sequence[Window] = ()
     ) -> list[Window]:
         """One window a clip, of `Frames.frames` frames."""
-        states = streams(
-            seed=self._seed,
-            epoch=epoch,
-            family=self._family,
-            index=np.array([index]),
-            count=self.layout.count,
-        )
-        seconds, frames = self._frames.seconds, self._frames.frames
-        starts = unit(states, _START)[0] * max(0.0, span - seconds)
-        return [Window(start, start + seconds, frames) for start in starts.tolist()]
+        clips, frames = self._clips, self._frames
+        states = self.states(index, epoch)
+        lasts = np.array([abs(self._speed(v)) for v in range(clips.count)]) * frames.seconds
+        room = np.maximum(0.0, span - lasts)
+        if clips.times != "uniform":
+            starts = _in_order(states, lasts, span, gaps=clips.times == "in-order")
+        else:
+            band = room if clips.within < 0 else np.minimum(clips.within, room)
+            # All clips of a video begin in one band, which the first one's numbers place.
+            starts = unit(states[:1], _BAND) * (room - band) + unit(states, _START) * band
+        pairs = zip(starts.tolist(), lasts.tolist(), strict=True)
+        return [Window(start, start + length, frames.frames) for start, length in pairs]
 
     def __call__(
         self,
@@ -148,9 +184,25 @@ class ClipMaker:
             )
             scratch = self._make.scratch(height, width)
             # To the makers of pictures a clip is a batch of pictures with one view each.
-            alike = _repeat(draws, view, times=len(clip))
-            self._make(columns(clip), alike, out[view][:, None], scratch)
-        return {}
+            alike = _repeat(draws, 0 if self._clips.alike else view, times=len(clip))
+            shown = clip[::-1] if self._speed(view) < 0 else clip
+            self._make(columns(shown), alike, out[view][:, None], scratch)
+        masked = self._masks(np.array([index], dtype=np.int64), epoch)
+        return {cue: made[0] for cue, made in masked.items()}
+
+    def states(self, index: int, epoch: int) -> Words:
+        """[V]: a stream of random numbers for each clip of a sample."""
+        return streams(
+            seed=self._seed,
+            epoch=epoch,
+            family=self._family,
+            index=np.array([index]),
+            count=self._clips.count,
+        )[0]
+
+    def _speed(self, view: int) -> float:
+        speeds = self._clips.speeds
+        return speeds[view % len(speeds)]
 
 
 def fed_frames(name: str, to: str, input: Input) -> Frames:
@@ -169,6 +221,20 @@ def fed_frames(name: str, to: str, input: Input) -> Frames:
         message = f"The encoder {to!r} has {input.channels} channels; videos have 3. Set 3."
         raise UsageError(message)
     return input
+
+
+def _in_order(states: Words, lasts: Floats, span: float, *, gaps: bool) -> Floats:
+    """[V] seconds: where clips of so many seconds begin, each after the end of the one before.
+
+    What they leave of the span is divided at random, without gaps before and after them alone;
+    where they leave nothing, they overlap alike.
+    """
+    before = np.cumsum(lasts) - lasts
+    spare = span - lasts.sum()
+    if spare >= 0:
+        drawn = unit(states, _START)
+        return before + (np.sort(drawn) if gaps else drawn[0]) * spare
+    return before / max(before[-1], 1e-9) * max(0.0, span - lasts[-1])
 
 
 def _repeat(draws: Draws, view: int, *, times: int) -> Draws:

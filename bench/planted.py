@@ -1,0 +1,252 @@
+"""Trainings whose right verdict is known before they are judged; `verdict.py` judges them.
+
+Every one is small: 28 pixels, `resnet_small` of width 16, 1,000 images, 64 or 32 a batch.
+"""
+
+import json
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from collapse import FAULTS
+from PIL import Image
+
+from manyviews.core.settings import parts
+from manyviews.data.sources import BUILTIN, open_data
+from manyviews.recipes import one_duration
+from manyviews.runs import diagnose as diagnosing
+from manyviews.runs import train as running
+from manyviews.runs.assemble import assemble
+from manyviews.verbs.flags import settle
+from manyviews.verbs.train import _Begun, execute
+
+COUNT = 1000
+SMALL = {
+    "encoder.width": 16,
+    "data.batch_size": 64,
+    "data.workers": 0,
+    "train.log_every": 5,
+    "train.keep": 99,
+}
+THRIFTY = {"data.batch_size": 32}
+"""Where time is short."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One training.
+
+    Attributes:
+        recipe, steps, seed: of it.
+        half: "a" chooses thresholds, "b" judges them; set before anything was measured.
+        data: "images", "noise" or "one" (one image repeated).
+        fault: what is broken in it, of `collapse.FAULTS`; "" for nothing.
+        cut: steps after which it was killed; -1 where it came to its end.
+        start: name of the plan that it goes on from.
+        longer: name of the plan that differs in having twice the steps.
+        given: more settings; "hotter" is a factor on the learning rate.
+    """
+
+    recipe: str
+    steps: int
+    seed: int = 0
+    half: str
+    data: str = "images"
+    fault: str = ""
+    cut: int = -1
+    start: str = ""
+    longer: str = ""
+    given: dict = field(default_factory=dict)
+
+
+def plans():
+    """All trainings by name, in the order in which they are made."""
+    return {**_short(), **_ladders(), **_broken(), **_hopeless(), **_begun(), **_pairs()}
+
+
+def _short():
+    """Trainings of no step, 2 and 20, and some that were killed half-way."""
+    found = {}
+    for recipe, seed, half in (
+        *(("simclr", 0, "a"), ("vicreg", 1, "b"), ("byol", 0, "b")),
+        *(("barlow", 2, "a"), ("swav", 0, "a"), ("simsiam", 1, "b")),
+    ):
+        for steps in (2, 20):
+            found[f"{recipe}-{steps}"] = Plan(recipe=recipe, steps=steps, seed=seed, half=half)
+    for recipe, half in (("simclr", "b"), ("byol", "a")):
+        found[f"{recipe}-0"] = Plan(recipe=recipe, steps=20, cut=0, half=half, seed=3)
+    for recipe, half in (("simclr", "a"), ("vicreg", "b")):
+        found[f"{recipe}-killed"] = Plan(recipe=recipe, steps=600, cut=300, half=half, seed=4)
+    return found
+
+
+def _ladders():
+    """Finished trainings, each beside one of twice the length."""
+    found = {}
+    ladder = (60, 120, 240, 480, 960)
+    for recipe, half, top in (("simclr", "a", 960), ("vicreg", "b", 240)):
+        rungs = [steps for steps in ladder if steps <= top]
+        for steps in rungs:
+            longer = f"{recipe}-{2 * steps}" if 2 * steps in rungs else ""
+            plan = Plan(recipe=recipe, steps=steps, seed=5, half=half, longer=longer)
+            found[f"{recipe}-{steps}"] = plan
+    return found
+
+
+def _pairs():
+    """Other methods, likewise."""
+    found = {}
+    for recipe, half in (
+        ("barlow", "b"),
+        ("moco", "a"),
+        ("byol", "b"),
+        ("swav", "b"),
+        ("dino", "a"),
+    ):
+        for steps, longer in ((150, f"{recipe}-300"), (300, "")):
+            plan = Plan(recipe=recipe, steps=steps, seed=6, half=half, longer=longer, given=THRIFTY)
+            found[f"{recipe}-{steps}"] = plan
+    for recipe, half in (("mae", "a"), ("rotation", "b")):
+        found[f"{recipe}-300"] = Plan(recipe=recipe, steps=300, seed=7, half=half, given=THRIFTY)
+    return found
+
+
+def _broken():
+    """Collapses and faults."""
+    found = {}
+    for recipe, fault, half in (
+        *(("simclr", "constant head", "a"), ("byol", "constant head", "b")),
+        *(("barlow", "constant head", "a"), ("mae", "constant head", "b")),
+        *(("byol", "predictor removed", "a"), ("dino", "teacher temperature 1", "b")),
+        *(("byol", "teacher shares storage", "a"), ("dino", "teacher shares storage", "b")),
+        *(("simclr", "no augmentation", "b"), ("vicreg", "no augmentation", "a")),
+        *(("dino", "constant head", "a"), ("swav", "constant head", "b")),
+    ):
+        name = f"{recipe}-{fault.replace(' ', '-')}"
+        found[name] = Plan(recipe=recipe, steps=100, fault=fault, half=half, given=THRIFTY)
+    return found
+
+
+def _hopeless():
+    """Data that teach nothing."""
+    found = {}
+    for recipe, half in (("simclr", "a"), ("byol", "b"), ("vicreg", "b"), ("swav", "a")):
+        plan = Plan(recipe=recipe, steps=150, data="noise", half=half, seed=8, given=THRIFTY)
+        found[f"{recipe}-noise"] = plan
+    for recipe, half in (("simclr", "b"), ("vicreg", "a")):
+        plan = Plan(recipe=recipe, steps=60, data="one", half=half, seed=9, given=THRIFTY)
+        found[f"{recipe}-one-image"] = plan
+    return found
+
+
+def _begun():
+    """Trainings that went on from another one."""
+    found, hot = {}, {"hotter": 20.0}
+    for name, recipe, start, half, data, given in (
+        ("start-ruined", "simclr", "simclr-480", "a", "images", hot),
+        ("start-ruined-2", "vicreg", "simclr-480", "b", "images", hot),
+        ("start-on-noise", "simclr", "simclr-480", "b", "noise", {}),
+        ("start-goes-on", "simclr", "simclr-60", "a", "images", {}),
+        ("start-goes-on-2", "vicreg", "simclr-120", "b", "images", {}),
+    ):
+        plan = Plan(recipe=recipe, steps=100, start=start, half=half, data=data, seed=10)
+        found[name] = replace(plan, given=THRIFTY | given)
+    return found
+
+
+def make_data(root, kind):
+    """A folder of pictures, made once."""
+    folder = root / f"data-{kind}"
+    if folder.is_dir():
+        return folder
+    draft = root / f"data-{kind}.tmp"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    source, random = (
+        open_data(BUILTIN, ("image",), channels=1, max_pixels=1 << 20),
+        np.random.default_rng(0),
+    )
+    for i in range(COUNT):
+        if kind == "noise":
+            pixels = random.integers(0, 256, (28, 28), dtype=np.uint8)
+        else:
+            pixels = source.read(0 if kind == "one" else i)[..., 0]
+        Image.fromarray(pixels).save(draft / f"{i:04}.png")
+    draft.rename(folder)
+    return folder
+
+
+def train(name, plan, root):
+    """Train a plan in ROOT/NAME, unless it is there."""
+    out = root / name
+    if (out / "planted.json").is_file():
+        return out
+    shutil.rmtree(out, ignore_errors=True)
+    start = str(root / plan.start) if plan.start else ""
+    broken = FAULTS[plan.fault][2] if plan.fault else {}
+    data = make_data(root, plan.data)
+    begun = _Begun.of(plan.recipe, start, {})
+    default = begun.default(begun.facts(str(data)))
+    given = SMALL | broken | plan.given | {"train.steps": plan.steps, "seed": plan.seed}
+    given |= {"optim.lr": default.optim.lr * given.pop("hotter", 1.0)}
+    given |= {"train.checkpoint_every": max(1, plan.steps // 8)}
+    known = parts(default.views)
+    given = {
+        k: v for k, v in given.items() if not k.startswith("views.") or k.split(".")[1] in known
+    }
+    if plan.recipe == "mae" or start:
+        del given["encoder.width"]
+    run = one_duration(settle(default, given), default)
+
+    with broken_as(plan):
+        execute(run, out=out)
+    if plan.cut >= 0:
+        kill(out, plan.cut)
+    (out / "planted.json").write_text(json.dumps({"name": name}))
+    return out
+
+
+@contextmanager
+def broken_as(plan):
+    """Whatever is put together is broken as a plan says."""
+    change = FAULTS[plan.fault][1] if plan.fault else None
+
+    def altered(run, **more):
+        assembly = assemble(run, **more)
+        if change is not None:
+            change(assembly.method)
+        return assembly
+
+    running.assemble = diagnosing.assemble = altered
+    try:
+        yield
+    finally:
+        running.assemble = diagnosing.assemble = assemble
+
+
+def kill(run, step):
+    """Make of a finished run what it was when it was killed after a step."""
+    for path in (run / "checkpoints").glob("step_*"):
+        if int(path.name.removeprefix("step_")) > step:
+            shutil.rmtree(path)
+    (run / "checkpoints" / "latest").write_text(f"step_{step}\n")
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    kept = [line for line in lines if json.loads(line)["step"] <= step]
+    (run / "metrics.jsonl").write_text("".join(f"{line}\n" for line in kept))
+    for path in (*run.glob("*.json"), *run.glob("encoder*"), *run.glob("report*")):
+        if path.name != "began.json":
+            path.unlink()
+
+
+if __name__ == "__main__":
+    import argparse
+    import logging
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, default=Path("planted"))
+    options = parser.parse_args()
+    logging.getLogger("manyviews").setLevel(logging.ERROR)
+    for key, one in plans().items():
+        print(key, train(key, one, options.runs), flush=True)

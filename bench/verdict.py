@@ -1,0 +1,233 @@
+"""Judge trainings whose right verdict is known, and say which verdicts are wrong.
+
+    nice -n 10 python bench/verdict.py --runs planted [--only NAME ...] [--out FILE.md]
+
+Trains what `planted.plans` lists, unless it is there, measures each as `manyviews report` does, and
+holds the three answers against what is known: by construction (20 steps or fewer, faults, data),
+and by kNN with labels on 2,000 test images that no training saw (did it learn; would twice the
+steps be better). Half "a" has chosen the thresholds in `diagnosis/`, half "b" judges them.
+
+What is measured of a run is kept in RUN/evidence.json: after another threshold only the judging is
+done anew. `--remeasure` does all of it anew.
+"""
+
+import argparse
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from planted import broken_as, plans, train
+
+from manyviews.data import direct
+from manyviews.data.settings import MAX_PIXELS
+from manyviews.data.sources import BUILTIN
+from manyviews.diagnosis.against import judge_start, judge_untrained
+from manyviews.diagnosis.state import FeatureState, state_of
+from manyviews.diagnosis.verdict import WORDS, Course, Evidence, verdict
+from manyviews.evaluation.intervals import bootstrap
+from manyviews.evaluation.knn import knn
+from manyviews.evaluation.labelled import open_labelled
+from manyviews.runs import against as holding
+from manyviews.runs import verdict as judging
+from manyviews.runs.assemble import embed_with
+from manyviews.runs.diagnose import assembly_of, newest_of
+from manyviews.runs.folder import read
+from manyviews.runs.report import embedded_by
+from manyviews.training import checkpoint
+from manyviews.views.pipeline import plain_of
+
+EVERY = {"train": 3, "test": 1}
+"""Of the labelled images every so many are looked at."""
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, default=Path("planted"))
+    parser.add_argument("--only", nargs="*", help="names of plans; all if not given")
+    parser.add_argument("--out", type=Path, help="for instance docs/experiments/verdict.md")
+    parser.add_argument("--remeasure", action="store_true")
+    options = parser.parse_args(arguments)
+    logging.getLogger("manyviews").setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    chosen = {n: p for n, p in plans().items() if not options.only or n in options.only}
+    rows = []
+    for name, plan in chosen.items():
+        run = train(name, plan, options.runs)
+        file = run / "evidence.json"
+        if options.remeasure or not file.is_file():
+            file.write_text(json.dumps(measured(run, plan), indent=1))
+        print(f"{name}: measured", flush=True)
+    known = {n: json.loads((options.runs / n / "evidence.json").read_text()) for n in chosen}
+    for name, plan in chosen.items():
+        found = judged(options.runs / name, known[name])
+        wrong = wrongs(plan, found, known[name], known.get(plan.longer))
+        rows.append(row(name, plan, found, known[name], wrong))
+        print(" | ".join(rows[-1].values()), flush=True)
+    if options.out:
+        options.out.write_text(page(options.out, rows))
+    return rows
+
+
+def measured(run, plan):
+    """What is known of a run, without and with labels."""
+    with broken_as(plan):
+        assembly = assembly_of(run)
+    step = checkpoint.step_of(newest_of(run))
+    held = holding.standing(assembly, run, step=step)
+    features = torch.from_numpy(embedded_by(assembly)["image"].features)
+    found = {
+        "step": step,
+        "features": asdict(state_of(features)),
+        "held": {w: {n: a.to_json() for n, a in by.items()} for w, by in held.items()},
+        "images": len(assembly.source),
+        "steps_per_epoch": assembly.steps_per_epoch,
+        "seconds": max(
+            (r["seconds"] for r in read.read_metrics(run) if r.get("seconds")), default=0
+        ),
+    }
+    if plan.data == "images":
+        found["right"] = right_of(assembly, run)
+    return found
+
+
+def right_of(assembly, run):
+    """Which test images kNN gets right: now, untrained, and at the start; strings of 0 and 1."""
+    sides = {"now": assembly.method.encoder}
+    if assembly.run.start:
+        [sides["start"]] = holding.frozen(assembly, run).values()
+    found = {side: _right(assembly, encoder) for side, encoder in sides.items()}
+    kept = run.parent / "untrained.json"  # the same for all runs of an encoder and a seed
+    known = json.loads(kept.read_text()) if kept.is_file() else {}
+    key = f"{assembly.run.seed} {assembly.run.encoders}"
+    if key not in known:
+        known[key] = _right(assembly, holding._untrained(assembly)["image"])
+        kept.write_text(json.dumps(known))
+    return found | {"untrained": known[key]}
+
+
+def _right(assembly, encoder):
+    """By kNN (cosine, k 20) from `EVERY` so many of the labelled training images."""
+    fed, sides = encoder.input, []
+    for split, every in EVERY.items():
+        part = open_labelled(BUILTIN, channels=fed.channels, max_pixels=MAX_PIXELS, split=split)
+        index = list(range(0, len(part.source), every))
+        rows = [index[i : i + 256] for i in range(0, len(index), 256)]
+        embed = embed_with(encoder, assembly.device)
+        fixed = plain_of(fed)
+        made = [direct.seen(part.source, fixed, some)[1] for some in rows]
+        features = [
+            embed(fed.finish(torch.from_numpy(next(iter(views.values()))))[:, 0]) for views in made
+        ]
+        sides += [torch.cat(features), part.labels[index]]
+    train_x, train_y, test_x, test_y = sides
+    right = knn(train_x, train_y, test_x, k=20) == test_y
+    return "".join(map(str, right.int().tolist()))
+
+
+def judged(run, known):
+    """The verdict, by the rules as they are now."""
+    records = [r for r in read.read_metrics(run) if r["step"] <= known["step"]]
+    held = {
+        what: {n: again(what, one) for n, one in by.items()} for what, by in known["held"].items()
+    }
+    settings = read.saved_run(run)
+    done = read.read_json(run / "outcome.json").get("status") == "done"
+    total = settings.train.steps
+    evidence = Evidence(
+        state=FeatureState(**known["features"]),
+        untrained=holding.of(held, holding.UNTRAINED),
+        start=holding.of(held, holding.START),
+        alarms=judging.raised(records),
+        course=Course(
+            steps=known["step"],
+            images=known["images"],
+            passes=known["step"] / known["steps_per_epoch"],
+            share=1.0 if done else known["step"] / total,
+            trend=judging.trend_of(records, (), ""),
+        ),
+    )
+    return verdict(evidence)
+
+
+def again(what, one):
+    """Judge the same numbers once more, by the rules as they are now."""
+    judge = judge_untrained if what == holding.UNTRAINED else judge_start
+    return judge(one["before"], one["after"])
+
+
+def change(one, other):
+    """Paired difference in kNN of two strings of 0 and 1, with its 95 % interval."""
+    a, b = (torch.tensor([int(c) for c in side], dtype=torch.float64) for side in (one, other))
+    return bootstrap(a - b)
+
+
+def truth(plan, known, longer):
+    """What is right: question -> the lights that are; without what nothing known can tell."""
+    faulty = bool(plan.fault) or plan.data == "one"
+    found = {"collapsed": {"bad", "warn"} if faulty else {"ok"}}
+    if faulty:
+        return found
+    learned = {"warn", "bad"} if plan.data == "noise" or known["step"] <= 20 else _learned(known)
+    enough = {"warn", "bad"} if plan.cut >= 0 or plan.steps <= 20 else None
+    if enough is None and longer is not None:
+        more = change(longer["right"]["now"], known["right"]["now"])
+        enough = {"warn"} if more.low > 0 else {"ok"} if more.high < NOTHING else None
+    more = {"learned": learned, "enough": enough}
+    return found | {name: lights for name, lights in more.items() if lights}
+
+
+def _learned(known):
+    """By labels, against the untrained encoder and the start; None where they cannot tell."""
+    right = known["right"]
+    changes = [
+        change(right["now"], right[side]) for side in ("untrained", "start") if side in right
+    ]
+    if any(one.high < 0 for one in changes):
+        return {"warn", "bad"}
+    return {"ok"} if all(one.low > 0 for one in changes) else None
+
+
+NOTHING = 0.005
+"""Twice the steps gain nothing where the interval of the gain in kNN ends below this."""
+NAMES = ("learned", "collapsed", "enough")
+
+
+def wrongs(plan, found, known, longer):
+    """Which answers are wrong."""
+    answers = dict(zip(NAMES, found.answers, strict=True))
+    wanted = truth(plan, known, longer)
+    return [name for name in NAMES if name in wanted and answers[name].light not in wanted[name]]
+
+
+def row(name, plan, found, known, wrong):
+    """A line of the table."""
+    lights = [WORDS[answer.light] for answer in found.answers]
+    labels = ""
+    if "right" in known:
+        gain = change(known["right"]["now"], known["right"]["untrained"])
+        labels = f"{known['right']['now'].count('1') / len(known['right']['now']):.3f} "
+        labels += f"({gain.value:+.3f}, {gain.low:+.3f} to {gain.high:+.3f})"
+    return {
+        "run": name,
+        "half": plan.half,
+        "passes": f"{known['step'] / known['steps_per_epoch']:.1f}",
+        "kNN (against untrained)": labels,
+        **dict(zip(("learned", "collapsed", "enough"), lights, strict=True)),
+        "wrong": ", ".join(wrong),
+    }
+
+
+def page(path, rows):
+    """The document with its table made anew; what stands before the table stays."""
+    mark = "<!-- made by bench/verdict.py -->\n"
+    before = path.read_text().partition(mark)[0] if path.is_file() else "# Verdict\n\n"
+    head = list(rows[0])
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(one.values()) + " |" for one in rows]
+    return before + mark + "\n" + "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

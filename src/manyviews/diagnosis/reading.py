@@ -1,0 +1,58 @@
+"""What to make of one number: a light where one can be given by itself, and what to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from manyviews.diagnosis.alarms import Light
+from manyviews.diagnosis.verdict import WORDS
+
+_WIDER = "milder --views.global.jitter and .scale, a larger --data.batch-size, a lower --optim.lr"
+_SAME = "different images look the same: a lower --optim.lr, a longer --optim.warmup"
+_LONGER = "below the untrained encoder: train longer, look at the views in the report"
+_BEFORE = ("view_consistency", "shared_neighbours", "lidar")
+"""Measures that are held against the untrained encoder's."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A light, None where the number by itself is neither good nor bad, and what to do."""
+
+    light: Light | None = None
+    do: str = ""
+
+    def word(self) -> str:
+        """The light's name."""
+        return "-" if self.light is None else WORDS[self.light]
+
+
+def read_number(
+    name: str, value: float, *, directions: int, untrained: Mapping[str, float]
+) -> Read:
+    """What a measure of the encoder says by itself.
+
+    Thresholds are those of `state.state_of`. Most measures compare runs and have none.
+
+    Args:
+        name: of `explain.MEASURES`.
+        value: of it.
+        directions: that there can be at most: the lower of the width and the images less one.
+        untrained: the same measures of the untrained encoder, where those were taken.
+    """
+    if name in ("effective_rank", "rankme"):
+        least = value < max(1.5, 0.02 * directions)
+        light: Light = "bad" if least else "warn" if value < 0.05 * directions else "ok"
+        return Read(light, "" if light == "ok" else _WIDER)
+    if name == "cosine":
+        return Read("bad", _SAME) if value > 0.9999 else Read("ok")
+    if name == "std":
+        return Read("bad", _SAME) if value < 0.01 else Read("ok")
+    if name in _BEFORE and name in untrained:
+        return Read("warn", _LONGER) if value < untrained[name] else Read("ok")
+    return Read()
+
+
+def of_change(name: str, change: float) -> Read:
+    """What to make of how far one augmentation moves features, over the distance of two images."""
+    if change < 0.5:
+        return Read("ok")
+    return Read("warn", f"if {name} means nothing in your images, more of it in --views")

@@ -1,0 +1,103 @@
+"""What minutes and passes come to, in words."""
+
+from dataclasses import replace
+
+import pytest
+
+from manyviews.diagnosis.verdict import FEW
+from manyviews.encoders.choice import PASSES
+from manyviews.recipes import RECIPES
+from manyviews.runs import budget
+from manyviews.runs.facts import CORE, facts, typical_facts
+
+
+def photos(count, speed=0.0, recipe="simclr"):
+    """A recipe's run on so many photographs, without a GPU."""
+    return RECIPES[recipe](replace(typical_facts(), device="cpu", count=count, speed=speed))
+
+
+def lasting(run, **duration):
+    return replace(
+        run, train=replace(run.train, **{"steps": 0, "epochs": 0, "minutes": 0.0} | duration)
+    )
+
+
+def test_minutes_are_steps_and_passes():
+    run = photos(803)
+    said, little = budget.words(run, samples=803, speed=10.0, device="cuda")
+    assert said == (
+        "20 minutes are about 47 steps, 16 passes over your 803 images; 100 passes take 2 h 8 min."
+    )
+    # a pass is 3 batches of 256: 76.8 s, and 50 of them 64 minutes
+    assert little.startswith("That is little: below 50 passes")
+    assert "--train.minutes 64." in little
+
+
+def test_without_a_gpu_the_small_encoder_s_time_stands_beside_it():
+    said = budget.words(photos(803), samples=803, speed=10.0, device="cpu")[0]
+    assert said.endswith("100 passes take 2 h 8 min, with resnet_small at 32 px 5 min.")
+    quick = photos(803, speed=1e9)  # which has it already
+    assert quick.encoders.image.name == "resnet_small"
+    assert "with resnet_small" not in budget.words(quick, samples=803, speed=9.0, device="cpu")[0]
+
+
+@pytest.mark.parametrize("duration", [{"epochs": 200}, {"steps": 600}])
+def test_passes_are_time(duration):
+    [said] = budget.words(lasting(photos(803), **duration), samples=803, speed=100.0, device="cuda")
+    assert said.startswith("200 passes over your 803 images take about 26 min; 100 passes take 13")
+
+
+def test_few_passes_are_said_to_be_few_and_many_are_not():
+    run = lasting(photos(803), epochs=49)
+    assert "--train.epochs 50" in budget.words(run, samples=803, speed=9.0, device="cuda")[1]
+    assert len(budget.words(lasting(run, epochs=50), samples=803, speed=9.0, device="cuda")) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "1 s"), (40, "40 s"), (720, "12 min"), (8040, "2 h 14 min"), (7200, "2 h"),
+        (3 * 86400, "3 days"),
+    ],
+)  # fmt: skip
+def test_times_are_said_as_people_say_them(seconds, words):
+    assert budget.time_of(seconds) == words
+
+
+def test_the_estimate_is_the_chooser_s():
+    speed = 4e10
+    run = photos(100, speed=speed)
+    assert run.encoders.image.name == "resnet18"
+    rate = budget.estimate(run, speed)
+    # ResNet-18 has 1.8 billion multiply-adds at 224 px, of which two views go forward and back
+    assert rate == pytest.approx(speed / (6 * 1.81e9 * (96 / 224) ** 2), rel=1e-6)
+    assert budget.estimate(photos(100, recipe="mae"), speed) == 0.0
+
+
+def test_what_is_little_is_the_verdict_s():
+    assert PASSES == FEW
+
+
+def test_a_machine_without_a_gpu_has_a_speed(tmp_path, monkeypatch):
+    monkeypatch.setattr("manyviews.runs.facts.cores", lambda: 3)
+    assert facts("builtin:fashion").speed == 3 * CORE
+    assert typical_facts().speed == 0.0
+
+
+@pytest.mark.parametrize(
+    ("count", "speed", "name", "side"),
+    [
+        (300, 4e10, "resnet18", 96),
+        (803, 4e10, "resnet_small", 32),
+        (10_000, 4e10, "resnet_small", 32),
+        (10_000, 0.0, "resnet18", 96),
+        (10_000, 4e13, "resnet18", 96),
+    ],
+)
+def test_the_encoder_follows_from_speed_and_number_of_images(count, speed, name, side, caplog):
+    caplog.set_level("INFO", "manyviews")
+    chosen = photos(count, speed=speed).encoders.image
+    assert (chosen.name, chosen.input.side) == (name, side)
+    if name == "resnet_small":
+        assert f"passes over your {count:,} images in 20 minutes" in caplog.text
+        assert "--encoder.name resnet18 --encoder.image-size 96" in caplog.text
