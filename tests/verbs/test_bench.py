@@ -31,11 +31,24 @@ def run(tmp_path_factory):
     )
 
 
-def slower(monkeypatch, owner, name, seconds):
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that goes on by a millisecond whenever it is read, and as told: machines are busy."""
+    now = [0.0]
+
+    def read():
+        now[0] += 1e-3
+        return now[0]
+
+    monkeypatch.setattr(time, "perf_counter", read)
+    return now
+
+
+def slower(monkeypatch, clock, owner, name, seconds):
     real = getattr(owner, name)
 
     def slow(*arguments, **options):
-        time.sleep(seconds)
+        clock[0] += seconds
         return real(*arguments, **options)
 
     monkeypatch.setattr(owner, name, slow)
@@ -50,10 +63,10 @@ def slower(monkeypatch, owner, name, seconds):
         ("step", SimCLR, "forward", 0.15, "Data keeps up"),
     ],
 )
-def test_the_slowest_part_is_named(monkeypatch, run, bound, owner, name, seconds, advice):
-    slower(monkeypatch, owner, name, seconds)
-    # Copying is no waiting for workers; and a busy machine makes views slowly.
-    monkeypatch.setattr(benching, "_MUCH", {"copy": 2.0, "step": 0.5}.get(bound, 0.1))
+def test_the_slowest_part_is_named(monkeypatch, clock, run, bound, owner, name, seconds, advice):
+    slower(monkeypatch, clock, owner, name, seconds)
+    if bound == "copy":  # which is no waiting for workers
+        monkeypatch.setattr(benching, "_MUCH", 2.0)
     found = benching.bench(run, seconds=0.05)
     assert found.bound == bound
     assert advice in " ".join(found.advice)
@@ -62,8 +75,7 @@ def test_the_slowest_part_is_named(monkeypatch, run, bound, owner, name, seconds
     assert min(parts, key=parts.get) == bound
     each = 16 * seconds if bound == "decode" else seconds
     assert 0.5 * 16 / each < speed[bound] <= 16 / each
-    # two timings of the same step, which scatter by a percent
-    assert speed["together"] <= 1.05 * speed[bound]
+    assert speed["together"] <= speed[bound]
     assert (found.waits > 0.5) == (bound in ("decode", "views", "copy"))
     last = replace(found.stages[-1], images_per_second=0.9 * speed[bound])
     lines = replace(found, stages=[*found.stages[:-1], last]).lines()

@@ -22,7 +22,8 @@ from manyviews.core import UsageError
 from manyviews.core.sample import WHOLE, Bytes, Source, Stream, Unreadable, Window
 from manyviews.data.idx import find_idx, read_idx
 from manyviews.data.manifest import File, Manifest, of_folder, of_frame_folders, of_list, of_names
-from manyviews.data.pack.read import Packed, is_pack
+from manyviews.data.pack.layout import is_pack
+from manyviews.data.pack.read import Packed
 from manyviews.data.streams.files import STREAMS, open_frames, open_streams
 from manyviews.data.streams.image import SUFFIXES, Header, ImageFile, read, read_header, suffixes
 from manyviews.data.table import is_table, read_table

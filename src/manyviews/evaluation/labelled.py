@@ -16,7 +16,8 @@ from manyviews.core import UsageError
 from manyviews.core.sample import Source
 from manyviews.data.idx import find_idx, read_idx
 from manyviews.data.manifest import File, Manifest, of_folder, of_frame_folders
-from manyviews.data.pack.read import Packed, is_pack
+from manyviews.data.pack.layout import is_pack
+from manyviews.data.pack.read import Packed
 from manyviews.data.sources import (
     Files,
     FrameFolders,

@@ -13,6 +13,7 @@ from PIL import Image
 
 from manyviews.core import UsageError
 from manyviews.core.sample import Unreadable
+from manyviews.data.pack import codec, layout
 from manyviews.data.pack import make as packing
 from manyviews.data.pack import read as packs
 from manyviews.data.sources import open_source
@@ -41,7 +42,7 @@ def test_a_jpeg_that_is_larger_than_the_index_says_is_refused_before_it_is_decod
     tmp_path, monkeypatch
 ):
     out = packed(tmp_path, format="jpeg")
-    entries, file = np.fromfile(out / "index.bin", packs.ENTRY), io.BytesIO()
+    entries, file = np.fromfile(out / "index.bin", layout.ENTRY), io.BytesIO()
     Image.new("L", (3000, 3000)).save(file, "JPEG")
     bomb = file.getvalue()
     shard = (out / "shard-00000.bin").read_bytes()
@@ -51,7 +52,7 @@ def test_a_jpeg_that_is_larger_than_the_index_says_is_refused_before_it_is_decod
     forge(out, entries)
     source = open_it(out)
     source.read(1)
-    monkeypatch.setattr(packs, "decode_jpeg", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr(codec, "decode_jpeg", lambda _: pytest.fail("decoded"))
     with pytest.raises(Unreadable, match=r"says that it is \(3000, 3000\), not \(16, 16\)"):
         source.read(2)
 
@@ -63,17 +64,17 @@ def test_the_size_that_a_jpeg_claims_is_that_of_its_frame_header(progressive, ex
     file = io.BytesIO()
     Image.new("RGB", (33, 17)).save(file, "JPEG", progressive=progressive)
     data = file.getvalue()
-    assert packs.jpeg_size(data[:2] + extra + data[2:]) == (17, 33)
+    assert codec.jpeg_size(data[:2] + extra + data[2:]) == (17, 33)
     for bad in (b"", data[:2], data[:40], b"\xff\xd8" + b"\xff" * 50):
         with pytest.raises(ValueError, match="no frame header"):
-            packs.jpeg_size(bad)
+            codec.jpeg_size(bad)
 
 
 @pytest.mark.parametrize("form", ["uint8", "jpeg"])
 def test_no_memory_is_taken_for_a_length_that_cannot_be(tmp_path, form):
     """A shard with a hole of 4 GB costs nothing to send."""
     out = packed(tmp_path, format=form)
-    entries = np.fromfile(out / "index.bin", packs.ENTRY)
+    entries = np.fromfile(out / "index.bin", layout.ENTRY)
     with (out / "shard-00000.bin").open("r+b") as shard:
         shard.truncate(4 << 30)
     entries[2]["offset"], entries[2]["length"] = 0, 4 << 30
@@ -92,7 +93,7 @@ def test_no_memory_is_taken_for_a_length_that_cannot_be(tmp_path, form):
 )
 def test_places_whose_sum_begins_anew_at_0_are_outside(tmp_path, start, length, value):
     out = packed(tmp_path)
-    entries = np.fromfile(out / "index.bin", packs.ENTRY)
+    entries = np.fromfile(out / "index.bin", layout.ENTRY)
     assert int(entries[2][length]) >= 2
     entries[2][start] = value
     forge(out, entries)
@@ -111,7 +112,7 @@ def test_sizes_of_shards_are_numbers(tmp_path, shards):
 
 def test_images_in_another_order_than_they_lie_in_are_not_taken_for_an_array(tmp_path):
     out = packed(tmp_path)
-    entries = np.fromfile(out / "index.bin", packs.ENTRY)
+    entries = np.fromfile(out / "index.bin", layout.ENTRY)
     assert open_it(out).stack
     forge(out, entries[::-1].copy())
     source = open_it(out)

@@ -15,8 +15,8 @@ from PIL import Image
 import manyviews
 from manyviews.core import Failure, UsageError, files
 from manyviews.core.sample import Bytes
+from manyviews.data.pack import layout
 from manyviews.data.pack import make as packing
-from manyviews.data.pack import read as packs
 from manyviews.data.pack import write as shards
 from manyviews.data.sources import ImageSource, open_source
 from manyviews.verbs.cli import main
@@ -93,7 +93,7 @@ def test_grey_images_are_packed_with_one_channel_and_read_with_three(tmp_path, f
     for i in range(4):
         Image.fromarray(picture(i)[..., 0]).save(data / f"{i}.png")
     pack(data, tmp_path / "out", format=form)
-    assert packs.read_about(tmp_path / "out").plan.channels == 1
+    assert layout.read_about(tmp_path / "out").plan.channels == 1
     grey, colour = open_it(tmp_path / "out", 1), open_it(tmp_path / "out", 3)
     assert grey.read(1).shape == (16, 16, 1)
     np.testing.assert_array_equal(colour.read(1), np.repeat(grey.read(1), 3, axis=2))
@@ -200,7 +200,7 @@ def test_what_a_power_cut_lost_is_packed_again(tmp_path, monkeypatch, lost):
         pack(data, out, format="uint8")
     monkeypatch.undo()
     monkeypatch.setattr(shards, "_SHARD", 2000)
-    size, kept = packs.ENTRY.itemsize, 6
+    size, kept = layout.ENTRY.itemsize, 6
     if lost == "half an entry":
         os.truncate(out / "packing.bin", 7 * size - 5)
         (out / "shard-00003.bin").write_bytes(b"x" * 5000)

@@ -13,6 +13,7 @@ from PIL import Image
 from manyviews.core import UsageError
 from manyviews.core.sample import Layout, Unreadable
 from manyviews.data.loader import batches
+from manyviews.data.pack import layout
 from manyviews.data.pack import make as packing
 from manyviews.data.pack import read as packs
 from manyviews.data.pack import write as shards
@@ -119,7 +120,7 @@ def test_a_damaged_index_is_refused_in_one_line(tmp_path, file, how):
 
 def test_an_index_that_points_outside_is_refused_even_with_its_checksum(tmp_path):
     out = packed(tmp_path)
-    entries = np.fromfile(out / "index.bin", packs.ENTRY)
+    entries = np.fromfile(out / "index.bin", layout.ENTRY)
     about = json.loads((out / "pack.json").read_text())
     for key, value in (("offset", 10**9), ("shard", 7), ("name_offset", 10**6), ("width", 0)):
         bent = entries.copy()

@@ -25,21 +25,19 @@ from manyviews.core.files import atomic
 from manyviews.core.progress import bar
 from manyviews.core.sample import Bytes, Unreadable
 from manyviews.data import workers as processes
-from manyviews.data.pack.read import (
+from manyviews.data.pack.codec import Format, decode, encode
+from manyviews.data.pack.layout import (
     BEGUN,
     ENTRY,
     HEADER,
     INDEX,
     NAMES,
-    Format,
-    Packed,
     PackHeader,
     Plan,
     content_digest,
-    decode,
-    encode,
     read_about,
 )
+from manyviews.data.pack.read import Packed
 from manyviews.data.pack.write import Made, Writer, shards
 from manyviews.data.quarantine import Quarantine
 from manyviews.data.sources import Files, ImageSource, open_source

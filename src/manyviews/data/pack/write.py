@@ -9,7 +9,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from manyviews.data.pack.read import ENTRY, Entries, shard_name
+from manyviews.data.pack.layout import ENTRY, Entries, shard_name
 from manyviews.data.quarantine import Bad, Quarantine
 
 _SHARD = 1 << 30
