@@ -23,8 +23,8 @@ from manyviews.data.streams.image import read, read_header
 
 @pytest.fixture
 def short(monkeypatch):
-    """A second is long."""
-    monkeypatch.setattr(patience, "SECONDS", 1.0)
+    """Two seconds are long."""
+    monkeypatch.setattr(patience, "SECONDS", 2.0)
 
 
 class Reading:
@@ -118,7 +118,7 @@ def test_a_file_that_never_answers_is_named_and_left_out_from_then_on(tmp_path, 
     began = time.monotonic()
     steps = list(stream(source, 16, pipeline=pipeline, workers=workers, on_bad=met.append))
     assert [(bad.path, bad.reason) for bad in met] == [
-        (source.name(7), "did not answer within 1 s")
+        (source.name(7), "did not answer within 2 s")
     ]
     assert not any(7 in row for row in index_of(steps))
     assert time.monotonic() - began < 8  # once a worker, in four epochs
@@ -138,7 +138,7 @@ def test_a_worker_that_cannot_be_interrupted_is_replaced_and_the_file_named(
             time.sleep(600)
 
     steps = list(stream(source, 4, pipeline=Reading(before), on_bad=met.append))
-    assert [bad.reason for bad in met] == ["did not answer within 1 s"]
+    assert [bad.reason for bad in met] == ["did not answer within 2 s"]
     assert "did not get on. All are started anew." in caplog.text
     plain = index_of(stream(source, 4, workers=0))
     assert index_of(steps) == [[8 if i == 7 else i for i in row] for row in plain]

@@ -1,7 +1,6 @@
 """The fixed view of evaluation, and normalisation."""
 
 import resource
-import time
 
 import numpy as np
 import pytest
@@ -75,9 +74,7 @@ def test_a_line_of_pixels_costs_no_more_than_its_middle_and_shows_it(upright):
     line = np.repeat(np.arange(16_000) // 100, 3).reshape(1, -1, 3).astype(np.uint8)
     image = line.transpose(1, 0, 2) if upright else line
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    began = time.perf_counter()
     view = plain(224).uint8([image])[0]
-    assert time.perf_counter() - began < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
     values = view[:, 0, 0] if upright else view[0, :, 0]
     assert (values[0], values[-1]) == (79, 80)  # 0.44 of a pixel on either side of 8000
