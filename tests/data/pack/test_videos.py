@@ -11,7 +11,7 @@ import manyviews
 import media
 from manyviews.core import Failure, UsageError
 from manyviews.core.sample import Window
-from manyviews.data.doctor_video import video_doctor
+from manyviews.data.doctor.videos import video_doctor
 from manyviews.data.pack.videos import pack_videos
 from manyviews.data.sources import open_media
 from manyviews.data.streams.files import open_streams
