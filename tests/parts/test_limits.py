@@ -6,8 +6,8 @@ import torch
 from manyviews.core import UsageError
 from manyviews.parts.bank import Bank
 from manyviews.parts.cluster import spherical_kmeans
-from manyviews.parts.memory import Queue
 from manyviews.parts.norm import BatchNorm
+from manyviews.parts.queue import Queue
 
 
 @pytest.mark.parametrize(
