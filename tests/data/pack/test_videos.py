@@ -187,7 +187,7 @@ def test_a_folder_of_something_else_is_not_packed_into(tmp_path):
     with pytest.raises(UsageError, match="is not empty"):
         packed(data, data)
     packed(data, tmp_path / "out")
-    with pytest.raises(UsageError, match="a pack with size 128, gop 8 and crf 20"):
+    with pytest.raises(UsageError, match=r"a pack with gop 8\. Give the same"):
         packed(data, tmp_path / "out", gop=4)
     media.write(data / "b.mp4", times=TIMES[:10])
     with pytest.raises(UsageError, match="of other data, or the data have changed"):
