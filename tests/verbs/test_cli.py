@@ -139,7 +139,8 @@ def test_the_overview_names_all_formats_of_export():
         (["train", "simclr", "--data", "/no/such/place"], "/no/such/place"),
         (["resume", "nowhere"], "nowhere is no run directory"),
         (["embed", "nowhere", "--data", "x", "--out", "f.npy"], "nowhere has no encoder"),
-        (["evaluate"], "See manyviews evaluate"),
+        (["evaluate"], "manyviews evaluate needs RUN and --data. See manyviews evaluate --help"),
+        (["list"], "list needs {recipes,methods,encoders,protocols}. See manyviews list --help."),
         (["list", "recipe"], "See manyviews list"),
     ],
 )
