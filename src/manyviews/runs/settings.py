@@ -1,6 +1,6 @@
 """A run, complete: everything that decides what a training does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -40,11 +40,21 @@ class Teacher:
             project's checkpoint.
         encoder: timm's name of the architecture of such a checkpoint.
         image_size: side in pixels of timm's models and such checkpoints; 0 takes their own.
+        whole: the method of a run as its last checkpoint has it, with all that it consists of,
+            and not one encoder.
     """
 
     source: str = ""
     encoder: str = ""
     image_size: Natural = 0
+    whole: bool = False
+
+    def wrong(self) -> Iterator[tuple[str, object, str]]:
+        """What is for single encoders, and a run."""
+        if self.whole and self.encoder:
+            yield "encoder", self.encoder, "nothing, as its source is a run, which is taken whole"
+        if self.whole and self.image_size:
+            yield "image_size", self.image_size, "0, as its source is a run, which is taken whole"
 
 
 def _none() -> Any:
