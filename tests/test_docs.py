@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from manyviews.methods.catalog import METHODS
-from manyviews.recipes import RECIPES
+from manyviews.recipes import AUTHORS_DATA, RECIPES
 from manyviews.recipes.presets import preset
 from manyviews.runs.facts import typical_facts
 from manyviews.runs.settings import Run
@@ -53,18 +53,50 @@ def test_links_between_pages_lead_somewhere(page):
 
 
 def listed(text):
-    """Pages of methods that a table of README.md leads to, a row each."""
-    return re.findall(
-        r"^\|[^|]+\|[^|]+\| \[.*\]\(docs/methods/([\w-]+)\.md\) \|$", text, re.MULTILINE
-    )
+    """Page -> recipes of each row of a table of methods, several rows of a page together."""
+    found = {}
+    row = r"^\| \[[^]]+\]\((?:docs/methods/)?([\w-]+)\.md\) \| ([^|]+) \| [^|]+ \|$"
+    for page, recipes in re.findall(row, text, re.MULTILINE):
+        found.setdefault(page, []).extend(re.findall(r"`([\w-]+)`", recipes))
+    return found
 
 
-def test_every_method_has_a_page_and_a_row_in_the_readme():
-    rows = listed((ROOT / "README.md").read_text())
+def test_every_method_has_a_page_and_a_row_in_the_list_of_methods():
+    pages = ROOT / "docs" / "methods"
+    rows = listed((pages / "README.md").read_text())
     more = {"rho", "sound"}  # several methods, on clips of a video and pieces of a sound
     assert set(rows) == {*METHODS, *more}
-    assert {p.stem for p in (ROOT / "docs" / "methods").glob("*.md")} == set(rows)
-    assert listed("| A | b | [docs/methods/a-b.md](docs/methods/a-b.md) |\n| C | d |") == ["a-b"]
+    assert {p.stem for p in pages.glob("*.md")} == {*rows, "README"}
+    text = "| [A](a-b.md) | `a`, `c` | d |\n| [E](a-b.md) | `f` | g |\n| H | `i` |"
+    assert listed(text) == {"a-b": ["a", "c", "f"]}
+
+
+def test_every_recipe_for_one_s_own_data_is_in_the_list_of_methods_once():
+    rows = listed((ROOT / "docs" / "methods" / "README.md").read_text())
+    named = [recipe for recipes in rows.values() for recipe in recipes]
+    own = {name for name in RECIPES if not name.endswith(AUTHORS_DATA)}
+    assert sorted(named) == sorted(own - {"adapt"})  # goes on with any method
+
+
+def test_the_readme_s_table_is_a_part_of_the_list_of_methods():
+    every = listed((ROOT / "docs" / "methods" / "README.md").read_text())
+    few = listed((ROOT / "README.md").read_text())
+    assert len(few) == 10
+    assert all(set(recipes) <= set(every[page]) for page, recipes in few.items())
+
+
+def unreachable(navigation, pages):
+    """Pages of docs/ that the site's navigation leaves out."""
+    named = set(re.findall(r": (\S+\.md)$", navigation, re.MULTILINE))
+    folders = {folder.lower() for folder in re.findall(r": ([A-Z]+)$", navigation, re.MULTILINE)}
+    return [page for page in pages if page not in named and page.split("/")[0] not in folders]
+
+
+def test_every_page_is_in_the_site_s_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
+    docs = ROOT / "docs"
+    assert unreachable(navigation, [str(p.relative_to(docs)) for p in docs.rglob("*.md")]) == []
+    assert unreachable("- A: a.md\n- M: METHODS\n", ["a.md", "b.md", "methods/c.md"]) == ["b.md"]
 
 
 def test_warnings_of_the_site_are_errors():
@@ -82,6 +114,9 @@ def test_every_extra_is_in_the_readme():
 
 
 HOUSE = ROOT / "src" / "manyviews"
+METHOD_FAMILIES = {
+    path.name for room in ("methods", "recipes") for path in (HOUSE / room).glob("*/")
+}
 
 
 def missing_files(text):
@@ -99,8 +134,21 @@ def test_files_that_the_architecture_names_are_there():
     ]
     asked = re.search(r"## Where is \.\.\.\?\n(.*?)\n## ", text, re.DOTALL)
     answers = re.findall(r"^\| (?!question|-)[^|]+ \| (.+) \|$", asked[1], re.MULTILINE)
-    assert len(answers) == 15
+    assert len(answers) >= 20
     assert all(".py`" in answer for answer in answers)
+
+
+def unnamed(folders, text):
+    """Folders of a room that no text in backticks names."""
+    return [folder for folder in folders if not re.search(rf"`(\w+/)*{folder}/`", text)]
+
+
+def test_folders_of_rooms_are_in_the_architecture():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    listed_elsewhere = {*METHOD_FAMILIES, "methods", "recipes"}
+    folders = {path.name for path in HOUSE.rglob("*") if any(path.glob("*.py"))}
+    assert unnamed(sorted(folders - listed_elsewhere), text) == []
+    assert unnamed(["pack", "packs"], "`data/` has `pack/`") == ["packs"]
 
 
 def test_all_ten_laws_name_their_tests():

@@ -30,9 +30,9 @@ ITSELF = ("data.streams", "views.audio", "views.image", "views.points", "views.v
 """Folders of one stream."""
 BY_KIND = {
     "core.inputs": 1,  # which settings of a file have a mean for each channel
-    "data.doctor_media": 2,  # a side in pixels, where there are pictures
-    "data.doctor_sound": 1,  # what it examines has a stream of that name
-    "data.doctor_video": 4,  # what it examines has streams of those names
+    "data.doctor.media": 2,  # a side in pixels, where there are pictures
+    "data.doctor.sounds": 1,  # what it examines has a stream of that name
+    "data.doctor.videos": 4,  # what it examines has streams of those names
     "data.pack.videos": 2,  # what it copies has streams of those names
     "data.sources": 2,  # images have sources of their own: built in, packed, decoded apart; frames
     "data.store": 1,  # keeps images

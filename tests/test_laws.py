@@ -179,7 +179,7 @@ def test_the_law_finds_labels(source, bad):
 TELLS = {
     "runs.report": 1,  # captions of the map
     "runs.predict": 1,  # paths beside features
-    "runs.samples": 1,  # captions of pictures
+    "runs.rcdm": 1,  # captions of pictures
     "runs.see": 1,  # likewise
     "verbs.columns": 2,  # the files that a column names
     "verbs.embed": 1,  # names beside features

@@ -65,8 +65,8 @@ from manyviews.losses.sphere import alignment, koleo, uniformity
 from manyviews.losses.whitening import whitened_distance
 from manyviews.methods.catalog import METHODS, build
 from manyviews.parts.assign import Center, entropies, sinkhorn
-from manyviews.parts.memory import Queue
 from manyviews.parts.norm import BatchNorm
+from manyviews.parts.queue import Queue
 from manyviews.runs.entropy import spread
 from manyviews.runs.settings import EntropyTerm
 from tiny import TinyConv, TinyViT, batch_for, begin, given_for, others, shrink

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,7 +16,9 @@ from PIL import Image
 
 import manyviews
 from manyviews.methods.catalog import METHODS
-from manyviews.verbs.cli import main
+from manyviews.recipes import RECIPES
+from manyviews.verbs.cli import VERBS, main
+from manyviews.verbs.export import ExportFormat
 
 torch.set_num_threads(1)
 
@@ -112,13 +115,27 @@ def test_help_calls_what_is_given_without_a_flag_by_its_name(capsys, verb, given
     assert "STR|PATH STR|PATH" not in usage
 
 
+def test_the_help_of_train_has_every_recipe_in_one_piece(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = capsys.readouterr().out
+    assert set(RECIPES) <= set(said.split())
+    assert max(map(len, said.splitlines())) <= 96
+
+
+def test_the_overview_names_all_formats_of_export():
+    [said] = re.findall(r"--format (\S+)", VERBS["export"])
+    assert sorted(said.split("|")) == sorted(get_args(ExportFormat))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["trian"], "no verb 'trian'. Did you mean 'train'?"),
         (["train"], "train wants a recipe first"),
         (["train", "simlcr", "--data", "x"], "no recipe 'simlcr'. Did you mean 'simclr'?"),
-        (["train", "simclr"], "train wants data"),
+        (["train", "simclr"], "train wants data: manyviews train simclr --data DIR."),
+        (["train", "simclr", "my photos"], "manyviews train simclr --data 'my photos'."),
         (["train", "simclr", "--data", "/no/such/place"], "/no/such/place"),
         (["resume", "nowhere"], "nowhere is no run directory"),
         (["embed", "nowhere", "--data", "x", "--out", "f.npy"], "nowhere has no encoder"),

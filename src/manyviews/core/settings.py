@@ -208,7 +208,7 @@ def from_yaml(text: str, *, name: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
-        raise UsageError(f"{name} is not valid YAML: {problem}. Mend the file.") from None
+        raise UsageError(f"{name} is not valid YAML: {problem}. Correct the file.") from None
 
 
 def nearest(name: str, known: list[str]) -> str:

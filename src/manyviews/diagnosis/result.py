@@ -6,10 +6,10 @@ from typing import Any
 
 from manyviews.core.extras import frame
 from manyviews.core.in_words import InWords
+from manyviews.diagnosis.dse import WINDOW, dense_candidates
 from manyviews.diagnosis.explain import MEASURES
 from manyviews.diagnosis.geometry import Geometry
 from manyviews.diagnosis.invariance import Bar
-from manyviews.diagnosis.patches import WINDOW, dense_candidates
 from manyviews.diagnosis.prototypes import Usage
 from manyviews.diagnosis.reading import Read, of_change, read_number
 from manyviews.diagnosis.state import FeatureState

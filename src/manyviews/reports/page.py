@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from manyviews.diagnosis.explain import MEASURES
@@ -17,6 +16,7 @@ from manyviews.reports.figures import invariance_bars, neighbours, spectrum
 from manyviews.reports.maps import MapKind, place
 from manyviews.reports.pictures import data_uri, sheet
 from manyviews.reports.samples import alike, groups, lonely
+from manyviews.reports.templates import template
 
 TILE = 56
 GROUPS = (
@@ -61,17 +61,10 @@ def render(content: Content) -> str:
 
     Every string from the data (file names, reasons) is escaped; pictures are inlined.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     embedded = {
         name: seen.embedded for name, seen in content.encoders.items() if seen.embedded is not None
     }
-    return environment.get_template("page.html.j2").render(
+    return template("page.html.j2").render(
         content=content,
         charts=_charts(content),
         notes=NOTES,

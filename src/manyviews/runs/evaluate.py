@@ -17,7 +17,12 @@ from manyviews.core.settings import nearest
 from manyviews.evaluation import baselines as raw
 from manyviews.evaluation.attentive import attentive, check_tokens
 from manyviews.evaluation.dense.settings import DENSE_PROTOCOLS
-from manyviews.evaluation.depth import (
+from manyviews.evaluation.features import Cache, Embed, fingerprint
+from manyviews.evaluation.image import finetune as finetuning
+from manyviews.evaluation.image import robustness as robust
+from manyviews.evaluation.image.corruptions import CORRUPTIONS
+from manyviews.evaluation.image.settings import IMAGE_PROTOCOLS, FineTune, Robustness
+from manyviews.evaluation.layer_choice import (
     LayerScores,
     Pool,
     Tap,
@@ -26,11 +31,6 @@ from manyviews.evaluation.depth import (
     tap_of,
     tokens_at,
 )
-from manyviews.evaluation.features import Cache, Embed, fingerprint
-from manyviews.evaluation.image import finetune as finetuning
-from manyviews.evaluation.image import robustness as robust
-from manyviews.evaluation.image.corruptions import CORRUPTIONS
-from manyviews.evaluation.image.settings import IMAGE_PROTOCOLS, FineTune, Robustness
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.evaluation.result import Result
 from manyviews.evaluation.settings import TOKEN_PROTOCOLS

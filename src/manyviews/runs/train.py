@@ -186,8 +186,8 @@ def _leave_behind(
         failed = isinstance(error, OSError)
         said = f"Cannot write to {directory}: {error.strerror}." if failed else str(error)
         raise Failure(
-            f"{said} The training is saved: when that "
-            f"is mended, `manyviews resume {shlex.quote(str(directory))}` does the rest."
+            f"{said} The training is saved: when that is repaired, `manyviews resume "
+            f"{shlex.quote(str(directory))}` does the rest."
         ) from error
     return evaluation
 

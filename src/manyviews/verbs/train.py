@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import shlex
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -248,7 +249,8 @@ def command(args: list[str]) -> int:
     prog = f"manyviews train {recipe} [--data DATA] [--start START] [--out RUN] "
     prog += "[--views.preset PRESET] [--json]"
     if not wants_help and data is None:
-        raise UsageError(f"train wants data: manyviews train {recipe} --data DIR.")
+        given = rest[0] if rest and not rest[0].startswith("-") else "DIR"
+        raise UsageError(f"train wants data: manyviews train {recipe} --data {shlex.quote(given)}.")
     if data is not None:
         check_there(data)
     say_loading()
@@ -307,10 +309,18 @@ def _without_a_recipe(*, wants_help: bool) -> int:
     for name in RECIPES:
         rooms.setdefault(RECIPES.module(name).partition(".")[0], []).append(name)
     for room, names in rooms.items():
-        inside = f"  {room:<15}"
-        print(textwrap.fill(" ".join(names), 96, initial_indent=inside, subsequent_indent=" " * 17))
-    print("\nA plain name is for your own data. `manyviews list recipes` has a line on each, and")
-    print("`manyviews train RECIPE --help` every setting with its default.")
+        print(
+            textwrap.fill(
+                " ".join(names),
+                96,
+                initial_indent=f"  {room:<15}",
+                subsequent_indent=" " * 17,
+                break_on_hyphens=False,
+            )
+        )
+    print("\nA plain name is for your own data; one with -imagenet or the like has the authors'")
+    print("hyper-parameters. `manyviews list recipes` has a line on each recipe, and")
+    print("`manyviews train RECIPE --help` has every setting with its default.")
     return 0
 
 

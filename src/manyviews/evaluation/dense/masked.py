@@ -75,7 +75,7 @@ class MaskedImages:
         if bad:
             raise UsageError(
                 f"{len(bad)} of {len(rows)} masks cannot be used; the first is {bad[0].path}: "
-                f"{bad[0].reason}. Mend them, or take them and their images out."
+                f"{bad[0].reason}. Repair them, or take them and their images out."
             )
         out[torch.isin(out, torch.tensor(ignore, dtype=torch.int32))] = VOID
         kinds = len(out.unique())

@@ -18,8 +18,8 @@ from manyviews.data.direct import made, opened
 from manyviews.data.workers import each
 from manyviews.evaluation.features import extract
 from manyviews.evaluation.image.mix import mix, soft
+from manyviews.evaluation.image.partial import param_groups, set_modes, thaw
 from manyviews.evaluation.image.settings import FineTune
-from manyviews.evaluation.layers import param_groups, set_modes, thaw
 from manyviews.views.pipeline import Fed, Pipeline, plain_of
 from manyviews.views.plan import Crops
 

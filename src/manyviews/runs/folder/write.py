@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import re
-import shlex
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 
-from manyviews.core import Failure, UsageError, comm
+from manyviews.core import Failure, comm
 from manyviews.core.files import write_json
 from manyviews.evaluation.features import Cache
 from manyviews.evaluation.result import Beside
@@ -152,11 +151,8 @@ def _is_of(path: Path, told: Mapping[str, str]) -> bool:
 
 def refuse_second(directory: Path) -> None:
     """Only rank 0 looks: by the time that another one did, this run's first checkpoint is there."""
-    if comm.rank() == 0 and checkpoint.exists(Paths(directory).checkpoints):
-        raise UsageError(
-            f"{directory} already holds a run. Continue it with `manyviews resume "
-            f"{shlex.quote(str(directory))}`, or choose another --out."
-        )
+    if comm.rank() == 0:
+        checkpoint.refuse_second(directory, Paths(directory).checkpoints)
 
 
 def new_directory(recipe: str) -> Path:

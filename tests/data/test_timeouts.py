@@ -14,17 +14,17 @@ from pictures import folder_of
 
 from manyviews.core import Failure
 from manyviews.core.sample import Layout, Unreadable
-from manyviews.data import patience
+from manyviews.data import timeouts
 from manyviews.data.loader import batches, once
-from manyviews.data.patience import Unanswered, within
 from manyviews.data.sources import open_source
 from manyviews.data.streams.image import read, read_header
+from manyviews.data.timeouts import Unanswered, within
 
 
 @pytest.fixture
 def short(monkeypatch):
     """Two seconds are long."""
-    monkeypatch.setattr(patience, "SECONDS", 2.0)
+    monkeypatch.setattr(timeouts, "SECONDS", 2.0)
 
 
 class Reading:

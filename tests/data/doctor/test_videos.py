@@ -11,8 +11,8 @@ import manyviews
 import media
 from manyviews.core import UsageError
 from manyviews.core.sample import Unreadable, Window
-from manyviews.data import doctor_video
-from manyviews.data.doctor_video import video_doctor
+from manyviews.data.doctor import videos
+from manyviews.data.doctor.videos import video_doctor
 from manyviews.data.sources import open_media
 from manyviews.data.streams.files import open_streams
 from manyviews.data.streams.video import Timing
@@ -310,7 +310,7 @@ def test_key_frames_and_rates_are_read_from_the_index(tmp_path):
 def test_the_longest_time_between_key_frames_counts_and_that_to_the_end():
     times = np.arange(5.0)
     for keys, wanted in (([0.0, 1.0, 3.0], 2.0), ([0.0, 1.0], 3.5), ([0.0], 4.5)):
-        assert doctor_video._apart(Timing(times, np.array(keys)), 4.5) == wanted
+        assert videos._apart(Timing(times, np.array(keys)), 4.5) == wanted
 
 
 def test_doctor_says_for_which_videos_a_recipe_has_room(tmp_path):

@@ -1,40 +1,32 @@
-"""Everything about a data set that is better known before training than during it."""
+"""What is better known of images before training than during it."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from manyviews.core import UsageError
-from manyviews.core.progress import bar
 from manyviews.core.sample import Unreadable
 from manyviews.data import workers as processes
-from manyviews.data.duplicates import Print, near, print_of
-from manyviews.data.quarantine import Bad, most_bad
+from manyviews.data.doctor.findings import Findings, copies, counts, examined, one_line, tally
+from manyviews.data.doctor.looks import shown
+from manyviews.data.duplicates import Print, print_of
 from manyviews.data.sources import Files, ImageSource, open_source
 from manyviews.data.statistics import Sums, add, is_grey
 
 _SIDES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
-_SHOWN = 5
 _BLANK = 1e-4
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataReport:
-    """What `doctor` found.
+class DataReport(Findings):
+    """What `doctor` found in images.
 
     Attributes:
-        spec, digest: the data and its hash.
-        count: images, by name.
-        examined: how many of them were read; all, unless a sample was asked for.
-        ignored: file-name ending -> files passed over because they are not images.
-        unreadable: which, and why.
         sides: range of the shorter side in pixels, such as "64-127" -> images.
         side: median of the shorter side.
         smallest, largest: [width, height] of the images with the fewest and the most pixels.
@@ -48,15 +40,8 @@ class DataReport:
         pairs: some examples of near-duplicates.
         mean, std: per channel, of pixels in [0, 1]; each image counts by its pixels.
         highest: the greatest pixel value met, of 255.
-        max_bad: share of unreadable files above which a training stops, see `most_bad`.
     """
 
-    spec: str
-    digest: str
-    count: int
-    examined: int
-    ignored: Mapping[str, int]
-    unreadable: tuple[Bad, ...]
     sides: Mapping[str, int]
     side: int
     smallest: tuple[int, int]
@@ -72,36 +57,22 @@ class DataReport:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     highest: int
-    max_bad: float
-
-    @property
-    def readable(self) -> int:
-        """Images examined that can be used."""
-        return self.examined - len(self.unreadable)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, for `json.dumps`."""
-        return asdict(self)
 
     def lines(self) -> list[str]:
         """The report for people, a finding a line."""
-        part = "" if self.examined == self.count else f", {self.examined:,} of them examined"
-        lines = [f"{self.spec}: {self.count:,} images{part} (manifest {self.digest[:12]})"]
-        if self.ignored:
-            lines.append(f"other files, ignored: {_counts(self.ignored)}")
-        lines += unreadable_lines(self.unreadable, self.examined, self.max_bad, what="image")
+        lines = self.heading("images", one="image")
         if not self.readable:
             return lines
         small, large = (f"{w} x {h}" for w, h in (self.smallest, self.largest))
         lines += [
-            f"shorter side: median {self.side} ({_counts(self.sides, by_count=False)})",
+            f"shorter side: median {self.side} ({counts(self.sides)})",
             f"smallest {small}, largest {large} pixels",
-            f"stored as: {_counts(self.modes)}",
+            f"stored as: {counts(self.modes)}",
             *self._stack_lines(),
             f"without colour: {self.grey:,} of {self.readable:,}",
             f"exact duplicates: {self.exact_duplicates:,}; near-duplicates: "
             f"{self.near_duplicates:,}",
-            *(f"  {_one_line(later)} looks like {_one_line(first)}" for later, first in self.pairs),
+            *(f"  {one_line(later)} looks like {one_line(first)}" for later, first in self.pairs),
             f"mean {_numbers(self.mean)}, std {_numbers(self.std)}",
         ]
         return lines + self._advice()
@@ -125,13 +96,7 @@ class DataReport:
                 f"The brightest pixel is {self.highest} of 255: pixels of 12 bits stored in 16? "
                 "Rescale the files."
             )
-        copies = self.exact_duplicates + self.near_duplicates
-        if copies > 0.01 * self.readable:
-            found.append(
-                f"{copies / self.readable:.1%} are copies: they are false negatives in "
-                "contrastive methods, and leak between training and test sets."
-            )
-        return found
+        return found + self.copies_advice(self.exact_duplicates + self.near_duplicates)
 
 
 @dataclass(frozen=True)
@@ -182,44 +147,17 @@ def doctor(
         chosen,
         workers=processes.count(workers, in_memory=bool(source.stack)),
     )
-    found = list(shown(looks, len(chosen)) if progress else looks)
-    bad = tuple(
-        Bad(source.name(index), look.reason)
-        for index, look in zip(chosen, found, strict=True)
-        if look.reason
-    )
-    readable = [(index, look) for index, look in zip(chosen, found, strict=True) if not look.reason]
+    each = shown(looks, len(chosen)) if progress else looks
+    found = dict(zip(chosen, each, strict=True))
+    read = [(source.name(index), look) for index, look in found.items() if not look.reason]
+    seen = [look for _, look in read]
     ignored = source.manifest.ignored if isinstance(source, Files) else {}
     return DataReport(
-        spec=spec,
-        digest=source.digest,
-        count=len(source),
-        examined=len(chosen),
-        ignored=dict(ignored),
-        unreadable=bad,
-        max_bad=max_bad,
-        **_sizes([look.size for _, look in readable]),
-        **_pixels([look for _, look in readable]),
-        **_copies(readable, source),
+        **examined(spec, source, found, ignored=ignored, max_bad=max_bad),
+        **_sizes([look.size for look in seen]),
+        **_pixels(seen),
+        **copies((name, look.content, look.looks) for name, look in read),
     )
-
-
-def unreadable_lines(
-    unreadable: Sequence[Bad], examined: int, max_bad: float, *, what: str
-) -> list[str]:
-    """How many of the examined cannot be read, which, and what becomes of them in training."""
-    if not unreadable:
-        return ["unreadable: none"]
-    verdict = (
-        f"above --data.max-bad {max_bad:g}: training would stop"
-        if len(unreadable) > most_bad(max_bad, examined)
-        else f"each is replaced by another {what} in training"
-    )
-    lines = [f"unreadable: {len(unreadable):,} ({len(unreadable) / examined:.2%}), {verdict}"]
-    lines += [f"  {_one_line(bad.path)}: {bad.reason}" for bad in unreadable[:_SHOWN]]
-    if len(unreadable) > _SHOWN:
-        lines.append(f"  and {len(unreadable) - _SHOWN:,} more (see --json)")
-    return lines
 
 
 def _look(source: ImageSource, index: int) -> _Look:
@@ -241,14 +179,6 @@ def _look(source: ImageSource, index: int) -> _Look:
         content=hashlib.blake2b(image.tobytes() if raw is None else raw, digest_size=16).digest(),
         looks=print_of(image),
     )
-
-
-def shown(looks: Iterator[T], total: int) -> Iterator[T]:
-    """The same, with a progress bar."""
-    with bar("reading") as progress:
-        for done, look in enumerate(looks, 1):
-            yield look
-            progress(done, total)
 
 
 def _sizes(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
@@ -277,7 +207,7 @@ def _pixels(looks: Sequence[_Look]) -> dict[str, Any]:
         return {"modes": {}, "stacks": 0, "pages_left": 0} | nothing
     total = add(sums)
     return {
-        "modes": dict(Counter(look.mode for look in looks).most_common()),
+        "modes": tally(look.mode for look in looks),
         "stacks": sum(look.pages > 1 for look in looks),
         "pages_left": sum(look.pages - 1 for look in looks),
         "grey": sum(look.grey for look in looks),
@@ -288,33 +218,5 @@ def _pixels(looks: Sequence[_Look]) -> dict[str, Any]:
     }
 
 
-def _copies(readable: Sequence[tuple[int, _Look]], source: ImageSource) -> dict[str, Any]:
-    seen: set[bytes] = set()
-    unique: list[tuple[int, _Look]] = []
-    for index, look in readable:
-        if look.content not in seen:
-            seen.add(look.content)
-            unique.append((index, look))
-    first = near([look.looks for _, look in unique if look.looks is not None])
-    later = np.flatnonzero(first >= 0)
-    pairs = [(source.name(unique[i][0]), source.name(unique[first[i]][0])) for i in later[:_SHOWN]]
-    return {
-        "exact_duplicates": len(readable) - len(unique),
-        "near_duplicates": len(later),
-        "pairs": tuple(pairs),
-    }
-
-
-def _counts(counts: Mapping[str, int], *, by_count: bool = True) -> str:
-    items = list(counts.items())
-    if by_count:
-        items.sort(key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{name}: {number:,}" for name, number in items)
-
-
 def _numbers(values: Sequence[float]) -> str:
     return "(" + ", ".join(f"{value:.4f}" for value in values) + ")"
-
-
-def _one_line(path: str) -> str:
-    return path if path.isprintable() else repr(path)

@@ -3,9 +3,8 @@
 import hashlib
 import itertools
 import statistics
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,10 +12,9 @@ import cv2
 import numpy as np
 
 from manyviews.core.sample import Bytes, Unreadable, Window
-from manyviews.data.doctor import unreadable_lines
-from manyviews.data.duplicates import Print, near, print_of
-from manyviews.data.looks import looks
-from manyviews.data.quarantine import Bad
+from manyviews.data.doctor.findings import Findings, copies, counts, examined, spread, tally
+from manyviews.data.doctor.looks import looks
+from manyviews.data.duplicates import Print, print_of
 from manyviews.data.sources import Media
 from manyviews.data.streams.frames import FolderOfFrames
 from manyviews.data.streams.video import Timing, Video
@@ -31,23 +29,17 @@ _SPARSE = 2.0
 """Seconds between key frames above which a clip costs more to find than to decode."""
 _EARLY = 0.001
 """Seconds by which a video may be shorter than the windows that are cut out of it."""
-_SHOWN, _LISTED = 5, 12
 
 Cuts = Callable[[float], Sequence[Window]]
 """Seconds of a video -> the windows that a recipe would cut out of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoReport:
+class VideoReport(Findings):
     """What `doctor` found in videos: index and five pictures of each, not every frame.
 
     Attributes:
-        spec, digest: the data and its hash.
-        streams: that a recipe wants of each file.
-        count: videos that have them.
-        examined: how many of them were opened; all, unless a sample was asked for.
-        ignored: file-name ending -> files passed over.
-        unreadable: which, and why.
+        streams: that a recipe wants of each file; videos without them are not counted.
         seconds: shortest, median and longest.
         hours: all together.
         rates: frames a second, on average, rounded to whole ones -> videos.
@@ -64,16 +56,9 @@ class VideoReport:
         exact_duplicates: videos with the bytes of an earlier one.
         near_duplicates: other videos that look nearly like an earlier one at four times.
         pairs: some examples of near-duplicates.
-        max_bad: share of unreadable files above which a training stops, see `most_bad`.
     """
 
-    spec: str
-    digest: str
     streams: tuple[str, ...]
-    count: int
-    examined: int
-    ignored: Mapping[str, int]
-    unreadable: tuple[Bad, ...]
     seconds: tuple[float, float, float]
     hours: float
     rates: Mapping[str, int]
@@ -90,26 +75,10 @@ class VideoReport:
     exact_duplicates: int
     near_duplicates: int
     pairs: tuple[tuple[str, str], ...]
-    max_bad: float
-
-    @property
-    def readable(self) -> int:
-        """Videos examined that can be used."""
-        return self.examined - len(self.unreadable)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, for `json.dumps`."""
-        return asdict(self)
 
     def lines(self) -> list[str]:
         """The report for people, a finding a line."""
-        part = "" if self.examined == self.count else f", {self.examined:,} of them examined"
-        what = " and ".join(self.streams)
-        lines = [f"{self.spec}: {self.count:,} files with {what}{part} (manifest "]
-        lines[0] += f"{self.digest[:12]})"
-        if self.ignored:
-            lines.append(f"other files, ignored: {_counts(self.ignored)}")
-        lines += unreadable_lines(self.unreadable, self.examined, self.max_bad, what="video")
+        lines = self.heading(f"files with {' and '.join(self.streams)}", one="video")
         if not self.readable:
             return lines
         short, middle, long = self.seconds
@@ -118,12 +87,12 @@ class VideoReport:
             f"seconds: shortest {short:.3g}, median {middle:.3g}, longest {long:.3g}; "
             f"{self.hours:.3g} hours in all",
             *self._clip_lines(),
-            f"frames a second: {_counts(self.rates)}",
+            f"frames a second: {counts(self.rates)}",
             f"frames that stand for unlike times: in {self.uneven:,} (read by time, so that "
             "costs nothing)",
-            f"shorter sides in pixels: {_counts(self.sides)}",
+            f"shorter sides in pixels: {counts(self.sides)}",
             f"smallest {small}, largest {large} pixels; turned by a quarter: {self.turned:,}",
-            f"stored as: {_counts(self.codecs)}",
+            f"stored as: {counts(self.codecs)}",
             f"seconds between key frames: median {self.keys[0]:.3g}, at most {self.keys[1]:.3g}",
             f"exact duplicates: {self.exact_duplicates:,}; near-duplicates: "
             f"{self.near_duplicates:,}",
@@ -148,13 +117,7 @@ class VideoReport:
                 "Key frames are far apart, and a random clip is decoded from the one before it: "
                 "`manyviews pack` makes them dense."
             )
-        copies = self.exact_duplicates + self.near_duplicates
-        if copies > 0.01 * self.readable:
-            found.append(
-                f"{copies / self.readable:.1%} are copies: they are false negatives in "
-                "contrastive methods, and leak between training and test sets."
-            )
-        return found
+        return found + self.copies_advice(self.exact_duplicates + self.near_duplicates)
 
 
 @dataclass(frozen=True)
@@ -199,30 +162,21 @@ def video_doctor(
     Raises:
         UsageError: there is no such data.
     """
-    source, by_index = looks(spec, streams, _look, workers=workers, sample=sample)
-    found = list(by_index.items())
-    read = [(source.name(index), look) for index, look in found if not look.reason]
+    source, found = looks(spec, streams, _look, workers=workers, sample=sample)
+    read = [(source.name(index), look) for index, look in found.items() if not look.reason]
     seen = [look for _, look in read]
     return VideoReport(
-        spec=spec,
-        digest=source.digest,
+        **examined(spec, source, found, ignored=source.manifest.ignored, max_bad=max_bad),
         streams=streams,
-        count=len(source),
-        examined=len(found),
-        ignored=dict(source.manifest.ignored),
-        unreadable=tuple(
-            Bad(source.name(index), look.reason) for index, look in found if look.reason
-        ),
         hours=sum(look.seconds for look in seen) / 3600,
-        rates=_tally(f"{look.rate:.0f}" for look in seen),
+        rates=tally(f"{look.rate:.0f}" for look in seen),
         uneven=sum(look.uneven for look in seen),
         still=sum(look.frames == 1 for look in seen),
         turned=sum(look.turned for look in seen),
-        codecs=_tally(look.codec for look in seen),
-        max_bad=max_bad,
+        codecs=tally(look.codec for look in seen),
         **_sizes(seen),
         **_times(seen, plan),
-        **_copies(read),
+        **copies((name, look.content, look.looks) for name, look in read),
     )
 
 
@@ -315,33 +269,8 @@ def _times(seen: Sequence[_Look], plan: Cuts | None) -> dict[str, Any]:
             all(each.stop <= look.seconds + _EARLY for each in plan(look.seconds)) for look in seen
         )
     return {
-        "seconds": (min(spans), statistics.median(spans), max(spans)),
+        "seconds": spread(spans),
         "keys": (statistics.median(apart), max(apart)),
         "asked": asked,
         "fit": fit,
     }
-
-
-def _copies(read: Sequence[tuple[str, _Look]]) -> dict[str, Any]:
-    unique: dict[bytes, tuple[str, Print]] = {}
-    for name, look in read:
-        if look.looks is not None:
-            unique.setdefault(look.content, (name, look.looks))
-    kept = list(unique.values())
-    first = near([looks for _, looks in kept])
-    later = np.flatnonzero(first >= 0)
-    return {
-        "exact_duplicates": len(read) - len(kept),
-        "near_duplicates": len(later),
-        "pairs": tuple((kept[i][0], kept[first[i]][0]) for i in later[:_SHOWN]),
-    }
-
-
-def _tally(names: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(names).most_common())
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    told = [f"{name}: {number:,}" for name, number in list(counts.items())[:_LISTED]]
-    left = len(counts) - len(told)
-    return ", ".join([*told, f"and {left:,} more (see --json)"] if left > 0 else told)

@@ -7,7 +7,7 @@ import pytest
 
 import manyviews
 from manyviews.core import UsageError
-from manyviews.data.doctor_sound import sound_doctor
+from manyviews.data.doctor.sounds import sound_doctor
 from manyviews.data.sources import kind_of
 from media import sound, write
 

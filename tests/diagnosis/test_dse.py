@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from manyviews.core import UsageError
-from manyviews.diagnosis import patches as measuring
-from manyviews.diagnosis.patches import dense_candidates, dense_structure
+from manyviews.diagnosis import dse as measuring
+from manyviews.diagnosis.dse import dense_candidates, dense_structure
 
 torch.set_num_threads(1)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from manyviews.core import Failure, UsageError
 from manyviews.core.sample import Source
-from manyviews.diagnosis.patches import dense_structure
+from manyviews.diagnosis.dse import dense_structure
 from manyviews.evaluation.features import extract
 from manyviews.runs.look import Look
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manyviews.core import comm
-from manyviews.core.room import check_room
+from manyviews.core.memory import check_memory
 from manyviews.losses.precision import full_precision
 
 
@@ -28,7 +28,7 @@ class Queue(nn.Module):
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
-        check_room(size, dim, what="The queue", advice="Lower --method.queue.")
+        check_memory(size, dim, what="The queue", advice="Lower --method.queue.")
         self.register_buffer("items", F.normalize(torch.randn(size, dim), dim=1))
         self.register_buffer("head", torch.zeros((), dtype=torch.long))
 

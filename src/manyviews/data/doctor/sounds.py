@@ -3,21 +3,18 @@
 import hashlib
 import itertools
 import math
-import statistics
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manyviews.core.sample import Unreadable
-from manyviews.data.doctor import unreadable_lines
-from manyviews.data.duplicates import Print, near, print_of
-from manyviews.data.looks import looks
-from manyviews.data.quarantine import Bad
+from manyviews.data.doctor.findings import SHOWN, Findings, copies, counts, examined, spread, tally
+from manyviews.data.doctor.looks import looks
+from manyviews.data.duplicates import Print, print_of
 from manyviews.data.sources import Media
 from manyviews.data.streams.audio import Heard, Wave
 
@@ -35,7 +32,6 @@ _COLUMNS, _BANDS, _RANGE = 32, 24, 60.0
 """Of the picture that near-duplicates are found by: its size, and its range in decibels."""
 _LOWEST = 60.0
 """Hertz; below it is hum."""
-_SHOWN = 5
 
 Flaw = str
 FLAWS: Mapping[Flaw, str] = {
@@ -49,15 +45,10 @@ FLAWS: Mapping[Flaw, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class SoundReport:
+class SoundReport(Findings):
     """What `doctor` found in sounds, all of them read from beginning to end.
 
     Attributes:
-        spec, digest: the data and its hash.
-        count: files that have sound.
-        examined: how many of them were read; all, unless a sample was asked for.
-        ignored: file-name ending -> files passed over.
-        unreadable: which, and why.
         seconds: shortest, median and longest.
         hours: all together.
         rates, channels, codecs: as the headers say -> files.
@@ -70,15 +61,8 @@ class SoundReport:
         near_duplicates: other files that sound nearly like an earlier one, louder or softer,
             in another format or at another rate.
         pairs: some examples of near-duplicates.
-        max_bad: share of unreadable files above which a training stops, see `most_bad`.
     """
 
-    spec: str
-    digest: str
-    count: int
-    examined: int
-    ignored: Mapping[str, int]
-    unreadable: tuple[Bad, ...]
     seconds: tuple[float, float, float]
     hours: float
     rates: Mapping[str, int]
@@ -91,28 +75,19 @@ class SoundReport:
     exact_duplicates: int
     near_duplicates: int
     pairs: tuple[tuple[str, str], ...]
-    max_bad: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, for `json.dumps`."""
-        return asdict(self)
 
     def lines(self) -> list[str]:
         """The report for people, a finding a line."""
-        part = "" if self.examined == self.count else f", {self.examined:,} of them examined"
-        lines = [f"{self.spec}: {self.count:,} sounds{part} (manifest {self.digest[:12]})"]
-        if self.ignored:
-            lines.append(f"other files, ignored: {_counts(self.ignored)}")
-        lines += unreadable_lines(self.unreadable, self.examined, self.max_bad, what="sound")
-        if self.examined == len(self.unreadable):
+        lines = self.heading("sounds", one="sound")
+        if not self.readable:
             return lines
         short, middle, long = self.seconds
         lines += [
             f"seconds: shortest {short:.3g}, median {middle:.3g}, longest {long:.3g}; "
             f"{self.hours:.3g} hours in all",
-            f"samples a second: {_counts(self.rates)}",
-            f"channels: {_counts(self.channels)} (their mean is taken)",
-            f"stored as: {_counts(self.codecs)}",
+            f"samples a second: {counts(self.rates)}",
+            f"channels: {counts(self.channels)} (their mean is taken)",
+            f"stored as: {counts(self.codecs)}",
             "level in dB of full scale: lowest {:.1f}, median {:.1f}, highest {:.1f}".format(
                 *self.levels
             ),
@@ -160,31 +135,22 @@ def sound_doctor(
     Raises:
         UsageError: there is no such data.
     """
-    source, by_index = looks(spec, ("audio",), _listen, workers=workers, sample=sample)
-    found = list(by_index.items())
-    read = [(source.name(index), look) for index, look in found if not look.reason]
+    source, found = looks(spec, ("audio",), _listen, workers=workers, sample=sample)
+    read = [(source.name(index), look) for index, look in found.items() if not look.reason]
     heard = [look for _, look in read]
     flawed = {flaw: [name for name, look in read if flaw in look.flaws] for flaw in FLAWS}
     return SoundReport(
-        spec=spec,
-        digest=source.digest,
-        count=len(source),
-        examined=len(found),
-        ignored=dict(source.manifest.ignored),
-        unreadable=tuple(
-            Bad(source.name(index), look.reason) for index, look in found if look.reason
-        ),
-        seconds=_spread([look.seconds for look in heard]),
+        **examined(spec, source, found, ignored=source.manifest.ignored, max_bad=max_bad),
+        seconds=spread([look.seconds for look in heard]),
         hours=sum(look.seconds for look in heard) / 3600,
-        rates=_tally(f"{look.rate}" for look in heard),
-        channels=_tally(f"{look.channels}" for look in heard),
-        codecs=_tally(look.codec for look in heard),
-        levels=_spread([look.level for look in heard if "silent" not in look.flaws]),
+        rates=tally(f"{look.rate}" for look in heard),
+        channels=tally(f"{look.channels}" for look in heard),
+        codecs=tally(look.codec for look in heard),
+        levels=spread([look.level for look in heard if "silent" not in look.flaws]),
         clipped=sum(look.clipped for look in heard) / max(1, sum(look.samples for look in heard)),
         flaws={flaw: len(names) for flaw, names in flawed.items()},
-        flawed={flaw: tuple(names[:_SHOWN]) for flaw, names in flawed.items()},
-        **_copies(read),
-        max_bad=max_bad,
+        flawed={flaw: tuple(names[:SHOWN]) for flaw, names in flawed.items()},
+        **copies((name, look.content, look.sounds) for name, look in read),
     )
 
 
@@ -308,34 +274,5 @@ def _spectrogram(mono: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
     return np.stack(rows)
 
 
-def _copies(read: Sequence[tuple[str, _Listened]]) -> dict[str, Any]:
-    seen: set[bytes] = set()
-    unique: list[tuple[str, Print]] = []
-    for name, look in read:
-        if look.content not in seen and look.sounds is not None:
-            unique.append((name, look.sounds))
-        seen.add(look.content)
-    first = near([sounds for _, sounds in unique])
-    later = np.flatnonzero(first >= 0)
-    return {
-        "exact_duplicates": len(read) - len(seen),
-        "near_duplicates": len(later),
-        "pairs": tuple((unique[i][0], unique[first[i]][0]) for i in later[:_SHOWN]),
-    }
-
-
-def _spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Least, median, greatest; zeros of nothing."""
-    return (min(values), statistics.median(values), max(values)) if values else (0.0, 0.0, 0.0)
-
-
 def _decibels(value: float) -> float:
     return 20 * math.log10(max(value, 1e-10))
-
-
-def _tally(names: Iterator[str]) -> dict[str, int]:
-    return dict(Counter(names).most_common())
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name}: {number:,}" for name, number in counts.items())

@@ -3,15 +3,14 @@
 import hashlib
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from manyviews.core.sample import Unreadable
-from manyviews.data.doctor import unreadable_lines
-from manyviews.data.looks import looks
-from manyviews.data.quarantine import Bad
+from manyviews.data.doctor.findings import SHOWN, Findings, examined, spread
+from manyviews.data.doctor.looks import looks
 from manyviews.data.sources import Media
 from manyviews.data.streams.points import COLUMNS
 
@@ -24,15 +23,10 @@ _SPREAD = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class CloudReport:
-    """What `doctor` found in clouds.
+class CloudReport(Findings):
+    """What `doctor` found in clouds; one without points is unreadable.
 
     Attributes:
-        spec, digest: the data and its hash.
-        count: clouds.
-        examined: how many of those were read.
-        ignored: file-name ending -> files passed over.
-        unreadable: which, and why; clouds without points too.
         points: fewest, median and most of a cloud, that can be used.
         not_finite: points left out because a coordinate is NaN or infinite, in all.
         in_clouds: clouds that have such points.
@@ -42,15 +36,8 @@ class CloudReport:
         colour, normals: clouds that have them.
         exact_duplicates: clouds with the same points as an earlier one.
         pairs: some of them, with the earlier one.
-        max_bad: share of unreadable files above which a training stops, see `most_bad`.
     """
 
-    spec: str
-    digest: str
-    count: int
-    examined: int
-    ignored: Mapping[str, int]
-    unreadable: tuple[Bad, ...]
     points: tuple[int, int, int]
     not_finite: int
     in_clouds: int
@@ -61,35 +48,24 @@ class CloudReport:
     normals: int
     exact_duplicates: int
     pairs: tuple[tuple[str, str], ...]
-    max_bad: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, for `json.dumps`."""
-        return asdict(self)
 
     def lines(self) -> list[str]:
         """The report for people, a finding a line."""
-        part = "" if self.examined == self.count else f", {self.examined:,} of them examined"
-        lines = [f"{self.spec}: {self.count:,} clouds{part} (manifest {self.digest[:12]})"]
-        if self.ignored:
-            passed = ", ".join(f"{ending}: {number:,}" for ending, number in self.ignored.items())
-            lines.append(f"other files, ignored: {passed}")
-        lines += unreadable_lines(self.unreadable, self.examined, self.max_bad, what="cloud")
-        readable = self.examined - len(self.unreadable)
-        if not readable:
+        lines = self.heading("clouds", one="cloud")
+        if not self.readable:
             return lines
         few, middle, many = self.points
         short, median, long = self.extents
         lines += [
             f"points: fewest {few:,}, median {middle:,}, most {many:,}",
             f"longest side: shortest {short:.3g}, median {median:.3g}, longest {long:.3g}",
-            f"with colour: {self.colour:,}, with normals: {self.normals:,} of {readable:,}",
+            f"with colour: {self.colour:,}, with normals: {self.normals:,} of {self.readable:,}",
             f"exact duplicates: {self.exact_duplicates:,}",
             *(f"  {later} is the same as {first}" for later, first in self.pairs),
         ]
-        return lines + self._advice(readable)
+        return lines + self._advice()
 
-    def _advice(self, readable: int) -> list[str]:
+    def _advice(self) -> list[str]:
         found: list[str] = []
         if self.not_finite:
             found.append(
@@ -108,12 +84,7 @@ class CloudReport:
                 "some in millimetres? Scale the files, or feed each at its own size "
                 "(--encoders.NAME.input.unit true)."
             )
-        if self.exact_duplicates > 0.01 * readable:
-            found.append(
-                f"{self.exact_duplicates / readable:.1%} are copies: they are false negatives in "
-                "contrastive methods, and leak between training and test sets."
-            )
-        return found
+        return found + self.copies_advice(self.exact_duplicates)
 
 
 @dataclass(frozen=True)
@@ -149,30 +120,22 @@ def cloud_doctor(
     """
     source, found = looks(spec, streams, _look, workers=workers, sample=sample)
     read = {source.name(i): look for i, look in found.items() if not look.reason}
-    bad = [Bad(source.name(i), look.reason) for i, look in found.items() if look.reason]
     same = _same(read)
     return CloudReport(
-        spec=spec,
-        digest=source.digest,
-        count=len(source),
-        examined=len(found),
-        ignored=dict(source.manifest.ignored),
-        unreadable=tuple(bad),
+        **examined(spec, source, found, ignored=source.manifest.ignored, max_bad=max_bad),
         exact_duplicates=len(same),
-        pairs=tuple(same[:5]),
-        max_bad=max_bad,
+        pairs=tuple(same[:SHOWN]),
         **_numbers(list(read.values())),
     )
 
 
 def _numbers(looks: Sequence[_Look]) -> dict[str, Any]:
     points = [look.points for look in looks] or [0]
-    long = [look.extents[1] for look in looks] or [0.0]
     return {
         "points": (min(points), int(statistics.median(points)), max(points)),
         "not_finite": sum(look.lost for look in looks),
         "in_clouds": sum(look.lost > 0 for look in looks),
-        "extents": (min(long), statistics.median(long), max(long)),
+        "extents": spread([look.extents[1] for look in looks]),
         "flat": sum(look.extents[0] < _FLAT * look.extents[1] for look in looks),
         "repeated": sum(look.repeated for look in looks) / max(1, sum(points)),
         "colour": sum("colour" in look.has for look in looks),

@@ -10,7 +10,7 @@ from manyviews.encoders.audio import AudioConvConfig
 from manyviews.encoders.settings import ResNetSmallConfig, TimmConfig, TubeletsConfig, ViTConfig
 from manyviews.encoders.slow import SlowConfig
 from manyviews.encoders.video import R2Plus1DConfig
-from manyviews.evaluation.depth import (
+from manyviews.evaluation.layer_choice import (
     LayerScores,
     Tap,
     compare_taps,

@@ -1,14 +1,14 @@
 """A look at each of some files, by processes, with a progress bar: how doctors of media begin."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
 from manyviews.core import UsageError
+from manyviews.core.progress import bar
 from manyviews.data import workers as processes
-from manyviews.data.doctor import shown
 from manyviews.data.sources import Media, open_media
 
 T = TypeVar("T")
@@ -41,3 +41,11 @@ def looks(
     chosen: list[int] = np.linspace(0, len(source) - 1, size).round().astype(int).tolist()
     seen = processes.each(partial(look, source), chosen, workers=processes.count(workers))
     return source, dict(zip(chosen, shown(seen, len(chosen)), strict=True))
+
+
+def shown(looks: Iterator[T], total: int) -> Iterator[T]:
+    """The same, with a progress bar."""
+    with bar("reading") as progress:
+        for done, look in enumerate(looks, 1):
+            yield look
+            progress(done, total)

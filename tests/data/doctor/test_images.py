@@ -12,7 +12,7 @@ from PIL import Image
 
 from manyviews.core import UsageError
 from manyviews.data import duplicates, statistics
-from manyviews.data.doctor import doctor
+from manyviews.data.doctor.images import doctor
 from manyviews.data.duplicates import Print, near, print_of
 from manyviews.data.quarantine import Bad
 from manyviews.data.sources import Stored, open_source
@@ -288,7 +288,7 @@ def test_one_bad_file_of_a_few_stops_no_training_and_is_said_not_to(tmp_path: Pa
 def test_images_in_memory_are_examined_too(monkeypatch: pytest.MonkeyPatch) -> None:
     array = np.stack([picture(i) for i in (1, 2, 1)])
     monkeypatch.setattr(
-        "manyviews.data.doctor.open_source", lambda *args, **kwargs: Stored("memory", array)
+        "manyviews.data.doctor.images.open_source", lambda *args, **kwargs: Stored("memory", array)
     )
     found = doctor("memory")
     assert (found.count, found.exact_duplicates, found.modes) == (3, 1, {"array RGB": 3})

@@ -7,7 +7,7 @@ from manyviews.core.errors import UsageError
 _GB = 10**9
 
 
-def check_room(rows: int, width: int, *, what: str, advice: str) -> None:
+def check_memory(rows: int, width: int, *, what: str, advice: str) -> None:
     """Refuse rows of fp32 that are larger than this machine's memory: it would end the process.
 
     Args:

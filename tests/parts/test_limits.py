@@ -9,8 +9,8 @@ from manyviews.core import UsageError
 from manyviews.losses import contrastive, margin
 from manyviews.parts.bank import Bank
 from manyviews.parts.cluster import spherical_kmeans
-from manyviews.parts.memory import Queue
 from manyviews.parts.norm import BatchNorm
+from manyviews.parts.queue import Queue
 from manyviews.parts.transport import transported
 
 ALONE = torch.ones(1, 2, 4)

@@ -1,65 +1,36 @@
 """What is better known of videos and sounds before training than during it."""
 
-import statistics
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from manyviews.core.sample import Unreadable, Window
-from manyviews.data.doctor import unreadable_lines
-from manyviews.data.looks import looks
-from manyviews.data.quarantine import Bad
+from manyviews.data.doctor.findings import Findings, counts, examined, spread
+from manyviews.data.doctor.looks import looks
 from manyviews.data.sources import Media
 
 
 @dataclass(frozen=True, kw_only=True)
-class MediaReport:
-    """What `doctor` found in videos and sounds.
+class MediaReport(Findings):
+    """What `doctor` found in videos and sounds, of which the first second was decoded.
 
     Attributes:
-        spec, digest: the data and its hash.
         streams: that a recipe wants of each file.
-        count: files that have them.
-        examined: how many of those were opened, and their first second decoded.
-        ignored: file-name ending -> files passed over.
-        unreadable: which, and why.
         seconds: shortest, median and longest of the streams.
         sides: [shorter side in pixels -> videos], in order of size.
-        max_bad: share of unreadable files above which a training stops, see `most_bad`.
     """
 
-    spec: str
-    digest: str
     streams: tuple[str, ...]
-    count: int
-    examined: int
-    ignored: Mapping[str, int]
-    unreadable: tuple[Bad, ...]
     seconds: tuple[float, float, float]
     sides: Mapping[str, int]
-    max_bad: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, for `json.dumps`."""
-        return asdict(self)
 
     def lines(self) -> list[str]:
         """The report for people, a finding a line."""
-        part = "" if self.examined == self.count else f", {self.examined:,} of them examined"
-        wanted = " and ".join(self.streams)
-        lines = [
-            f"{self.spec}: {self.count:,} files with {wanted}{part} (manifest {self.digest[:12]})"
-        ]
-        if self.ignored:
-            passed = ", ".join(f"{ending}: {number:,}" for ending, number in self.ignored.items())
-            lines.append(f"other files, ignored: {passed}")
-        lines += unreadable_lines(self.unreadable, self.examined, self.max_bad, what="file")
-        if self.examined > len(self.unreadable):
+        lines = self.heading(f"files with {' and '.join(self.streams)}", one="file")
+        if self.readable:
             short, middle, long = self.seconds
             lines.append(f"seconds: shortest {short:.3g}, median {middle:.3g}, longest {long:.3g}")
         if self.sides:
-            sides = ", ".join(f"{side}: {number:,}" for side, number in self.sides.items())
-            lines.append(f"shorter sides in pixels: {sides}")
+            lines.append(f"shorter sides in pixels: {counts(self.sides)}")
         return lines
 
 
@@ -92,21 +63,12 @@ def media_doctor(
     """
     source, found = looks(spec, streams, _look, workers=workers, sample=sample)
     read = [look for look in found.values() if not look.reason]
-    seconds = [look.seconds for look in read] or [0.0]
     sides = sorted(look.side for look in read if look.side)
     return MediaReport(
-        spec=spec,
-        digest=source.digest,
+        **examined(spec, source, found, ignored=source.manifest.ignored, max_bad=max_bad),
         streams=streams,
-        count=len(source),
-        examined=len(found),
-        ignored=dict(source.manifest.ignored),
-        unreadable=tuple(
-            Bad(source.name(index), look.reason) for index, look in found.items() if look.reason
-        ),
-        seconds=(min(seconds), statistics.median(seconds), max(seconds)),
+        seconds=spread([look.seconds for look in read]),
         sides={str(side): sides.count(side) for side in dict.fromkeys(sides)},
-        max_bad=max_bad,
     )
 
 
