@@ -1,13 +1,15 @@
 """One offline HTML page for a run. It asks the network for nothing."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from manyviews.diagnosis.explain import MEASURES
 from manyviews.diagnosis.verdict import WORDS
@@ -31,6 +33,8 @@ NOTES = {
     "that agree raise the reconstruction; features that spread raise the entropy, and features "
     "that collapse lower it. Their sum bounds from below what one view tells of the other. The "
     "first chart shows the change since the first check: values depend on width and batch.",
+    "Entropy": "Of the batch's own features, without labels, in nats. Features that spread raise "
+    "it, features that collapse lower it. Values depend on width and batch.",
     "With labels, which training never saw": "Measured beside the training. Level lines: raw "
     "pixels and the untrained encoder on the same labels, where manyviews evaluate has measured "
     "them.",
@@ -71,8 +75,10 @@ def render(content: Content) -> str:
     embedded = {
         name: seen.embedded for name, seen in content.encoders.items() if seen.embedded is not None
     }
+    environment.filters |= {"breakable": _breakable, "flags": _flags}
     return environment.get_template("page.html.j2").render(
         content=content,
+        alarms=_untold(content),
         charts=_charts(content),
         notes=NOTES,
         words=WORDS,
@@ -109,6 +115,9 @@ def _charts(content: Content) -> dict[str, list[Markup]]:
     train = [r for r in content.records if r.get("kind") == "train"]
     probe = [r for r in content.records if r.get("kind") == "probe"]
     health = [r for r in content.records if r.get("kind") == "health"] or train
+    entropies = "Entropy"
+    if any(r.get("reconstruction") is not None for r in health):
+        entropies = "Entropy and reconstruction"
     groups: dict[str, Callable[[], list[Markup]]] = {
         "Training": lambda: [
             line_chart([series(train, "loss")], x="step", y="loss"),
@@ -116,12 +125,14 @@ def _charts(content: Content) -> dict[str, list[Markup]]:
         ],
         "Health": lambda: (
             [
-                line_chart([series(health, k) for k in _of_each(health, *keys)], x="step", y=label)
+                line_chart(
+                    [_called(series(health, k)) for k in _of_each(health, *keys)], x="step", y=label
+                )
                 for label, keys in HEALTH.values()
             ]
             + _watched(health)
         ),
-        "Entropy and reconstruction": lambda: _entropy_reconstruction(health),
+        entropies: lambda: _entropy_reconstruction(health),
         "With labels, which training never saw": lambda: [
             line_chart(_beside(probe, content, key), x="step", y=f"{key} top-1")
             for key in ("knn", "linear")
@@ -135,6 +146,31 @@ def _charts(content: Content) -> dict[str, list[Markup]]:
         for name, draw in groups.items()
     }
     return {name: charts for name, charts in drawn.items() if charts}
+
+
+def _untold(content: Content) -> list[str]:
+    """Alarms that no verdict above them has in its words."""
+    verdicts = [seen.verdict for seen in content.encoders.values() if seen.verdict is not None]
+    said = [answer.sentence for verdict in verdicts for answer in verdict.answers]
+    return [alarm for alarm in content.alarms if not any(alarm in one for one in said)]
+
+
+def _breakable(text: str) -> Markup:
+    """A name that may go on in a new line after what divides it, rather than anywhere."""
+    return Markup(re.sub(r"(?<=[/#_.-])(?=\w)", "<wbr>", str(escape(text))))
+
+
+def _flags(text: str) -> Markup:
+    """Words in which a flag stays whole: browsers end a line after its dashes."""
+    return Markup(
+        re.sub(r"(--[A-Za-z][\w.-]*)", r'<span class="flag">\1</span>', str(escape(text)))
+    )
+
+
+def _called(line: Line) -> Line:
+    """A line of health named by what it is of: "rank_embedding/video" is "embedding, video"."""
+    key, _, encoder = line.name.partition("/")
+    return replace(line, name=", ".join(filter(None, (key.rpartition("_")[2], encoder))))
 
 
 def _of_each(records: Sequence[Mapping[str, Any]], *keys: str) -> list[str]:
