@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyviews.core.sample import Unreadable
-from manyviews.data.doctor import unreadable_lines
+from manyviews.data.doctor import length, unreadable_lines
 from manyviews.data.duplicates import Print, near, print_of
 from manyviews.data.looks import looks
 from manyviews.data.quarantine import Bad
@@ -109,7 +109,7 @@ class SoundReport:
         short, middle, long = self.seconds
         lines += [
             f"seconds: shortest {short:.3g}, median {middle:.3g}, longest {long:.3g}; "
-            f"{self.hours:.3g} hours in all",
+            f"{length(self.hours)} in all",
             f"samples a second: {_counts(self.rates)}",
             f"channels: {_counts(self.channels)} (their mean is taken)",
             f"stored as: {_counts(self.codecs)}",

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from manyviews.core.sample import Bytes, Unreadable, Window
-from manyviews.data.doctor import unreadable_lines
+from manyviews.data.doctor import length, unreadable_lines
 from manyviews.data.duplicates import Print, near, print_of
 from manyviews.data.looks import looks
 from manyviews.data.quarantine import Bad
@@ -116,7 +116,7 @@ class VideoReport:
         small, large = (f"{width} x {height}" for width, height in (self.smallest, self.largest))
         lines += [
             f"seconds: shortest {short:.3g}, median {middle:.3g}, longest {long:.3g}; "
-            f"{self.hours:.3g} hours in all",
+            f"{length(self.hours)} in all",
             *self._clip_lines(),
             f"frames a second: {_counts(self.rates)}",
             f"frames that stand for unlike times: in {self.uneven:,} (read by time, so that "

@@ -29,7 +29,7 @@ VERBS = {
     "see": "RUN [--data DATA]: a page of what its features keep, and the objects they find",
     "compare": "RUN RUN ...: measures side by side, with intervals; --data LABELLED",
     "report": "RUN: write RUN/report.html, one offline page",
-    "export": "RUN --format timm|safetensors|onnx --out FILE",
+    "export": "RUN --format safetensors|onnx|torch|timm|huggingface --out FILE",
     "list": "recipes|methods|encoders|protocols",
 }
 

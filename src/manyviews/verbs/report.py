@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from manyviews.runs.folder.there import check_run_there
 from manyviews.verbs.parse import Positional, one_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def report(
     """
     data = str(data)
     one_of("map", map, ["pca", "umap", "pacmap"])
+    check_run_there(run)
     from manyviews.runs import moved
     from manyviews.runs import report as pages
     from manyviews.runs.assemble import assemble
