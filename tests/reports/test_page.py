@@ -98,6 +98,29 @@ def test_a_flag_is_not_cut_after_its_dashes():
     assert re.search(r"\.flag \{ white-space:nowrap", page)
 
 
+def colourings(**changes):
+    page = render(content(**changes))
+    return json.loads(re.search(r'id="map-data-1">(.*?)</script>', page, re.DOTALL).group(1))
+
+
+def test_the_map_is_coloured_by_what_is_known_of_the_images():
+    [seen] = content().encoders.values()
+    values = ["A"] * 9 + ["B"] * 6 + [""] * 4 + [EVIL]
+    found = replace(seen.embedded, values=values)
+    data = colourings(embedded=found, colour="scanner")
+    assert next(iter(data["colourings"])) == data["chosen"] == "scanner"
+    own = data["colourings"]["scanner"]
+    assert own["names"] == ["A", "B", "unknown", EVIL]
+    assert [own["names"][i] for i in own["of"]] == [v or "unknown" for v in values]
+    many = replace(seen.embedded, values=["most"] * 6 + [f"v{i}" for i in range(14)])
+    own = colourings(embedded=many, colour="x")["colourings"]["x"]
+    assert len(own["names"]) == len(data["colours"])
+    assert own["names"][0] == "most"
+    assert own["names"][-1] == "others"
+    assert max(own["of"]) == len(own["names"]) - 1
+    assert colourings()["chosen"] == ""
+
+
 def test_names_break_where_they_are_divided():
     names = [f"builtin:fashion#{i}" for i in range(1000, 1019)] + [EVIL]
     features = np.random.default_rng(1).normal(size=(20, 8)).astype(np.float32)

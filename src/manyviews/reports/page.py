@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -97,17 +98,15 @@ def render(content: Content) -> str:
             for name, found in embedded.items()
         },
         colours=GROUPS,
-        maps={
-            name: _map_if(found, content.map, of("a map", name)) for name, found in embedded.items()
-        },
+        maps={name: _map_if(found, content, of("a map", name)) for name, found in embedded.items()},
     )
 
 
-def _map_if(embedded: Embedded, how: MapKind, what: str) -> dict[str, Any] | None:
+def _map_if(embedded: Embedded, content: Content, what: str) -> dict[str, Any] | None:
     """The map; one that was asked for says what is wrong."""
-    if how == "pca":
-        return attempt(what, lambda: _map(embedded, how), None)
-    return _map(embedded, how)
+    if content.map == "pca":
+        return attempt(what, lambda: _map(embedded, "pca", content.colour), None)
+    return _map(embedded, content.map, content.colour)
 
 
 def _charts(content: Content) -> dict[str, list[Markup]]:
@@ -293,7 +292,19 @@ def _gallery(embedded: Embedded) -> list[list[tuple[str, str, str, str]]]:
     return rows
 
 
-def _map(embedded: Embedded, how: MapKind) -> dict[str, Any]:
+def _by_value(values: Sequence[str]) -> dict[str, Any]:
+    """The commonest values, a colour each, and one colour for all others."""
+    common = [value for value, _ in Counter(values).most_common()]
+    if len(common) > len(GROUPS):
+        common = common[: len(GROUPS) - 1]
+    last = len(common)
+    names = [value.replace("\0", " ") or "unknown" for value in common]
+    place = {value: i for i, value in enumerate(common)}
+    of = [place.get(value, last) for value in values]
+    return {"of": of, "names": [*names, "others"] if last in of else names}
+
+
+def _map(embedded: Embedded, how: MapKind, colour: str) -> dict[str, Any]:
     """Points in the unit square, and a sprite sheet to show on hover."""
     points = place(embedded.features, how)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -304,9 +315,12 @@ def _map(embedded: Embedded, how: MapKind) -> dict[str, Any]:
     numbers = [f"{i + 1}" for i in range(len(found))]
     # by folder the page colours by itself, from the names of the files
     colourings = {"cluster": {"of": of.tolist(), "names": numbers}} if found else {}
+    if embedded.values:
+        colourings = {colour: _by_value(embedded.values), **colourings}
     data = {
         "colours": GROUPS,
         "colourings": colourings,
+        "chosen": colour if embedded.values else "",
         "points": placed.astype(float).round(4).tolist(),
         "names": names,
         "files": [_short(name) for name in embedded.names],
