@@ -37,8 +37,8 @@ from manyviews import encoders
 from manyviews.data.settings import MAX_PIXELS
 from manyviews.data.sources import BUILTIN
 from manyviews.evaluation import baselines
-from manyviews.evaluation.depth import Tap, compare_taps
 from manyviews.evaluation.knn import knn
+from manyviews.evaluation.layer_choice import Tap, compare_taps
 from manyviews.evaluation.linear import linear_probe
 from manyviews.runs.probe import open_probe
 from manyviews.runs.subject import open_subject

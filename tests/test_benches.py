@@ -167,6 +167,41 @@ def test_the_verdict_bench_judges_what_it_planted_and_trains_nothing_twice(tmp_p
     verdict.main(["--runs", str(tmp_path)])
 
 
+def test_the_verdict_bench_goes_on_in_pieces_and_keeps_the_rows_it_has(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.syspath_prepend(str(BENCH))
+    verdict = loaded("verdict")
+    planted = sys.modules["planted"]
+    first = planted.Plan(recipe="simclr", steps=2, half="a", given={"data.batch_size": 8})
+    given = {"begun": replace(first, start="first"), "far": replace(first, half="b")}
+    every = {"kept": replace(first, half="b"), "first": first} | given
+    for module in (verdict, planted):
+        monkeypatch.setattr(module, "plans", lambda: every)
+    monkeypatch.setattr(planted, "COUNT", 40)
+    monkeypatch.setattr(verdict, "EVERY", {"train": 100, "test": 50})
+    out, told = tmp_path / "page.md", dict.fromkeys(verdict.COLUMNS, "as it was") | {"run": "kept"}
+    told |= {"half": "b", "wrong": ""}
+    out.write_text("# Kept\n\n")
+    out.write_text(verdict.page(out, [told]))
+    common = ["--runs", str(tmp_path / "runs"), "--out", str(out), "--missing"]
+    verdict.main([*common, "--list"])
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == list(every)[1:]
+    rows = verdict.main([*common, "--only", "begun"])
+    assert [row["run"] for row in rows] == ["kept", "begun"]
+    assert rows[0] == told
+    assert (tmp_path / "runs" / "first" / "planted.json").is_file()  # which it starts from
+    assert not (tmp_path / "runs" / "first" / "evidence.json").is_file()
+    assert verdict.main([*common, "--minutes", "-1"]) == rows
+    assert "first and what follows: another time" in capsys.readouterr().out
+    assert [row["run"] for row in verdict.main(common)] == list(every)
+    assert list(verdict.rows_of(out)) == list(every)
+    assert "half b: 0 of 2 have a wrong answer" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        verdict.main([*common, "--only", "nobody"])
+    assert "no plan nobody; --list names them" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("now", "before", "lights"), [("1111", "0000", {"ok"}), ("0000", "1111", {"warn", "bad"})]
 )

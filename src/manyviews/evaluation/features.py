@@ -60,6 +60,7 @@ def extract(
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
     workers: int = 0,
+    warn: Callable[[str], object] = log.warning,
 ) -> Extracted:
     """Embed every readable sample, in order.
 
@@ -75,6 +76,7 @@ def extract(
         progress: told (samples done, samples in all) after each batch.
         workers: processes that read and make views ahead; 0 for none, which is best for images
             that are in memory already. The result is the same.
+        warn: told how many could not be read; the same line each time that they are read again.
 
     Raises:
         Failure: nothing could be read, or the encoder's output has a changing or a wrong shape.
@@ -113,9 +115,9 @@ def extract(
             "`manyviews doctor`."
         )
     if bad:
-        log.warning(
-            "%d of %d %s could not be read and have no features; the first is %s: %s",
-            *(len(bad), len(wanted), what, bad[0].path, bad[0].reason),
+        warn(
+            f"{len(bad)} of {len(wanted)} {what} could not be read and have no features; the first "
+            f"is {bad[0].path}: {bad[0].reason}"
         )
     return Extracted(out[: len(index)].clone() if bad else out, torch.tensor(index), tuple(bad))
 

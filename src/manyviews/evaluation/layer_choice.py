@@ -1,5 +1,6 @@
 """What an encoder has made of a sample after any of its blocks, and which block says most."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +15,8 @@ from manyviews.evaluation.knn import knn
 from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.linear import hold_out, linear_probe
 from manyviews.views.pipeline import Pipeline, plain_of
+
+log = logging.getLogger("manyviews")
 
 Pool = Literal["mean", "class"]
 
@@ -248,6 +251,7 @@ def compare_layers(
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
     workers: int = 0,
+    warn: Callable[[str], object] = log.warning,
 ) -> LayerScores:
     """Compare all blocks of an encoder on a labelled part, which must be the training one.
 
@@ -260,6 +264,7 @@ def compare_layers(
         device: where the encoder is.
         progress: told (samples done, samples in all).
         workers: processes that read ahead.
+        warn: told what cannot be read.
 
     Raises:
         UsageError: as `tap_of` and `compare_taps`.
@@ -281,6 +286,7 @@ def compare_layers(
         device=device,
         progress=progress,
         workers=workers,
+        warn=warn,
     )
     apart = found.features.split(widths, dim=1)
     return compare_taps(dict(zip(wanted, apart, strict=True)), part.labels[found.index])

@@ -84,6 +84,7 @@ def finetuned(side: Contender, probe: LabelledProbe, settings: FineTune) -> Resu
             device=probe.device,
             progress=progress,
             workers=readers(probe.train.source),
+            warn=probe.warn,
         )
 
 
@@ -121,6 +122,7 @@ def spoilt(side: Contender, probe: LabelledProbe, settings: Robustness) -> Resul
             device=probe.device,
             workers=readers(probe.test.source),
             progress=progress,
+            warn=probe.warn,
         )
 
 
@@ -315,6 +317,7 @@ def layers_of(
             device=probe.device,
             progress=progress,
             workers=readers(probe.train.source),
+            warn=probe.warn,
         )
     best = {name: compared.best(nearest=name in ("knn", "retrieval")) for name in names}
     return Layered(best, compared)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from manyviews.core import Clock, Method, UsageError
 from manyviews.core.inputs import Input, image_channels
+from manyviews.core.progress import once_each
 from manyviews.evaluation.features import Cache, Embed, cached, extract, said
 from manyviews.evaluation.identity import content
 from manyviews.evaluation.labelled import Labelled, open_labelled
@@ -48,6 +49,7 @@ class LabelledProbe:
 
     Attributes:
         last: the results of the last call during training.
+        warn: told of what cannot be read, each line once however often the samples are.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class LabelledProbe:
         self.train, self.test, self.input = train, test, input
         self.device, self.protocols, self.name = device, protocols, name
         self.last: list[Result] = []
+        self.warn = once_each(log.warning)
 
     def split(
         self,
@@ -98,6 +101,7 @@ class LabelledProbe:
                     device=self.device,
                     progress=progress,
                     workers=readers(part.source),
+                    warn=self.warn,
                 )
 
             if cache is None:

@@ -1,5 +1,6 @@
 """A run, complete: everything that decides what a training does."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -12,6 +13,8 @@ from manyviews.data.settings import Data, Positives
 from manyviews.encoders.settings import ImageConfig
 from manyviews.evaluation.settings import Probe
 from manyviews.training.settings import Optim, Train
+
+log = logging.getLogger("manyviews")
 
 MethodConfig = TypeVar("MethodConfig")
 Encoders = TypeVar("Encoders")
@@ -110,6 +113,8 @@ class Facts:
             nobody has, and then the encoder follows from the images' size alone.
         encoder: settings of the encoder of images that training begins from; None where it begins
             with random weights.
+        say: told in a sentence each what a recipe chose and why. Flags may yet choose otherwise,
+            and who knows them keeps the sentences until then.
     """
 
     source: str
@@ -122,6 +127,7 @@ class Facts:
     cores: int
     speed: float = 0.0
     encoder: ImageConfig | None = None
+    say: Callable[[str], object] = log.info
 
 
 AnyRun = Run[Any, Any, Any]
