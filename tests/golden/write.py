@@ -85,6 +85,7 @@ RECIPES = {
     "infomax": {},
     "amdim": {},
     "infomin": {"method.queue": 64},
+    "infomin-jigsaw": {"method.queue": 64},
     "cpc": {},
     "simclr-imagenet": SMALL,
     "moco-imagenet": SMALL | {"method.queue": 64, "method.norm_groups": 2, "encoder.stem": "small"},

@@ -66,6 +66,7 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "infomax": "contrastive.infomax:small",
         "amdim": "contrastive.amdim:small",
         "infomin": "contrastive.infomin:small",
+        "infomin-jigsaw": "contrastive.infomin:jigsaw",
         "cpc": "contrastive.cpc:small",
         "simmim": "masked.simmim:small",
         "maskfeat": "masked.maskfeat:small",
