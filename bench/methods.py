@@ -2,11 +2,10 @@
 
     python bench/methods.py [--passes 10] [--recipes NAME ...] [--seeds 0] [--runs runs/table]
 
-Work is counted, not timed: the floating-point operations of every call of an encoder, of a teacher
-or of a moving average, a call with gradient counting three times (its backward costs twice its
-forward), heads and decoders not counted. The budget is what SimCLR's recipe needs for `--passes`
-over the 12,000 built-in images; each recipe gets as many steps as the budget allows, also for the
-passes over the data that it makes between epochs. So a busy machine cannot spoil the table.
+Work is counted, not timed (work.py): the operations of every call of an encoder. The budget is what
+SimCLR's recipe needs for `--passes` over the 12,000 built-in images; each recipe gets as many steps
+as the budget allows, also for the passes over the data that it makes before the first epoch and
+between epochs. So a busy machine cannot spoil the table.
 
 Runs that are finished below --runs are not trained again, so an interrupted table goes on. Each
 run's row, which `manyviews compare` gives, is kept beside the page in docs/results.json with a
@@ -20,35 +19,24 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
 
 import torch
-from torch import Tensor
-from torch.nn.modules import module as hooks
-from torch.utils.flop_counter import FlopCounterMode
+from work import DATA, NOTHING, Cost, cost, of_passes, settled
 
 from manyviews import recipes
-from manyviews.core import Clock, Encoder
 from manyviews.core.settings import dump
-from manyviews.data import loader
-from manyviews.data.sources import BUILTIN
 from manyviews.methods.catalog import METHODS
 from manyviews.reports.table import Cell, Column, Row, Table, markdown
-from manyviews.runs.assemble import Assembly, assemble
-from manyviews.runs.facts import facts
 from manyviews.verbs.compare import compare
 from manyviews.verbs.listing import MEASURED
 
-DATA = BUILTIN
 UNIT = "simclr"
 """Whose passes the budget is given in."""
-BATCH = 128
-"""Images in the step that is counted, at most; operations grow with them in proportion."""
 KEPT = "## About these runs"
 BY_INTERVALS = (
     "Bold is the best value of a column and every other whose 95 % interval reaches that of the "
@@ -72,20 +60,6 @@ LEFT_OUT = {
 }
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Operations of encoder passes: of an optimiser step, and of what comes between two epochs."""
-
-    step: float
-    epoch: float
-    batch: int
-    images: int
-
-    def steps(self, budget: float) -> int:
-        """How many steps the budget allows."""
-        return max(1, round(budget / (self.step + self.epoch * self.batch / self.images)))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--passes", type=float, default=10.0, help="of SimCLR")
@@ -107,7 +81,7 @@ def main() -> None:
             kept = read(store)
             if kept["rows"].get(f"{name}-{seed}", {}).get("digest") == key:
                 continue
-            run = train(name, steps, seed, options.runs)
+            run = train(name, steps, seed, options.runs / f"{name}-{seed}")
             if run is not None:
                 write(store, with_run(kept, compare([run], data=DATA).table, run.name, key))
     named = of_images()
@@ -135,98 +109,19 @@ def of_images() -> list[str]:
 def planned(names: list[str], passes: float) -> dict[str, tuple[Cost, int]]:
     """Recipe -> its cost and its number of steps."""
     costs = {name: cost(name) for name in names}
-    unit = costs[UNIT]
-    budget = (unit.step * unit.images / unit.batch + unit.epoch) * passes
+    budget = of_passes(costs[UNIT], passes)
     return {name: (found, found.steps(budget)) for name, found in costs.items()}
 
 
-def cost(name: str) -> Cost:
-    """Count a step of a recipe, and what it asks for between epochs."""
-    run = recipes.RECIPES[name](facts(DATA))
-    size = run.data.batch_size
-    count_of = min(BATCH, size)
-    data = replace(run.data, batch_size=count_of, workers=0)
-    assembly = assemble(replace(run, data=data, train=replace(run.train, accumulate=1)))
-    batch, clock = one_batch(assembly, count_of), Clock(1, 1000)
-    method = assembly.method.train()
-    between = Between(assembly)
-    with counted() as count, torch.no_grad():
-        method.before_epoch(clock, between)
-    epoch = count[0] * len(assembly.source) / max(1, between.seen) if between.seen else 0.0
-    with counted() as count:
-        method(batch, clock).total.backward()
-    return Cost(count[0] * size / count_of, epoch, size, len(assembly.source))
-
-
-def one_batch(assembly: Assembly, count: int) -> Any:
-    raws = loader.batches(
-        assembly.source,
-        assembly.pipeline,
-        seed=0,
-        global_batch=count,
-        start_step=0,
-        stop_step=1,
-        workers=0,
-        on_bad=lambda _: None,
-    )
-    [raw] = next(iter(raws))
-    return assembly.to_batch(raw)
-
-
-class Between:
-    """Stands for `embed_all`: embeds a batch each time and makes up the other rows."""
-
-    def __init__(self, assembly: Assembly) -> None:
-        self.assembly = assembly
-        self.seen = 0
-
-    def __call__(
-        self, f: Callable[[Mapping[str, Tensor]], Tensor], *, share: bool = False
-    ) -> Tensor:
-        _, views = self.assembly.look(range(BATCH))
-        made = f({name: view[:, 0] for name, view in views.items()}).float()
-        self.seen = BATCH  # of the rows of each pass: passes add up in the operations
-        generator = torch.Generator().manual_seed(0)
-        rows = torch.randn(len(self.assembly.source), made.shape[1], generator=generator)
-        return made.std() * rows + made.mean()
-
-
-@contextmanager
-def counted() -> Iterator[list[float]]:
-    """Adds up the operations of all calls of encoders; three times those with gradient."""
-    total, open_modes = [0.0], list[tuple[Encoder, FlopCounterMode]]()
-
-    def before(module: torch.nn.Module, inputs: object) -> None:
-        if isinstance(module, Encoder) and not open_modes:
-            mode = FlopCounterMode(display=False)
-            mode.__enter__()
-            open_modes.append((module, mode))
-
-    def after(module: torch.nn.Module, inputs: object, outputs: object) -> None:
-        if open_modes and open_modes[0][0] is module:
-            mode = open_modes.pop()[1]
-            mode.__exit__(None, None, None)
-            learns = torch.is_grad_enabled() and any(p.requires_grad for p in module.parameters())
-            total[0] += mode.get_total_flops() * (3 if learns else 1)
-
-    handles = (
-        hooks.register_module_forward_pre_hook(before),
-        hooks.register_module_forward_hook(after),
-    )
-    try:
-        yield total
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def train(name: str, steps: int, seed: int, runs: Path) -> Path | None:
+def train(
+    name: str, steps: int, seed: int, run: Path, given: Mapping[str, Any] = NOTHING
+) -> Path | None:
     """The run, trained where it is not there yet; None where that fails."""
-    run = runs / f"{name}-{seed}"
     if finished(run):
         return run
     command = [sys.executable, "-m", "manyviews", "train", name, "--data", DATA]
     command += ["--out", str(run), "--train.steps", str(steps), "--seed", str(seed)]
+    command += [word for key, value in given.items() for word in (f"--{key}", str(value))]
     print(" ".join(command[1:]), flush=True)
     subprocess.run(command, check=False)
     return run if finished(run) else None
@@ -236,9 +131,9 @@ def finished(run: Path) -> bool:
     return (run / "encoder.safetensors").exists()
 
 
-def digest(name: str, steps: int) -> str:
+def digest(name: str, steps: int, given: Mapping[str, Any] = NOTHING) -> str:
     """Of a recipe's settings, but for what a machine adds to them."""
-    run = recipes.RECIPES[name](facts(DATA))
+    run = settled(name, given)
     tree = dump(replace(run, train=replace(run.train, minutes=0.0, epochs=0, steps=steps)))
     tree["data"].pop("workers")
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
@@ -323,14 +218,17 @@ def as_row(tree: Mapping[str, Any]) -> Row:
 def budget_table(plan: dict[str, tuple[Cost, int]]) -> list[str]:
     """A row a recipe: what a step costs, between epochs, and what the budget comes to."""
     rows = [
-        "| recipe | batch | GFLOP an image | GFLOP an image between epochs | steps | passes |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| recipe | batch | GFLOP an image | an image between epochs | an image once | steps "
+        "| passes |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, (each, steps) in plan.items():
         image, between = each.step / each.batch / 1e9, each.epoch / each.images / 1e9
+        once = each.once / each.images / 1e9
         passes = steps * each.batch / each.images
         rows.append(
-            f"| {name} | {each.batch} | {image:.3f} | {between:.3f} | {steps:,} | {passes:.1f} |"
+            f"| {name} | {each.batch} | {image:.3f} | {between:.3f} | {once:.3f} | {steps:,} "
+            f"| {passes:.1f} |"
         )
     return rows
 
@@ -341,7 +239,7 @@ def page(found: Table, plan: dict[str, tuple[Cost, int]], options: argparse.Name
     unit, steps = plan[UNIT]
     said = INTRODUCTION.format(
         passes=options.passes,
-        teraflop=(unit.step + unit.epoch * unit.batch / unit.images) * steps / 1e12,
+        teraflop=unit.total(steps) / 1e12,
         data=DATA,
         machine=platform.machine(),
         torch=torch.__version__,

@@ -10,6 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+
+from manyviews.runs.probe import SplitFeatures
 
 BENCH = Path(__file__).parent.parent / "bench"
 
@@ -164,6 +167,41 @@ def test_the_verdict_bench_judges_what_it_planted_and_trains_nothing_twice(tmp_p
     verdict.main(["--runs", str(tmp_path)])
 
 
+def test_the_verdict_bench_goes_on_in_pieces_and_keeps_the_rows_it_has(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.syspath_prepend(str(BENCH))
+    verdict = loaded("verdict")
+    planted = sys.modules["planted"]
+    first = planted.Plan(recipe="simclr", steps=2, half="a", given={"data.batch_size": 8})
+    given = {"begun": replace(first, start="first"), "far": replace(first, half="b")}
+    every = {"kept": replace(first, half="b"), "first": first} | given
+    for module in (verdict, planted):
+        monkeypatch.setattr(module, "plans", lambda: every)
+    monkeypatch.setattr(planted, "COUNT", 40)
+    monkeypatch.setattr(verdict, "EVERY", {"train": 100, "test": 50})
+    out, told = tmp_path / "page.md", dict.fromkeys(verdict.COLUMNS, "as it was") | {"run": "kept"}
+    told |= {"half": "b", "wrong": ""}
+    out.write_text("# Kept\n\n")
+    out.write_text(verdict.page(out, [told]))
+    common = ["--runs", str(tmp_path / "runs"), "--out", str(out), "--missing"]
+    verdict.main([*common, "--list"])
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == list(every)[1:]
+    rows = verdict.main([*common, "--only", "begun"])
+    assert [row["run"] for row in rows] == ["kept", "begun"]
+    assert rows[0] == told
+    assert (tmp_path / "runs" / "first" / "planted.json").is_file()  # which it starts from
+    assert not (tmp_path / "runs" / "first" / "evidence.json").is_file()
+    assert verdict.main([*common, "--minutes", "-1"]) == rows
+    assert "first and what follows: another time" in capsys.readouterr().out
+    assert [row["run"] for row in verdict.main(common)] == list(every)
+    assert list(verdict.rows_of(out)) == list(every)
+    assert "half b: 0 of 2 have a wrong answer" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        verdict.main([*common, "--only", "nobody"])
+    assert "no plan nobody; --list names them" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("now", "before", "lights"), [("1111", "0000", {"ok"}), ("0000", "1111", {"warn", "bad"})]
 )
@@ -186,3 +224,77 @@ def test_packed_videos_are_measured_beside_their_files():
     found = loaded("packed_videos").main([*small, "--sizes", "144", "256"])
     assert len(found["clips_per_second"]) == 3
     assert all(rate > 0 for rate in found["clips_per_second"].values())
+
+
+def test_the_ablations_of_mae_go_on_where_they_stopped_and_keep_what_was_said(
+    tmp_path, monkeypatch
+):
+    ablation = loaded("mae_ablation")
+    made = []
+
+    def measured(name, asked, *, seed, tokenizer):
+        made.append((name, seed, asked["train.steps"]))
+        places = {"output": [0.5 + seed / 10, 0.6], "block 1": [0.3, 0.4]}
+        if name == "as it is":
+            places |= {f"untrained, {place}": [0.1, 0.2] for place in list(places)}
+            places["raw pixels"] = 0.8
+        return places | {"best": [0.7, 0.75, "block 1", "block 2"]}
+
+    monkeypatch.setattr(ablation, "measured", measured)
+    monkeypatch.setattr(ablation, "WHERE", ("as it is",))
+    out = tmp_path / "page.md"
+    few = ["--steps", "3", "--out", str(out)]
+    cases = ["--cases", "as it is", "grid", "4 x the steps"]
+    ablation.main([*few, *cases, "--seeds", "0"])
+    out.write_text(out.read_text() + "\nIt was like this.\n")
+    ablation.main([*few, *cases, "--seeds", "0", "1"])
+    assert made == [(name, seed, steps) for seed in (0, 1) for name, steps in CASES]
+    page = out.read_text()
+    assert page.endswith("## What this says\n\nIt was like this.\n")
+    assert "| grid | 0.550 ± 0.071 | 0.600 ± 0.000 |" in page
+    assert "`--views.global.mask.kind grid`" in page
+    assert "| block 1 | 0.300 ± 0.000 | 0.400 ± 0.000 | 0.100 ± 0.000 |" in page
+    assert "Raw pixels: kNN 0.800." in page
+    ablation.main(["--steps", "4", *few[2:], "--cases", "grid", "--seeds", "0"])
+    assert made[-1] == ("grid", 0, 4)
+    assert "as it is" not in out.read_text()
+
+
+CASES = (("as it is", 3), ("grid", 3), ("4 x the steps", 12))
+
+
+def test_of_a_training_all_places_are_looked_at_beside_an_untrained_encoder(monkeypatch):
+    ablation = loaded("mae_ablation")
+    embedded = []
+
+    def split(embed):
+        drawn = torch.Generator().manual_seed(0)
+        parts = []
+        for count in (120, 40):
+            y = torch.arange(count) % 2
+            x = torch.randn(count, 1, 28, 28, generator=drawn) + y[:, None, None, None]
+            with torch.inference_mode():
+                parts += [embed(x), y]
+        embedded.append(parts[0])
+        return SplitFeatures(*parts)
+
+    monkeypatch.setattr(ablation, "open_probe", lambda *_, **__: SimpleNamespace(split=split))
+    few = {"encoder.depth": 2, "encoder.width": 24, "data.batch_size": 8}
+    asked = ablation.settings("as it is", 0, 2) | few
+    found = ablation.measured("as it is", asked, seed=0, tokenizer=None)
+    places = {"output", "class token", "parts", "block 1", "block 2"}
+    both = {*places, "best"}
+    assert set(found) == {*both, *(f"untrained, {p}" for p in both), "raw pixels"}
+    assert all(0.4 < value <= 1 for name in places for value in found[name])
+    assert found["best"][2] in ("block 1", "block 2")
+    trained, untrained, _ = embedded  # and raw pixels
+    assert not torch.equal(trained, untrained)
+
+
+def test_the_masking_bench_times_both_ways_of_the_same_step():
+    small = ["--width", "16", "--depth", "1", "--side", "32", "--batch", "2", "--rounds", "2"]
+    decoder = ["--decoder-width", "8", "--decoder-depth", "1"]
+    found = loaded("masking").main([*small, *decoder, "--json"])
+    assert found["encoder"] > 0
+    assert found["whole"] > 0
+    assert found["MAE, ms"] > 0

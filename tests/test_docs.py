@@ -99,6 +99,24 @@ def test_every_page_is_in_the_site_s_navigation():
     assert unreachable("- A: a.md\n- M: METHODS\n", ["a.md", "b.md", "methods/c.md"]) == ["b.md"]
 
 
+def written_twice(text):
+    """Where lines of a page, typed one after the other, would write over one another."""
+    lines = re.findall(r"^manyviews ((?:train|pack|export) .*)", text, re.MULTILINE)
+    words = [shlex.split(line, comments=True) for line in lines]
+    outs = [
+        w[-1] if w[0] == "pack" else w[w.index("--out") + 1 if "--out" in w else 0] for w in words
+    ]
+    named = [out for out in outs if out not in ("train", "export")]
+    return sorted({out for out in named if named.count(out) > 1})
+
+
+def test_lines_of_the_readme_can_be_typed_one_after_the_other():
+    text = (ROOT / "README.md").read_text()
+    assert written_twice(text) == []
+    again = "\nmanyviews pack --videos more packed   # as before\nmanyviews train x --out run\n"
+    assert written_twice(text + again) == ["packed", "run"]
+
+
 def test_warnings_of_the_site_are_errors():
     [line] = [x for x in (ROOT / "Makefile").read_text().splitlines() if "mkdocs build" in x]
     assert "--strict" in line

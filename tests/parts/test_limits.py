@@ -1,13 +1,28 @@
 """What is larger than memory, or too small to be normalised, is one line and no dead process."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from manyviews.core import UsageError
+from manyviews.losses import contrastive, margin
 from manyviews.parts.bank import Bank
 from manyviews.parts.cluster import spherical_kmeans
 from manyviews.parts.norm import BatchNorm
 from manyviews.parts.queue import Queue
+from manyviews.parts.transport import transported
+
+ALONE = torch.ones(1, 2, 4)
+IN_BATCH = (
+    partial(contrastive.nt_xent, temperature=0.1),
+    partial(contrastive.multi_crop_nt_xent, temperature=0.1),
+    lambda z: contrastive.batch_info_nce(*z.unbind(1), temperature=0.1),
+    partial(contrastive.decoupled, temperature=0.1),
+    partial(contrastive.debiased, temperature=0.1, prior=0.1),
+    partial(margin.semi_hard_triplet, margin=0.2),
+)
+"""Losses whose negatives are the other samples of a batch."""
 
 
 @pytest.mark.parametrize(
@@ -20,6 +35,13 @@ from manyviews.parts.queue import Queue
             lambda: spherical_kmeans(torch.zeros(3, 4), count=8, rounds=1, setting="prototypes"),
             "8 clusters need as many embeddings; there are 3. Lower --method.prototypes",
         ),
+        (
+            lambda: transported(
+                torch.ones(3, 8), sharpness=1.0, tolerance=0.1, setting="prototypes"
+            ),
+            "8 classes need as many embeddings; there are 3. Lower --method.prototypes",
+        ),
+        *((lambda loss=loss: loss(ALONE), "the batch has 1 sample. Raise") for loss in IN_BATCH),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(make, says):

@@ -270,6 +270,7 @@ VARIANTS = {
         {"balance": "center", "patch_prototypes": 0},
         0.0,
     ),
+    "moco with tiles": ("moco", {"jigsaw": 0.5}, 0.0),
     "msn with a prior": ("msn", {"prior": 0.5, "rounds": 0}, 0.0),
     **{
         f"{name} with {field}={value}": (name, {field: value} | ALONG.get(value, {}), 0.0)

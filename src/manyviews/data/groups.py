@@ -1,6 +1,6 @@
 """What is known of samples beside their pixels: columns of a CSV, folders, parts of file names.
 
-It makes pairs of samples (`data.pairs`). Nobody else is told, and no batch has it.
+It makes pairs of samples (`data.pairs`) and colours a report's map. No batch has it.
 """
 
 import os

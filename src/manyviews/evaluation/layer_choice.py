@@ -1,5 +1,6 @@
 """What an encoder has made of a sample after any of its blocks, and which block says most."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +14,9 @@ from manyviews.evaluation.features import Embed, extract
 from manyviews.evaluation.knn import knn
 from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.linear import hold_out, linear_probe
-from manyviews.views.pipeline import plain_of
+from manyviews.views.pipeline import Pipeline, plain_of
+
+log = logging.getLogger("manyviews")
 
 Pool = Literal["mean", "class"]
 
@@ -243,10 +246,12 @@ def compare_layers(
     part: Labelled,
     *,
     pool: Pool | None = None,
+    fixed: Pipeline | None = None,
     batch_size: int = 256,
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
     workers: int = 0,
+    warn: Callable[[str], object] = log.warning,
 ) -> LayerScores:
     """Compare all blocks of an encoder on a labelled part, which must be the training one.
 
@@ -254,10 +259,12 @@ def compare_layers(
         encoder: frozen, on the device.
         part: of it up to `CHOOSERS` samples are taken, drawn with a fixed seed.
         pool: only such; None for all.
+        fixed: makes the views whose features are averaged; None for the one of evaluation.
         batch_size: samples at a time.
         device: where the encoder is.
         progress: told (samples done, samples in all).
         workers: processes that read ahead.
+        warn: told what cannot be read.
 
     Raises:
         UsageError: as `tap_of` and `compare_taps`.
@@ -273,12 +280,13 @@ def compare_layers(
     found = extract(
         lambda x: torch.cat(embed(x), dim=1),
         part.source,
-        plain_of(encoder.input),
+        fixed or plain_of(encoder.input),
         rows=drawn.sort().values.tolist(),
         batch_size=batch_size,
         device=device,
         progress=progress,
         workers=workers,
+        warn=warn,
     )
     apart = found.features.split(widths, dim=1)
     return compare_taps(dict(zip(wanted, apart, strict=True)), part.labels[found.index])

@@ -104,6 +104,7 @@ def segmented(
                         device=device,
                         progress=progress,
                         workers=readers(part.source),
+                        warn=cache.warn,
                     ),
                     warn=cache.warn,
                 )

@@ -123,6 +123,7 @@ def _diagnosed(
         prototypes=usage,
         groups=groups_of(sight.plain[first], given, sight.rows, clusters=clusters),
         untrained={} if untrained is None else untrained.before,
+        trained={} if untrained is None else untrained.after,
         geometry=geometry,
     )
 

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +105,9 @@ def doctor(
         found = examine(channels=channels or 3)
         return Examined(report=found, advice=["too few readable images to train on"])
     found = examine(channels=seen.channels)
-    advice = _advice(recipe, data, make(seen), seen, channels=channels)
+    chosen: list[str] = []
+    run = make(replace(seen, say=chosen.append))
+    advice = [*chosen, *_advice(recipe, data, run, seen, channels=channels)]
     return Examined(report=found, advice=advice)
 
 

@@ -58,8 +58,11 @@ def train(
     begun = _Begun.of(recipe, str(start), _before_looking(given))
     if begun.named:
         given = {k: v for k, v in given.items() if k.replace("-", "_") not in _NAMES}
-    default = _prepared(begun.default(begun.facts(data)), given.pop(_PRESET, ""))
+    chosen: list[str] = []
+    seen = replace(begun.facts(data), say=chosen.append)
+    default = _prepared(begun.default(seen), given.pop(_PRESET, ""))
     run = one_duration(settle(default, given), default)
+    _say_encoders(run, default, chosen)
     _say_scaling(run, default)
     return execute(run, out=Path(out) if out else None)
 
@@ -261,17 +264,34 @@ def command(args: list[str]) -> int:
         from manyviews.runs.facts import facts
 
         seen = facts(data, streams_of(recipe)) if data else typical_facts()
-        default = _prepared(recipe_of(recipe)(seen), preset)
+        silent = replace(seen, say=str)  # flags among these could choose otherwise
+        default = _prepared(recipe_of(recipe)(silent), preset)
         _flagged(default, [*rest, "--help"], prog, _about(recipe, data))
     begun = _Begun.of(recipe, start, _flags_before_looking(rest))
     if begun.named:
         for name in _NAMES:
             pop(rest, f"--{name}")
-    default = begun.default(begun.facts(data) if data else typical_facts())
-    default = _prepared(default, preset)
+    chosen: list[str] = []
+    seen = begun.facts(data) if data else typical_facts()
+    default = _prepared(begun.default(replace(seen, say=chosen.append)), preset)
     run = _flagged(default, [*rest, *["--help"] * wants_help], prog, _about(recipe, data))
+    _say_encoders(run, default, chosen)
     _say_scaling(run, default)
     return finish(execute(run, out=Path(out) if out else None), as_json)
+
+
+def _say_encoders(run: "AnyRun", recipe: "AnyRun", chosen: list[str]) -> None:
+    """Print which encoder is trained: why the recipe chose it, unless flags changed that."""
+    from manyviews.core.settings import parts
+
+    own, before = parts(run.encoders), parts(recipe.encoders)
+    named = [
+        f"encoder: {each.name} at {each.input}, by your flags."
+        for key, each in own.items()
+        if each != before.get(key)
+    ]
+    for line in named or chosen:
+        log.info("%s", line)
 
 
 def _say_scaling(run: "AnyRun", recipe: "AnyRun") -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from manyviews.core import UsageError
 from manyviews.data import duplicates, statistics
+from manyviews.data.doctor.findings import length
 from manyviews.data.doctor.images import doctor
 from manyviews.data.duplicates import Print, near, print_of
 from manyviews.data.quarantine import Bad
@@ -301,3 +302,11 @@ def test_no_bar_is_drawn_where_stderr_is_no_terminal(
     doctor(str(clinic), workers=0)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(16, "16 seconds"), (59.5, "59.5 seconds"), (252, "4.2 minutes"), (111_600, "31 hours")],
+)
+def test_lengths_are_in_units_that_people_read(seconds, words):
+    assert length(seconds / 3600) == words

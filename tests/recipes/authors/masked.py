@@ -91,7 +91,7 @@ def _beit() -> list[Row]:
         ("beit/transforms.py", at("global", scale=[0.08, 1.0], count=1, flip=0.5)),
         ("beit/datasets.py, nothing else", at("global", grey=0.0, blur=[0.0], solarize=[0.0])),
         ("yours to name", {"teachers.tokenizer.source": "", "teachers.tokenizer.encoder": ""}),
-        ("yours to name", {"teachers.tokenizer.image_size": 0}),
+        ("yours to name", {"teachers.tokenizer.image_size": 0, "teachers.tokenizer.whole": False}),
         torchvision("global", interpolation="bicubic"),
     ]
 

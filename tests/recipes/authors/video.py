@@ -64,6 +64,7 @@ def _rho_moco() -> list[Row]:
         (f"{yaml}:18", {"method.temperature": 0.1}),
         (f"{yaml}:19", {"method.layers": 3}),
         (f"{yaml}:20, each clip a query", {"method.symmetric": True}),
+        ("slowfast/models/contrastive.py, no tiles", {"method.jigsaw": 0.0}),
         (f"{yaml}:22, 23", {"method.momentum.start": 0.994, "method.momentum.end": 1.0}),
         ("slowfast/config/defaults.py:33", {"method.queue": 65536}),
         ("slowfast/config/defaults.py:57, as wide as the encoder", {"method.hidden": 0}),

@@ -90,6 +90,14 @@ class Findings:
         ]
 
 
+def length(hours: float) -> str:
+    """For people: 16 seconds, 4.2 minutes, 31 hours."""
+    for unit, in_hours in (("hours", 1), ("minutes", 60)):
+        if hours * in_hours >= 1:
+            return f"{hours * in_hours:.3g} {unit}"
+    return f"{hours * 3600:.3g} seconds"
+
+
 def examined(
     spec: str,
     source: Source,

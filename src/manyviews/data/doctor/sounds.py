@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyviews.core.sample import Unreadable
-from manyviews.data.doctor.findings import SHOWN, Findings, copies, counts, examined, spread, tally
+from manyviews.data.doctor.findings import (
+    SHOWN,
+    Findings,
+    copies,
+    counts,
+    examined,
+    length,
+    spread,
+    tally,
+)
 from manyviews.data.doctor.looks import looks
 from manyviews.data.duplicates import Print, print_of
 from manyviews.data.sources import Media
@@ -84,7 +93,7 @@ class SoundReport(Findings):
         short, middle, long = self.seconds
         lines += [
             f"seconds: shortest {short:.3g}, median {middle:.3g}, longest {long:.3g}; "
-            f"{self.hours:.3g} hours in all",
+            f"{length(self.hours)} in all",
             f"samples a second: {counts(self.rates)}",
             f"channels: {counts(self.channels)} (their mean is taken)",
             f"stored as: {counts(self.codecs)}",

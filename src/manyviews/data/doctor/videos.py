@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from manyviews.core.sample import Bytes, Unreadable, Window
-from manyviews.data.doctor.findings import Findings, copies, counts, examined, spread, tally
+from manyviews.data.doctor.findings import Findings, copies, counts, examined, length, spread, tally
 from manyviews.data.doctor.looks import looks
 from manyviews.data.duplicates import Print, print_of
 from manyviews.data.sources import Media
@@ -85,7 +85,7 @@ class VideoReport(Findings):
         small, large = (f"{width} x {height}" for width, height in (self.smallest, self.largest))
         lines += [
             f"seconds: shortest {short:.3g}, median {middle:.3g}, longest {long:.3g}; "
-            f"{self.hours:.3g} hours in all",
+            f"{length(self.hours)} in all",
             *self._clip_lines(),
             f"frames a second: {counts(self.rates)}",
             f"frames that stand for unlike times: in {self.uneven:,} (read by time, so that "
