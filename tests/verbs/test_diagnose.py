@@ -15,6 +15,7 @@ from manyviews.core import Batch, Given, Method, Step, UsageError
 from manyviews.data import direct
 from manyviews.data.sources import BUILTIN
 from manyviews.diagnosis.explain import MEASURES
+from manyviews.diagnosis.verdict import Next
 from manyviews.methods.catalog import METHODS
 from manyviews.runs import against as holding
 from manyviews.runs import diagnose as diagnosing
@@ -215,6 +216,14 @@ def test_checkpoints_are_compared_and_one_is_chosen(runs, tmp_path):
     assert found.best in steps
     assert all(0 <= found.checkpoints[step]["graph_stability"] <= 1 for step in steps[1:])
     assert "graph_stability" not in found.checkpoints[steps[0]]
+
+
+def test_which_checkpoint_looks_best_is_said_once(runs):
+    found = replace(manyviews.diagnose(runs("simclr"), **LOOK), best=3)
+    export = Next(command="manyviews export run --step best --out e", why="step 3 looks best.")
+    for steps in ((), (export,)):
+        lines = replace(found, verdict=replace(found.verdict, next=steps)).lines()
+        assert sum("step 3 looks best" in line for line in lines) == 1
 
 
 def test_an_encoder_without_its_run_is_diagnosed_on_given_images(runs, photos):

@@ -65,7 +65,8 @@ class Diagnosed(InWords):
     def lines(self) -> list[str]:
         """For people."""
         said = self.verdict.lines()
-        if self.best is not None:
+        told = any("--step best" in step.command for step in self.verdict.next)
+        if self.best is not None and not told:
             said += ["", f"of {len(self.checkpoints)} checkpoints, step {self.best} looks best"]
         said += self._of_patches()
         if self.geometry is not None and self.geometry.alarm:
