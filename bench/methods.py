@@ -1,6 +1,7 @@
 """Train every image method with the same amount of encoder work and write docs/results.md.
 
     python bench/methods.py [--passes 10] [--recipes NAME ...] [--seeds 0] [--runs runs/table]
+    python bench/methods.py --times [--recipes NAME ...]    # on a machine that does nothing else
 
 Work is counted, not timed (work.py): the operations of every call of an encoder. The budget is what
 SimCLR's recipe needs for `--passes` over the 12,000 built-in images; each recipe gets as many steps
@@ -11,6 +12,10 @@ Runs that are finished below --runs are not trained again, so an interrupted tab
 run's row, which `manyviews compare` gives, is kept beside the page in docs/results.json with a
 digest of its settings: as long as a recipe and its steps stay what they are, its rows stay in the
 table and are not made again. What the page says below "About these runs" is kept.
+
+`--times` trains nothing and takes the time of a step beside SimCLR's, by turns. It is kept in
+docs/results-times.json, and a column of the budget when the page is next written (`--recipes`
+with no name is enough).
 """
 
 import argparse
@@ -25,18 +30,25 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
 
+import pages
 import torch
-from work import DATA, NOTHING, Cost, cost, of_passes, settled
+from pages import LEFT_OUT
+from relative import Stepping, relative
+from work import DATA, NOTHING, Between, Cost, cost, of_passes, one_batch, settled
 
 from manyviews import recipes
+from manyviews.core import UsageError
 from manyviews.core.settings import dump
 from manyviews.methods.catalog import METHODS
 from manyviews.reports.table import Cell, Column, Row, Table, markdown
+from manyviews.runs.assemble import assemble
 from manyviews.verbs.compare import compare
 from manyviews.verbs.listing import MEASURED
 
 UNIT = "simclr"
 """Whose passes the budget is given in."""
+TIMED, ROUNDS = 64, 3
+"""Images in a step that is timed, at most, and such steps of each recipe after one to warm up."""
 KEPT = "## About these runs"
 BY_INTERVALS = (
     "Bold is the best value of a column and every other whose 95 % interval reaches that of the "
@@ -46,18 +58,6 @@ BY_INTERVALS = (
 OF_PAIRS = ("Bold", '"No better than untrained"')
 """How notes of `compare` begin that are of rows of one comparison."""
 RESULTS = Path(__file__).parents[1].resolve() / "docs" / "results.md"
-LEFT_OUT = {
-    "adapt": "wants weights to start from",
-    "beit": "wants a tokenizer",
-    "bownet": "wants a teacher",
-    "cmc": "wants colours",
-    "cmc-three": "wants colours",
-    "colorization": "wants colours",
-    "distill": "wants a teacher",
-    "mae-codes": "wants a tokenizer",
-    "mage": "wants a tokenizer",
-    "mage-c": "wants a tokenizer",
-}
 
 
 def main() -> None:
@@ -68,12 +68,19 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="*", default=of_images())
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--count", action="store_true", help="print the plan and train nothing")
+    parser.add_argument(
+        "--times", action="store_true", help="of steps beside SimCLR's; no training"
+    )
     options = parser.parse_args()
+    store = options.out.with_suffix(".json")
+    times = options.out.with_name(f"{options.out.stem}-times.json")
+    if options.times:
+        timed(options.recipes, times)
+        return
     plan = planned(sorted({UNIT, *options.recipes}, key=[UNIT, *of_images()].index), options.passes)
-    print("\n".join(budget_table(plan)), flush=True)
+    print("\n".join(budget_table(plan, read_times(times))), flush=True)
     if options.count:
         return
-    store = options.out.with_suffix(".json")
     for seed in options.seeds:
         for name in options.recipes:
             steps = plan[name][1]
@@ -89,9 +96,10 @@ def main() -> None:
         [UNIT, *(n for n in named if n != UNIT and rows_of(n, read(store)))], options.passes
     )
     found = table(read(store), {name: digest(name, steps) for name, (_, steps) in plan.items()})
-    options.out.write_text(page(found, plan, options), encoding="utf-8")
+    options.out.write_text(page(found, plan, options, read_times(times)), encoding="utf-8")
     if options.out.resolve() == RESULTS:
         MEASURED.write_text(json.dumps(in_short(found), indent=1) + "\n", encoding="utf-8")
+        pages.write(read(store)["rows"])
     print(options.out.read_text(encoding="utf-8"))
 
 
@@ -215,12 +223,42 @@ def as_row(tree: Mapping[str, Any]) -> Row:
     return Row(name=tree["name"], cells=cells, words=words, trained=tree["trained"])
 
 
-def budget_table(plan: dict[str, tuple[Cost, int]]) -> list[str]:
+def timed(names: list[str], file: Path) -> None:
+    """Add to the file of each recipe a step's time over that of SimCLR's on as many images."""
+    torch.set_num_threads(1)
+    units = dict[int, Stepping]()
+    for name in names:
+        try:
+            count, one = stepping(name)
+        except UsageError as error:
+            print(f"{name}: {error}", flush=True)
+            continue
+        if count not in units:
+            units[count] = stepping(UNIT, count)[1]
+        found = round(relative(units[count], one, rounds=ROUNDS), 3)
+        write(file, read_times(file) | {name: found})
+        print(f"{name}: {found:.2f} of {UNIT}", flush=True)
+
+
+def stepping(name: str, count: int = TIMED) -> tuple[int, Stepping]:
+    """Steps of a recipe on one batch; of how many images, and they."""
+    run = settled(name)
+    count = min(count, run.data.batch_size)
+    data = replace(run.data, batch_size=count, workers=0)
+    assembly = assemble(replace(run, data=data, train=replace(run.train, accumulate=1)))
+    return count, Stepping(assembly, one_batch(assembly, count), Between(assembly))
+
+
+def read_times(file: Path) -> dict[str, float]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def budget_table(plan: dict[str, tuple[Cost, int]], times: Mapping[str, float]) -> list[str]:
     """A row a recipe: what a step costs, between epochs, and what the budget comes to."""
     rows = [
         "| recipe | batch | GFLOP an image | an image between epochs | an image once | steps "
-        "| passes |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| passes | step time, SimCLR's = 1 |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, (each, steps) in plan.items():
         image, between = each.step / each.batch / 1e9, each.epoch / each.images / 1e9
@@ -228,12 +266,17 @@ def budget_table(plan: dict[str, tuple[Cost, int]]) -> list[str]:
         passes = steps * each.batch / each.images
         rows.append(
             f"| {name} | {each.batch} | {image:.3f} | {between:.3f} | {once:.3f} | {steps:,} "
-            f"| {passes:.1f} |"
+            f"| {passes:.1f} | {f'{times[name]:.2f}' if name in times else ''} |"
         )
     return rows
 
 
-def page(found: Table, plan: dict[str, tuple[Cost, int]], options: argparse.Namespace) -> str:
+def page(
+    found: Table,
+    plan: dict[str, tuple[Cost, int]],
+    options: argparse.Namespace,
+    times: Mapping[str, float],
+) -> str:
     before = options.out.read_text(encoding="utf-8") if options.out.exists() else ""
     kept = before[before.index(KEPT) :] if KEPT in before else f"{KEPT}\n"
     unit, steps = plan[UNIT]
@@ -245,10 +288,15 @@ def page(found: Table, plan: dict[str, tuple[Cost, int]], options: argparse.Name
         torch=torch.__version__,
         left="; ".join(f"`{name}` {why}" for name, why in LEFT_OUT.items()),
     )
-    budget = "\n".join(budget_table(plan))
-    return f"{said}\n## The budget\n\n{budget}\n\n{markdown(found)}\n{kept.rstrip()}\n"
+    budget = "\n".join([*budget_table(plan, times), "", BESIDE.format(rounds=ROUNDS, images=TIMED)])
+    return f"{said}\n## The budget\n\n{budget}\n{markdown(found)}\n{kept.rstrip()}\n"
 
 
+BESIDE = """A step's time is beside that of SimCLR's step on as many images, {images} at most: the
+median of {rounds} steps by turns with SimCLR's, on one thread, from a batch that is there to the
+last hook. Making views and what comes between epochs are not in it (`python bench/methods.py
+--times`).
+"""
 INTRODUCTION = """# What each method reaches on the built-in images
 
 Each recipe trained without labels on the 12,000 training images of `{data}` with the same amount

@@ -298,3 +298,82 @@ def test_the_masking_bench_times_both_ways_of_the_same_step():
     assert found["encoder"] > 0
     assert found["whole"] > 0
     assert found["MAE, ms"] > 0
+
+
+@pytest.fixture
+def multicrop(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    module = loaded("multicrop")
+    cost = module.work.Cost(step=3e9, epoch=0.0, once=0.0, batch=256, images=12000)
+    given = {"2 views": 30, "multi-crop": 20}
+    module.plan = {("SwAV", views): (cost, steps) for views, steps in given.items()}
+    return module
+
+
+def row(module, case, right):
+    measured = {"value": right.count("1") / len(right), "interval": [0.0, 1.0]}
+    measured |= {"right": f"{int(right, 2):0{len(right) // 4}x}", "of": len(right)}
+    return {"digest": module.digest(case, module.plan), "knn": measured, "linear": measured}
+
+
+def test_the_multicrop_page_compares_image_by_image_and_keeps_what_it_says(multicrop, tmp_path):
+    options = SimpleNamespace(out=tmp_path / "page.md", passes=5.0, seeds=[0])
+    options.out.write_text(f"old\n\n{multicrop.KEPT}\n\nIt helps.\n")
+    two, more = multicrop.plan
+    rows = {
+        "SwAV, 2 views, 0": row(multicrop, two, "0001" * 10),
+        "SwAV, multi-crop, 0": row(multicrop, more, "0011" * 10),
+    }
+    text = multicrop.page(multicrop.plan, {"beside": {}, "rows": rows}, options)
+    assert "| SwAV | 2 views | 0.012 | 30 | 0.6 |" in text
+    assert "+0.250 (" in text
+    assert text.endswith(f"{multicrop.KEPT}\n\nIt helps.\n")
+    assert "old" not in text
+    rows["SwAV, multi-crop, 0"]["digest"] = "of other settings"
+    text = multicrop.page(multicrop.plan, {"beside": {}, "rows": rows}, options)
+    assert "+0.250" not in text
+    assert "| SwAV | 0.250 (0.000 to 1.000) |  |  |" in text
+
+
+def test_both_sides_of_multicrop_have_settings_of_their_own(multicrop):
+    for recipe in multicrop.METHODS.values():
+        one, other = (multicrop.work.settled(recipe, given) for given in multicrop.VIEWS.values())
+        assert one != other, recipe
+    counts = [
+        multicrop.parts(multicrop.work.settled("swav", given).views)["local"].count
+        for given in multicrop.VIEWS.values()
+    ]
+    assert counts == [0, 2]
+
+
+def test_work_before_the_first_epoch_counts_once(multicrop):
+    cost = multicrop.work.Cost(step=10.0, epoch=0.0, once=400.0, batch=100, images=1000)
+    assert cost.steps(1000.0) == 60
+    assert cost.total(60) == 1000.0
+    assert replace(cost, epoch=50.0).steps(1000.0) == 40
+
+
+def test_a_step_is_timed_beside_those_before_and_after_it(monkeypatch):
+    relative = loaded("relative")
+    unit, other = iter([1.0, 1.0, 3.0, 3.0]), iter([2.0, 4.0, 9.0])
+    found = relative.relative(lambda: next(unit), lambda: next(other), rounds=3)
+    assert found == 2.0  # of 2 / 1, 4 / 2, 9 / 3
+
+
+def test_steps_are_timed_with_all_that_a_training_does(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCH))
+    methods = loaded("methods")
+    monkeypatch.setattr(methods, "TIMED", 8)
+    monkeypatch.setattr(methods, "ROUNDS", 1)
+    count, steps = methods.stepping("moco", 8)
+    before = steps.method.queue.head.clone(), steps.method.online.head[0].weight.clone()
+    assert count == 8
+    assert steps() > 0
+    assert steps.method.queue.head != before[0]
+    assert not torch.equal(steps.method.online.head[0].weight, before[1])
+    methods.timed(["byol"], tmp_path / "times.json")
+    assert json.loads((tmp_path / "times.json").read_text())["byol"] > 0
+    plan = {"byol": (multi := methods.Cost(1e9, 0.0, 0.0, 256, 12000), 10), "moco": (multi, 10)}
+    rows = methods.budget_table(plan, {"byol": 1.5})
+    assert rows[2].endswith("| 0.2 | 1.50 |")
+    assert rows[3].endswith("| 0.2 |  |")

@@ -236,3 +236,60 @@ def test_what_the_list_of_methods_says_was_measured_is_in_the_table():
     assert set(said) == set(found) & set(METHODS)
     for name, value in said.items():
         assert value == pytest.approx(sum(found[name]) / len(found[name]), abs=1e-4), name
+
+
+def lacking(text):
+    """What a page of a method should have and has not."""
+    idea = text.partition("\n## ")[0].partition("\n")[2]
+    sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    tests = re.findall(r"`(tests/[\w/]+\.py)`", text)
+    measured = sections.get("Measured", "")
+    found = {
+        "the idea in two sentences": len(re.findall(r"[.:;](?=\s)", idea)) >= 2,
+        "a formula": "Formula" in sections and re.search(r"^(    |\|)", sections["Formula"], re.M),
+        "differences": any(name.startswith("Deviations") for name in sections),
+        "a test of parity": tests and all((ROOT / test).exists() for test in tests),
+        "a command": re.search(r"^    manyviews train ", sections.get("Command", ""), re.M),
+        "what was measured": "](../results.md)" in measured,
+    }
+    return [what for what, there in found.items() if not there]
+
+
+def test_the_page_of_a_method_has_all_that_one_looks_for():
+    pages = {p.stem: p.read_text() for p in (ROOT / "docs" / "methods").glob("*.md")}
+    assert {name: lost for name, text in pages.items() if (lost := lacking(text))} == {}
+    whole = pages["simclr"]
+    assert lacking("# A\n\nIt is so.\n") == [
+        "the idea in two sentences",
+        "a formula",
+        "differences",
+        "a test of parity",
+        "a command",
+        "what was measured",
+    ]
+    for heading in ("Formula", "Command", "Measured"):
+        assert len(lacking(whole.replace(f"## {heading}\n", ""))) == 1, heading
+    assert lacking(whole.replace("test_simclr.py", "test_nothing.py")) == ["a test of parity"]
+
+
+def bench(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "bench" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_a_page_says_was_measured_is_in_the_table():
+    pages = bench("pages")
+    kept = json.loads((ROOT / "docs" / "results.json").read_text())
+    said = pages.paragraphs(kept["rows"])
+    advice = "Run: python bench/pages.py"
+    for page in (ROOT / "docs" / "methods").glob("*.md"):
+        text = page.read_text()
+        assert text.count(f"{pages.HEAD}{said[page.stem]}\n") == 1, f"{page.name}. {advice}"
+        assert pages.with_paragraph(text, said[page.stem]) == text
+    half = {key: {"value": 0.5} for key in pages.MEASURES.values()}
+    other = {"byol-0": {"row": {"measures": half}}}
+    assert "kNN 0.500 and linear 0.500 by `byol`, one seed" in pages.paragraphs(other)["byol"]
+    assert "Not yet" in pages.paragraphs(other)["simclr"]
+    assert "of images" in pages.paragraphs(other)["avid"]
