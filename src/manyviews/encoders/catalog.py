@@ -15,6 +15,7 @@ from manyviews.encoders.convolutions3d import C3D, S3DG, C3DConfig, S3DGConfig
 from manyviews.encoders.dvae import DVAE
 from manyviews.encoders.lab import Lab, LabConfig
 from manyviews.encoders.points import PointNet, PointNetConfig
+from manyviews.encoders.raster import Raster
 from manyviews.encoders.resnet_small import ResNetSmall
 from manyviews.encoders.settings import (
     AudioViTConfig,
@@ -22,6 +23,7 @@ from manyviews.encoders.settings import (
     DVAEConfig,
     HieraConfig,
     HieraVideoConfig,
+    RasterConfig,
     ResNetSmallConfig,
     TimmConfig,
     TubeletsConfig,
@@ -125,6 +127,7 @@ KINDS: Mapping[str, Kind] = {
     "hiera_video": Kind(HieraVideoConfig, _hiera),
     "dvae": Kind(DVAEConfig, DVAE),
     "coded": Kind(CodedConfig, _coded),
+    "raster": Kind(RasterConfig, Raster),
     "audio_conv": Kind(AudioConvConfig, AudioConv),
     "audio_vit": Kind(AudioViTConfig, _audio_vit),
     "pointnet": Kind(PointNetConfig, PointNet),

@@ -251,6 +251,30 @@ class CodedConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RasterConfig:
+    """A transformer over pixels as colours of a palette, row by row; the defaults are iGPT-S's.
+
+    Attributes:
+        input: the images that it is fed; each pixel is a token, so that they are small.
+        colours: K, of the palette.
+        width: of a token.
+        depth: blocks.
+        heads: 0 for 64 channels a head.
+    """
+
+    input: Pixels = field(default_factory=lambda: Pixels(side=32))
+    colours: Several = 512
+    width: Count = 512
+    depth: Count = 24
+    heads: Depth = 0
+
+    @property
+    def name(self) -> str:
+        """As everywhere."""
+        return "raster"
+
+
+@dataclass(frozen=True, kw_only=True)
 class AudioViTConfig:
     """A vision transformer over patches of time and mel bands; the defaults are Audio-MAE's ViT-B.
 
@@ -274,5 +298,13 @@ class AudioViTConfig:
         return "audio_vit"
 
 
-ImageConfig = ResNetSmallConfig | ViTConfig | TimmConfig | HieraConfig | DVAEConfig | CodedConfig
+ImageConfig = (
+    ResNetSmallConfig
+    | ViTConfig
+    | TimmConfig
+    | HieraConfig
+    | DVAEConfig
+    | CodedConfig
+    | RasterConfig
+)
 """Settings of an encoder of images."""
