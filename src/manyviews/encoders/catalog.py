@@ -28,10 +28,12 @@ from manyviews.encoders.settings import (
     TimmConfig,
     TubeletsConfig,
     ViTConfig,
+    VQGANConfig,
 )
 from manyviews.encoders.slow import Slow, SlowConfig
 from manyviews.encoders.video import R2Plus1D, R2Plus1DConfig
 from manyviews.encoders.voxels import Voxels, VoxelsConfig
+from manyviews.encoders.vqgan import VQGAN
 
 _MANY = "timm"
 """The kind whose settings name a model; the others are a model each, of the kind's name."""
@@ -126,7 +128,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "hiera_video": Kind(HieraVideoConfig, _hiera),
     "dvae": Kind(DVAEConfig, DVAE),
-    "coded": Kind(CodedConfig, _coded),
+    "vqgan": Kind(VQGANConfig, VQGAN),
+    "coded": Kind(CodedConfig, _coded, ("coded", "coded_base", "coded_large")),
     "raster": Kind(RasterConfig, Raster),
     "audio_conv": Kind(AudioConvConfig, AudioConv),
     "audio_vit": Kind(AudioViTConfig, _audio_vit),
