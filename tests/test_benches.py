@@ -235,7 +235,7 @@ def test_of_a_training_all_places_are_looked_at_beside_an_untrained_encoder(monk
         parts = []
         for count in (120, 40):
             y = torch.arange(count) % 2
-            x = torch.randn(count, 1, 28, 28) + y[:, None, None, None]
+            x = torch.randn(count, 1, 28, 28) + 0.1 * y[:, None, None, None]
             with torch.inference_mode():
                 parts += [embed(x), y]
         return SplitFeatures(*parts)
@@ -247,9 +247,10 @@ def test_of_a_training_all_places_are_looked_at_beside_an_untrained_encoder(monk
     places = {"output", "class token", "parts", "block 1", "block 2"}
     both = {*places, "best"}
     assert set(found) == {*both, *(f"untrained, {p}" for p in both), "raw pixels"}
-    assert all(0.4 < value <= 1 for name in places for value in found[name])
+    assert all(0.2 < value <= 1 for name in places for value in found[name])
     assert found["best"][2] in ("block 1", "block 2")
-    assert found["output"] != found["untrained, output"] or found["parts"] != found["output"]
+    before = {place: found[f"untrained, {place}"] for place in places}
+    assert {place: found[place] for place in places} != before
 
 
 def test_the_masking_bench_times_both_ways_of_the_same_step():
