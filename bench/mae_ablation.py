@@ -263,8 +263,7 @@ def page(rows, options):
         made = [line for name in (BASE, *cases) if (line := row(name, rows))]
         if len(made) > 1 or (made and group == next(iter(GROUPS))):
             lines += ["", f"## {group}", "", *HEAD, *made]
-    lines += ["", "## Where in the encoder", "", *where(rows), *commands(options)]
-    return "\n".join([*lines, "", ""])
+    return "\n".join([*lines, *where(rows), *commands(options), "", ""])
 
 
 HEAD = (
@@ -317,7 +316,8 @@ def where(rows):
         return []
     titles = [UNTRAINED if before else name for name, before in cases]
     kinds = " | ".join(f"{title}, kNN | linear" for title in titles)
-    lines = [f"| features | {kinds} |", "|---|" + "---:|" * (2 * len(cases))]
+    lines = ["", "## Where in the encoder", ""]
+    lines += [f"| features | {kinds} |", "|---|" + "---:|" * (2 * len(cases))]
     first = of(*cases[0][:1], rows)[0]["places"]
     named = [p for p in first if p != "best" and not p.startswith((UNTRAINED, RAW))]
     for place in sorted(named, key=lambda p: (not p.startswith("block"), p)):

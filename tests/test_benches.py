@@ -285,7 +285,7 @@ def test_of_a_training_all_places_are_looked_at_beside_an_untrained_encoder(monk
     places = {"output", "class token", "parts", "block 1", "block 2"}
     both = {*places, "best"}
     assert set(found) == {*both, *(f"untrained, {p}" for p in both), "raw pixels"}
-    assert all(0.4 < value <= 1 for name in places for value in found[name])
+    assert all(0.2 < value <= 1 for name in places for value in found[name])
     assert found["best"][2] in ("block 1", "block 2")
     trained, untrained, _ = embedded  # and raw pixels
     assert not torch.equal(trained, untrained)

@@ -61,6 +61,7 @@ from manyviews.methods.masked.beit import BEiT, BEiTConfig
 from manyviews.methods.masked.capi import CAPI, CAPIConfig
 from manyviews.methods.masked.data2vec import Data2Vec, Data2VecConfig
 from manyviews.methods.masked.eat import EAT, EATConfig
+from manyviews.methods.masked.igpt import IGPT, IGPTConfig
 from manyviews.methods.masked.ijepa import IJEPA, IJEPAConfig
 from manyviews.methods.masked.mae import MAE, MAEConfig
 from manyviews.methods.masked.mage import MAGE, MAGEConfig
@@ -172,6 +173,7 @@ METHODS: dict[str, Entry] = {
     "tokenizer": Entry(DiscreteVAE, DiscreteVAEConfig, "microsoft/unilm beit"),
     "beit": Entry(BEiT, BEiTConfig, "microsoft/unilm beit"),
     "mage": Entry(MAGE, MAGEConfig, "LTH14/mage"),
+    "igpt": Entry(IGPT, IGPTConfig, "openai/image-gpt"),
     "simmim": Entry(SimMIM, SimMIMConfig, "microsoft/SimMIM"),
     "maskfeat": Entry(MaskFeat, MaskFeatConfig, "facebookresearch/SlowFast: targets"),
     "data2vec": Entry(Data2Vec, Data2VecConfig, "facebookresearch/data2vec_vision"),

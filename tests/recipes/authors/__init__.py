@@ -35,6 +35,7 @@ COMMITS = {
     "facebookresearch/data2vec_vision": "af9a36349aaed59ae66e69b5dabeef2d62fdc5da",
     "facebookresearch/ijepa": "52c1ae95d05f743e000e8f10a1f3a79b10cff048",
     "facebookresearch/capi": "98b4fa17ee8eec8810c17022df9a27a44845368b",
+    "openai/image-gpt": "c6af2ebf57e2460c71fefa53cd9054b060cf716d",
     "facebookresearch/jepa": "51c59d518fc63c08464af6de585f78ac0c7ed4d5",
     "facebookresearch/barlowtwins": "8e8d284ca0bc02f88b92328e53f9b901e86b4a3c",
     "facebookresearch/vicreg": "4e12602fd495af83efd1631fbe82523e6db092e0",
