@@ -9,6 +9,7 @@ from torch import nn
 from manyviews.core import Batch, Clock, Encoder, Features, Given, Unsupported, comm
 from manyviews.core.inputs import Pixels
 from manyviews.core.positions import sincos
+from manyviews.methods.catalog import METHODS
 
 SIDE, PATCH, CHANNELS, DIM = 16, 4, 3, 16
 COLOURED = {"cmc", "cmc-three", "colorization"}
@@ -133,13 +134,19 @@ ONLY = "backbone"
 def given_for(method, encoder) -> Given:
     """What a class of methods asks for: encoders by their names, or one; teachers.
 
-    A tokenizer too, which settings of some ask for.
+    A tokenizer too, which settings of some ask for, and of a method whose runs are teachers whole
+    one of its own.
     """
     encoders = {name: encoder() for name in method.trains or (ONLY,)}
     with torch.random.fork_rng(devices=[]):  # the same teacher whenever a method is made
         torch.manual_seed(11)
         names = dict.fromkeys((*method.asks, "tokenizer"))
         teachers = {name: TinyViT().requires_grad_(False).eval() for name in names}
+        if hasattr(method, "contextual"):
+            [entry] = [entry for entry in METHODS.values() if entry.method is method]
+            first = Given({name: TinyViT() for name in method.trains})
+            earlier = method(first, shrink(entry.config()))
+            teachers["earlier"] = earlier.requires_grad_(False).eval()
     return Given(encoders, samples=64, teachers=teachers)
 
 

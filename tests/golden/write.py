@@ -121,7 +121,8 @@ UNPINNED = {
     **dict.fromkeys(
         ("distill", "bownet", "adapt", "beit", "mae-codes", "mage", "mage-c", "cma"), TAUGHT
     ),
-    **dict.fromkeys(("xdc", "selavi", "cav-mae"), CLIPS),
+    "mavil-second": TAUGHT,
+    **dict.fromkeys(("xdc", "selavi", "cav-mae", "mavil"), CLIPS),
     "pirl-imagenet": "differs by 5e-4 between processors in its second step, at a batch of 8",
     **dict.fromkeys(("cmc", "cmc-three", "colorization"), COLOURS),
     **dict.fromkeys(

@@ -13,6 +13,7 @@ from manyviews.methods.audiovisual.cavmae import CAVMAE, CAVMAEConfig
 from manyviews.methods.audiovisual.cma import CMA, CMAConfig
 from manyviews.methods.audiovisual.gdt import GDT, GDTConfig
 from manyviews.methods.audiovisual.l3 import L3, L3Config
+from manyviews.methods.audiovisual.mavil import MAViL, MAViLConfig
 from manyviews.methods.audiovisual.selavi import SeLaVi, SeLaViConfig
 from manyviews.methods.audiovisual.xdc import XDC, XDCConfig
 from manyviews.methods.clustering.bownet import BoWNet, BoWNetConfig
@@ -210,6 +211,7 @@ METHODS: dict[str, Entry] = {
     "avts": Entry(AVTS, AVTSConfig),
     "xdc": Entry(XDC, XDCConfig),
     "cav-mae": Entry(CAVMAE, CAVMAEConfig),
+    "mavil": Entry(MAViL, MAViLConfig),
     "selavi": Entry(SeLaVi, SeLaViConfig, "facebookresearch/selavi: labels"),
     "depthcontrast": Entry(DepthContrast, DepthContrastConfig, "facebookresearch/DepthContrast"),
     "pointcontrast": Entry(PointContrast, PointContrastConfig, "facebookresearch/PointContrast"),

@@ -95,6 +95,8 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "xdc": "audiovisual.clusters:xdc",
         "selavi": "audiovisual.clusters:selavi",
         "cav-mae": "audiovisual.cavmae:small",
+        "mavil": "audiovisual.mavil:small",
+        "mavil-second": "audiovisual.mavil:second",
         "audio-simclr": "audio.joint:simclr",
         "audio-byol": "audio.joint:byol",
         "cola": "audio.joint:cola",
