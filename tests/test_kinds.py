@@ -42,6 +42,7 @@ BY_KIND = {
     "evaluation.features": 2,  # words, and cache keys that files have kept
     "evaluation.identity": 2,  # a grey image is the same in one channel and in three
     "evaluation.labelled": 4,  # labels of images come in more forms
+    "parts.mismatch": 1,  # how long what is fed lasts, where it has time
     "parts.teaching": 3,  # only images are brought from one input to another
     "recipes.contrastive.cpc": 1,  # the one encoder of a recipe for images, by its name
     "recipes.contrastive.pirl": 1,

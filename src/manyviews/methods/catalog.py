@@ -14,6 +14,7 @@ from manyviews.methods.audiovisual.cma import CMA, CMAConfig
 from manyviews.methods.audiovisual.gdt import GDT, GDTConfig
 from manyviews.methods.audiovisual.l3 import L3, L3Config
 from manyviews.methods.audiovisual.mavil import MAViL, MAViLConfig
+from manyviews.methods.audiovisual.multisensory import Multisensory, MultisensoryConfig
 from manyviews.methods.audiovisual.selavi import SeLaVi, SeLaViConfig
 from manyviews.methods.audiovisual.xdc import XDC, XDCConfig
 from manyviews.methods.clustering.bownet import BoWNet, BoWNetConfig
@@ -211,6 +212,7 @@ METHODS: dict[str, Entry] = {
     "gdt": Entry(GDT, GDTConfig, "facebookresearch/GDT"),
     "l3": Entry(L3, L3Config),
     "avts": Entry(AVTS, AVTSConfig),
+    "multisensory": Entry(Multisensory, MultisensoryConfig),
     "xdc": Entry(XDC, XDCConfig),
     "cav-mae": Entry(CAVMAE, CAVMAEConfig),
     "mavil": Entry(MAViL, MAViLConfig),

@@ -94,6 +94,7 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "gdt": "audiovisual.gdt:small",
         "l3": "audiovisual.together:l3",
         "avts": "audiovisual.together:avts",
+        "multisensory": "audiovisual.together:multisensory",
         "xdc": "audiovisual.clusters:xdc",
         "selavi": "audiovisual.clusters:selavi",
         "cav-mae": "audiovisual.cavmae:small",
