@@ -13,7 +13,7 @@ from manyviews.evaluation.features import Embed, extract
 from manyviews.evaluation.knn import knn
 from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.linear import hold_out, linear_probe
-from manyviews.views.pipeline import plain_of
+from manyviews.views.pipeline import Pipeline, plain_of
 
 Pool = Literal["mean", "class"]
 
@@ -243,6 +243,7 @@ def compare_layers(
     part: Labelled,
     *,
     pool: Pool | None = None,
+    fixed: Pipeline | None = None,
     batch_size: int = 256,
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
@@ -254,6 +255,7 @@ def compare_layers(
         encoder: frozen, on the device.
         part: of it up to `CHOOSERS` samples are taken, drawn with a fixed seed.
         pool: only such; None for all.
+        fixed: makes the views whose features are averaged; None for the one of evaluation.
         batch_size: samples at a time.
         device: where the encoder is.
         progress: told (samples done, samples in all).
@@ -273,7 +275,7 @@ def compare_layers(
     found = extract(
         lambda x: torch.cat(embed(x), dim=1),
         part.source,
-        plain_of(encoder.input),
+        fixed or plain_of(encoder.input),
         rows=drawn.sort().values.tolist(),
         batch_size=batch_size,
         device=device,

@@ -238,6 +238,7 @@ def _accuracies(directory: Path) -> dict[str, str]:
         of = f"{result['which']}: " if result.get("which") else ""
         at = f" at step {result['step']}" if result.get("step") else ""
         at += f" after block {result['settings'].get('layer')}" if result.get("layer") else ""
+        at += f" over {result['averaged']}" if result.get("averaged") else ""
         at += f" on {result['data']}" if many and result.get("data") else ""
         label = f"{of}{result['protocol']}, {result['metric']}{at}"
         if label not in found or result.get("beside"):  # a training's own has nothing beside it
@@ -260,7 +261,7 @@ def _levels(directory: Path, data: str) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for path in Paths(directory).evaluations():
         result = read.read_evaluation(path)
-        told = (result.get("train_data"), result.get("layer"), result.get("step"))
+        told = [result.get(name) for name in ("train_data", "layer", "step", "averaged")]
         if result and data and result.get("data") == data and not any(told):
             beside = {name: float(one["value"]) for name, one in result.get("beside", {}).items()}
             found.setdefault(str(result["protocol"]), {}).update(beside)

@@ -30,6 +30,8 @@ def evaluate(
     layer: str | int = "",
     pool: Literal["", "mean", "class"] = "",
     head_layers: int = 0,
+    clips: int = 1,
+    crops: int = 1,
     encoder: str = "",
     image_size: int = 0,
     mean: tuple[float, ...] = (),
@@ -67,6 +69,9 @@ def evaluate(
             output is made if not given, and with best whichever is better.
         head_layers: of a run, take so many layers of the projection head as the encoder's end;
             with finetune they train too. Of a deep head the first can serve labels best.
+        clips: average features over so many clips, spread evenly over each video or sound.
+        crops: and over so many squares of each clip, from one end of its longer side to the other;
+            of one the middle is taken.
         encoder: timm's name of the architecture of a checkpoint.
         image_size: side in pixels for timm models and checkpoints; 0 takes their own.
         mean: per channel, of pixels in [0, 1], to normalise with; what is known of the weights if
@@ -95,12 +100,14 @@ def evaluate(
     from manyviews.runs.evaluate import (
         Contender,
         attended,
+        averaged,
         contenders,
         content_of,
         finetuned,
         for_input,
         layers_of,
         names_of,
+        refuse_averaged,
         refuse_for_features,
         spoilt,
     )
@@ -116,6 +123,8 @@ def evaluate(
             "layer": layer,
             "pool": pool,
             "head_layers": head_layers,
+            "clips": clips if clips != 1 else 0,
+            "crops": crops if crops != 1 else 0,
             "encoder": encoder,
             "image_size": image_size,
             "mean": mean,
@@ -139,6 +148,7 @@ def evaluate(
         mean=mean,
         std=std,
     ).to(device)
+    refuse_averaged(names, subject.input, clips=clips, crops=crops)
     if dense_of(names, subject, layer=layer, pool=pool):
         check(segmentation, "segmentation.")
         parts = parts_of(data, subject, max_pixels=max_pixels, train_data=train_data)
@@ -158,7 +168,13 @@ def evaluate(
         return Evaluated(run=str(run), data=data, found=[one], content=content, unsaved=why)
     names = for_input(names, subject.input)
     probe = open_probe(
-        data, subject.input, max_pixels=max_pixels, device=device, train_spec=train_data
+        data,
+        subject.input,
+        max_pixels=max_pixels,
+        device=device,
+        train_spec=train_data,
+        clips=clips,
+        crops=crops,
     )
     mark, cache = fingerprint(subject), cache_of(run)
     content = content_of(probe, cache) if Path(run).is_dir() else ""
@@ -171,6 +187,7 @@ def evaluate(
     }
     told = {"data": data, "train_data": train_data, "which": which, "step": str(step)}
     told |= {"layer": str(layer), "pool": pool, "head_layers": str(head_layers or "")}
+    told |= {"averaged": probe.averaged}
     told = {name: value for name, value in told.items() if value}
     tests: dict[str, Callable[[Contender], Result | None]] = {
         "finetune": lambda side: finetuned(side, probe, finetune),
@@ -185,7 +202,7 @@ def evaluate(
         test = tests.get(name, lambda side, name=name: PROTOCOLS[name](*side.split()))
         all_found = {title: test(side) for title, side in sides.items()}
         beside = {title: r for title, r in all_found.items() if title and r is not None}
-        mine = chosen.noted(name, cast(Result, all_found[""]))
+        mine = averaged(chosen.noted(name, cast(Result, all_found[""])), probe)
         found.append(Beside(result=mine, beside=beside))
         why = keep_result(run, found[-1], told, encoder=mark, content=content)
         unkept += [why] if why else []

@@ -118,7 +118,8 @@ def keep_result(
         run: nothing is written where it is no directory.
         found: the result.
         told: what it was measured on, by name: data, train_data; `which` encoder of several; `step`
-            of a checkpoint; `layer` and `pool` of features that are not the encoder's output.
+            of a checkpoint; `layer` and `pool` of features that are not the encoder's output;
+            `averaged` of how many clips and crops they are the mean.
         encoder: fingerprint of whose features.
         content: hash of the images and labels.
 
@@ -145,7 +146,7 @@ def keep_result(
 def _is_of(path: Path, told: Mapping[str, str]) -> bool:
     """Whether a result may be written here: nothing is there, or the same data's."""
     found = read.read_evaluation(path) if path.is_file() else {}
-    names = ("data", "train_data", "which", "step", "layer", "pool")
+    names = ("data", "train_data", "which", "step", "layer", "pool", "averaged")
     return not found or all(found.get(name, "") == told.get(name, "") for name in names)
 
 
