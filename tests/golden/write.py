@@ -138,7 +138,7 @@ UNPINNED = {
     **dict.fromkeys(("cvrl", "tcn"), CLIPS),
     "memdpc": CLIPS,
     "svt": CLIPS,
-    "brave": CLIPS,
+    **dict.fromkeys(("brave", "brave-flow", "brave-sound", "brave-sound-flow"), CLIPS),
     **dict.fromkeys(
         (
             "depthcontrast-scannet",
@@ -146,6 +146,7 @@ UNPINNED = {
             "cma-kinetics",
             "gdt-kinetics",
             "selavi-kinetics",
+            "brave-audioset",
             "cav-mae-audioset",
             "audio-byol-audioset",
             "mae-audio-audioset",

@@ -45,6 +45,7 @@ COMMITS = {
     "facebookresearch/AVID-CMA": "4538e404c79eb1b7459122a31508d918038705fd",
     "facebookresearch/GDT": "873e630fa3a11d7df1415f2ccd309023af8e1bed",
     "facebookresearch/selavi": "33d2b2d7a67a66a8b924b66266f34d70a28c2395",
+    "google-deepmind/brave": "0ae20d9afcf6b1fa4d31d70c906d711901b56e9c",
     "YuanGongND/cav-mae": "68fe8c2a3917dc2926e41f796bfdcb331a64b42c",
     "cwx-worst-one/EAT": "06c1c34e2afd8dc35297e6d3815d31dbeec9d372",
     "facebookresearch/AudioMAE": "bd60e29651285f80d32a6405082835ad26e6f19f",
