@@ -157,6 +157,8 @@ UNPINNED = {
             "rho-swav-kinetics",
             "mae-video-kinetics",
             "cvrl-kinetics",
+            "dpc-kinetics",
+            "memdpc-kinetics",
             "svt-kinetics",
             "mae-hiera-imagenet",
             "beit-imagenet",

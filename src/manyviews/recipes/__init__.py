@@ -185,6 +185,8 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "rho-moco-kinetics": "video.rho:moco_kinetics",
         "rho-swav-kinetics": "video.rho:swav_kinetics",
         "mae-video-kinetics": "video.mae:kinetics",
+        "dpc-kinetics": "video.dpc:kinetics",
+        "memdpc-kinetics": "video.dpc:memory_kinetics",
         "cvrl-kinetics": "video.cvrl:kinetics",
         "svt-kinetics": "video.svt:kinetics",
         "depthcontrast-scannet": "points.depthcontrast:scannet",

@@ -41,6 +41,8 @@ COMMITS = {
     "facebookresearch/vissl": "09270ed25a6c2cf71263d955b64cbe076d34ac45",
     "MCG-NJU/VideoMAE": "14ef8d856287c94ef1f985fe30f958eb4ec2c55d",
     "tensorflow/models": "00d83f37e2de5852699ed339d0c51085ab065651",
+    "TengdaHan/DPC": "1592e5f5443c1a121d61c5b3a27b3be43f0e5fb5",
+    "TengdaHan/MemDPC": "d7dbbf0dc6ec4aa8ff9a5dc8c189d78f4e5e34a7",
     "kahnchana/svt": "1827106d56c3d69e7ceb38b22ccbde59cb6510e5",
     "facebookresearch/AVID-CMA": "4538e404c79eb1b7459122a31508d918038705fd",
     "facebookresearch/GDT": "873e630fa3a11d7df1415f2ccd309023af8e1bed",
