@@ -13,7 +13,7 @@ MAY_READ = {
         "reports.pictures",
         "evaluation.image.corruptions.digital",
     ),
-    "cv2": ("views.image.single", "evaluation.image.corruptions"),
+    "cv2": ("views.image.single", "views.video.flow", "evaluation.image.corruptions"),
     "torchvision": (),
 }
 """What can decode files -> who has it for something else. Others than these only `data` has."""

@@ -141,7 +141,8 @@ UNPINNED = {
     **dict.fromkeys(("cvrl", "tcn"), CLIPS),
     "memdpc": CLIPS,
     "svt": CLIPS,
-    "brave": CLIPS,
+    **dict.fromkeys(("brave", "brave-flow", "brave-sound", "brave-sound-flow"), CLIPS),
+    **dict.fromkeys(("elo", "elo-sound"), CLIPS),
     **dict.fromkeys(
         (
             "depthcontrast-scannet",
@@ -149,6 +150,7 @@ UNPINNED = {
             "cma-kinetics",
             "gdt-kinetics",
             "selavi-kinetics",
+            "brave-audioset",
             "cav-mae-audioset",
             "audio-byol-audioset",
             "mae-audio-audioset",
@@ -159,6 +161,8 @@ UNPINNED = {
             "rho-swav-kinetics",
             "mae-video-kinetics",
             "cvrl-kinetics",
+            "dpc-kinetics",
+            "memdpc-kinetics",
             "svt-kinetics",
             "mae-hiera-imagenet",
             "beit-imagenet",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from manyviews.core.inputs import Frames, Input, Pixels
 from manyviews.core.sample import Layout, Window
 from manyviews.views.image.plain import Plain
+from manyviews.views.video import flow
 from manyviews.views.video.clips import fed_frames
 
 
@@ -44,11 +45,12 @@ class PlainClips:
         self, name: str, input: Input, grid: tuple[int, ...], *, seed: int
     ) -> "PlainClipMaker":
         """What makes the clips. Raises UsageError where the encoder is not fed video."""
-        return PlainClipMaker(self.count, fed_frames(name, self.to, input), crops=self.crops)
+        fed = fed_frames(name, self.to, input, flows=True)
+        return PlainClipMaker(self.count, fed, crops=self.crops)
 
 
 class PlainClipMaker:
-    """Makes plain clips: [V, T, S, S, 3] uint8."""
+    """Makes plain clips: [V, T, S, S, C] uint8."""
 
     cues: Mapping[str, Layout] = {}
 
@@ -56,8 +58,10 @@ class PlainClipMaker:
         """Keep the numbers."""
         self._crops = crops
         side = frames.side
-        self.layout = Layout(count, (frames.frames, side, side, 3), np.dtype(np.uint8))
-        self._frames = frames
+        shape = (frames.frames, side, side, frames.channels)
+        self.layout = Layout(count, shape, np.dtype(np.uint8))
+        self._flows = frames.channels == flow.CHANNELS
+        self._frames = flow.needed(frames)
         self._plain = Plain(Pixels(side=side))
 
     def windows(
@@ -78,10 +82,10 @@ class PlainClipMaker:
         out: NDArray[np.uint8],
         around: Sequence[Window] = (),
     ) -> Mapping[str, NDArray[Any]]:
-        """Fill out [V, T, S, S, 3] with the middles, or the crops, of V clips [T, H, W, 3]."""
+        """Fill out [V, T, S, S, C] with the middles, or the crops, of V clips [T, H, W, 3]."""
         for first in range(0, len(decoded), self._crops):
             for view, crop in enumerate(self._cut(decoded[first]), start=first):
-                out[view] = crop
+                out[view] = flow.flow(crop) if self._flows else crop
         return {}
 
     def _cut(self, clip: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:
