@@ -84,13 +84,17 @@ def search(
             tries(_child(_fittest(living, tournament, random), spread, random), generation)
             for _ in range(population)
         ]
-        living = sorted([*living, *children], key=lambda one: one.fitness)[:population]
-    return sorted(tried, key=lambda one: one.fitness)
+        living = sorted([*living, *children], key=_fitness)[:population]
+    return sorted(tried, key=_fitness)
+
+
+def _fitness(one: Tried) -> float:
+    return one.fitness
 
 
 def _fittest(living: Sequence[Tried], count: int, random: np.random.Generator) -> Tried:
     drawn = random.choice(len(living), size=min(count, len(living)), replace=False)
-    return min((living[k] for k in drawn), key=lambda one: one.fitness)
+    return min((living[k] for k in drawn), key=_fitness)
 
 
 def _child(parent: Tried, spread: float, random: np.random.Generator) -> LossWeights:
