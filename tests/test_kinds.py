@@ -53,12 +53,12 @@ BY_KIND = {
     "recipes.video.temporal": 1,
     "runs.assemble": 3,  # memory order of convolutions over images, and channels to decode to
     "runs.budget": 1,  # what an image costs grows with its side
-    "runs.dense": 1,  # masks lie beside images
     "runs.embedder": 2,  # `pixels` refuses others; the words of a rule that files have kept
     "runs.evaluate": 3,  # fine-tuning, corruptions and raw pixels, which are for images alone
     "runs.facts": 1,  # a survey looks at images
     "runs.geometry": 1,  # clouds alone have points above one another
     "runs.look": 4,  # words; an image is read once for all views; patches are of images
+    "runs.placed": 1,  # masks and boxes lie beside images
     "verbs.columns": 1,  # a column of that name
     "verbs.doctor": 1,  # images are examined one by one
     "verbs.embed": 1,  # a level of features of that name

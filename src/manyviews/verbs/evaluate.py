@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from manyviews.core.errors import UsageError
 from manyviews.data.settings import MAX_PIXELS
 from manyviews.data.there import check_there
-from manyviews.evaluation.dense.settings import Segmentation
+from manyviews.evaluation.dense.settings import Propagation, Segmentation
 from manyviews.evaluation.image.settings import FineTune, Robustness
 from manyviews.runs.folder.there import check_encoder_there
 from manyviews.verbs.parse import Positional
@@ -42,6 +42,7 @@ def evaluate(
     finetune: FineTune = FineTune(),
     robustness: Robustness = Robustness(),
     segmentation: Segmentation = Segmentation(),
+    propagation: Propagation = Propagation(),
     max_pixels: int = MAX_PIXELS,
 ) -> "Evaluated":
     """Measure features with labels, which training never saw, beside raw pixels.
@@ -55,7 +56,9 @@ def evaluate(
             another project, or a .npy of features.
         data: a folder of class folders or a CSV of path,label, of images, videos, sounds or
             clouds as the encoder is fed; fashion-mnist:DIR or builtin:fashion. For segmentation a
-            folder of images with a mask beside each: dog.jpg and dog.png, or dog_mask.png.
+            folder of images with a mask beside each: dog.jpg and dog.png, or dog_mask.png. For
+            discovery a folder of images with a JSON as COCO's. For propagation
+            a folder of folders of frames, with masks of the first and of others.
         protocol: one or several of `manyviews list protocols`.
         train_data: learn from this labelled data instead, test on --data (transfer). Classes are
             matched by name.
@@ -85,18 +88,18 @@ def evaluate(
         finetune: how the protocol finetune trains.
         robustness: what the protocol robustness tries.
         segmentation: what the protocol segmentation learns from.
+        propagation: how the protocol propagation leads masks on.
         max_pixels: larger images are refused from their header.
     """
     data, train_data = str(data), str(train_data)
     check_encoder_there(run)
     check_there(data)
-    from manyviews.core.settings import check
     from manyviews.evaluation.features import fingerprint
     from manyviews.evaluation.protocols import PROTOCOLS
     from manyviews.evaluation.result import Beside, Evaluated, Result
     from manyviews.evaluation.stored import read_split
     from manyviews.runs.at_step import open_at
-    from manyviews.runs.dense import dense_of, parts_of, segmented
+    from manyviews.runs.dense import DenseTask
     from manyviews.runs.evaluate import (
         Contender,
         attended,
@@ -112,6 +115,7 @@ def evaluate(
         spoilt,
     )
     from manyviews.runs.folder.write import cache_of, keep_result
+    from manyviews.runs.placed import dense_of, placed
     from manyviews.runs.probe import SplitFeatures, open_probe
     from manyviews.training import launch
 
@@ -150,18 +154,13 @@ def evaluate(
     ).to(device)
     refuse_averaged(names, subject.input, clips=clips, crops=crops)
     if dense_of(names, subject, layer=layer, pool=pool):
-        check(segmentation, "segmentation.")
-        parts = parts_of(data, subject, max_pixels=max_pixels, train_data=train_data)
-        one = segmented(
-            subject,
-            parts,
-            settings=segmentation,
-            cache=cache_of(run),
-            batch_size=batch_size,
-            baselines=baselines,
-            device=device,
-        )
-        content = ", ".join(part.content() for part in parts) if Path(run).is_dir() else ""
+        asked = DenseTask(
+            data=data, train_data=train_data, max_pixels=max_pixels, cache=cache_of(run),
+            batch_size=batch_size, baselines=baselines, device=device,
+        )  # fmt: skip
+        settings = {"segmentation": segmentation, "propagation": propagation}
+        one, hashed = placed(names[0], subject, asked, settings)
+        content = hashed() if Path(run).is_dir() else ""
         told = {"data": data, "train_data": train_data, "which": which, "step": str(step)}
         told = {name: value for name, value in told.items() if value}
         why = keep_result(run, one, told, encoder=fingerprint(subject), content=content)

@@ -366,6 +366,11 @@ def plain_of(input: Input, *, clips: int = 1, crops: int = 1) -> Pipeline:
     )
 
 
+def whole_of(input: Pixels) -> Pipeline:
+    """As `plain_of`, of whole images made square: boxes keep their shares of the sides."""
+    return Pipeline({"encoder": PlainImages(to="encoder", whole=True)}, {"encoder": Fed(input)})
+
+
 def plain_numbers(input: Pixels, mask: NDArray[np.int32]) -> NDArray[np.int32]:
     """[S, S]: of a mask [H, W] what `plain_of` shows of its image; numbers stay as they are."""
     return Plain(input).numbers(mask)

@@ -30,11 +30,13 @@ class Plain:
 
     Attributes:
         input: what the encoder is fed: side S, channels C, mean and deviation.
+        whole: the whole image becomes the square at any side, for what lies at its border too.
     """
 
-    def __init__(self, input: Pixels) -> None:
+    def __init__(self, input: Pixels, *, whole: bool = False) -> None:
         """Keep the numbers; nothing is read or drawn."""
         self.input = input
+        self.whole = whole
 
     @property
     def size(self) -> int:
@@ -85,7 +87,7 @@ class Plain:
 
     def _cut(self, image: NDArray[Any], resized: Callable[..., NDArray[Any]]) -> NDArray[Any]:
         size = self.size
-        if size < _PHOTOGRAPH:
+        if size < _PHOTOGRAPH or self.whole:
             return resized(image, height=size, width=size)
         short = size * 256 // 224
         image = _middle(image)
@@ -149,11 +151,13 @@ class PlainImages:
         to: the encoder that it is made for.
         of: the stream.
         count: 1.
+        whole: nothing is cut off; see `Plain`.
     """
 
     to: str = "image"
     of: str = "image"
     count: int = 1
+    whole: bool = False
 
     @property
     def around(self) -> str:
@@ -164,7 +168,8 @@ class PlainImages:
         self, name: str, input: Input, grid: tuple[int, ...], *, seed: int
     ) -> "PlainImageMaker":
         """What makes it. Raises UsageError where the encoder is not fed images."""
-        return PlainImageMaker(Plain(fed_pixels(name, self.to, input)), count=self.count)
+        plain = Plain(fed_pixels(name, self.to, input), whole=self.whole)
+        return PlainImageMaker(plain, count=self.count)
 
 
 class PlainImageMaker(OfWhole):
