@@ -84,7 +84,7 @@ def segmented(
                         device=asked.device,
                         progress=progress,
                         workers=readers(part.source),
-                        warn=cache.warn,
+                        warn=asked.cache.warn,
                     ),
                     warn=asked.cache.warn,
                 )
