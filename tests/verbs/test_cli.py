@@ -150,7 +150,8 @@ def test_the_overview_names_all_formats_of_export():
         (["embed", "nowhere", "--data", "x", "--out", "f.npy"], "file or folder 'nowhere' in"),
         (["evaluate", "x.npy", "--data", "x"], "--out x.npy` writes one"),
         (["evaluate", "x.pth", "--encoder", "resnet18", "--data", "x"], "folder 'x.pth'"),
-        (["evaluate"], "See manyviews evaluate"),
+        (["evaluate"], "manyviews evaluate needs RUN and --data. See manyviews evaluate --help"),
+        (["list"], "list needs {recipes,methods,encoders,protocols}. See manyviews list --help."),
         (["list", "recipe"], "See manyviews list"),
     ],
 )
