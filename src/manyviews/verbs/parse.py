@@ -23,6 +23,8 @@ Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A parameter that is off unless its name is given."""
 
 UNSAVED, INTERRUPTED, COLLAPSED = 1, 75, 20
+_ARGUMENT = re.compile(r"(--[\w.-]+)(?: [A-Z{\[(]\S*)*|([A-Z]+)(?: \[.*\])?|(\{[\w,-]+\})")
+"""A line of a box of tyro's that names an argument: --data STR|PATH, RUN or {recipes,...}."""
 _RULE = re.compile(r"[-─]{3,}")
 """What divides a box of tyro's."""
 
@@ -70,13 +72,11 @@ def _one_line(box: str, prog: str) -> str:
 
 
 def _missing(drawn: Sequence[str]) -> list[str]:
-    """Names of the arguments that a box says are missing: four columns in, below its sentence."""
-    for start, line in enumerate(drawn):
-        if line.lstrip().startswith("Missing from "):
-            below = itertools.takewhile(lambda line: not _RULE.match(line.strip()), drawn[start:])
-            deep = len(line) - len(line.lstrip()) + 4
-            return [each.split()[0] for each in below if re.match(rf" {{{deep}}}\S", each)]
-    return []
+    """Names of the arguments that a box says are missing: lines of nothing else."""
+    lines = [line.strip() for line in drawn]
+    starts = [i for i, line in enumerate(lines) if line.startswith("Missing from ")]
+    below = itertools.takewhile(lambda x: not _RULE.match(x), lines[starts[0] :] if starts else [])
+    return [found[found.lastindex or 0] for x in below if (found := _ARGUMENT.fullmatch(x))]
 
 
 def pop(args: list[str], flag: str) -> str | None:
