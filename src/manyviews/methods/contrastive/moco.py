@@ -99,7 +99,7 @@ class MoCo(Method):
             joined, share = self._joined(batch.views["tiles"]), self.config.jigsaw
             found = torch.stack([self._finding(joined, key) for key in keys.values()]).mean()
             losses = {"info_nce": (1 - share) * loss, "tiles": share * found * asking}
-        floor = sum(one.detach() for one in losses.values()) / asking
+        floor = torch.stack([one.detach() for one in losses.values()]).sum() / asking
         embedding = torch.stack([features.pooled for features, _ in online.values()], dim=1)
         return Step(
             losses,
