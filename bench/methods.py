@@ -1,17 +1,21 @@
 """Train every image method with the same amount of encoder work and write docs/results.md.
 
     python bench/methods.py [--passes 10] [--recipes NAME ...] [--seeds 0] [--runs runs/table]
+    python bench/methods.py --times [--recipes NAME ...]    # on a machine that does nothing else
 
-Work is counted, not timed: the floating-point operations of every call of an encoder, of a teacher
-or of a moving average, a call with gradient counting three times (its backward costs twice its
-forward), heads and decoders not counted. The budget is what SimCLR's recipe needs for `--passes`
-over the 12,000 built-in images; each recipe gets as many steps as the budget allows, also for the
-passes over the data that it makes between epochs. So a busy machine cannot spoil the table.
+Work is counted, not timed (work.py): the operations of every call of an encoder. The budget is what
+SimCLR's recipe needs for `--passes` over the 12,000 built-in images; each recipe gets as many steps
+as the budget allows, also for the passes over the data that it makes before the first epoch and
+between epochs. So a busy machine cannot spoil the table.
 
 Runs that are finished below --runs are not trained again, so an interrupted table goes on. Each
 run's row, which `manyviews compare` gives, is kept beside the page in docs/results.json with a
 digest of its settings: as long as a recipe and its steps stay what they are, its rows stay in the
 table and are not made again. What the page says below "About these runs" is kept.
+
+`--times` trains nothing and takes the time of a step beside SimCLR's, by turns. It is kept in
+docs/results-times.json, and a column of the budget when the page is next written (`--recipes`
+with no name is enough).
 """
 
 import argparse
@@ -20,35 +24,31 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
 
+import pages
 import torch
-from torch import Tensor
-from torch.nn.modules import module as hooks
-from torch.utils.flop_counter import FlopCounterMode
+from pages import LEFT_OUT
+from relative import Stepping, relative
+from work import DATA, NOTHING, Between, Cost, cost, of_passes, one_batch, settled
 
 from manyviews import recipes
-from manyviews.core import Clock, Encoder
+from manyviews.core import UsageError
 from manyviews.core.settings import dump
-from manyviews.data import loader
-from manyviews.data.sources import BUILTIN
 from manyviews.methods.catalog import METHODS
 from manyviews.reports.table import Cell, Column, Row, Table, markdown
-from manyviews.runs.assemble import Assembly, assemble
-from manyviews.runs.facts import facts
+from manyviews.runs.assemble import assemble
 from manyviews.verbs.compare import compare
 from manyviews.verbs.listing import MEASURED
 
-DATA = BUILTIN
 UNIT = "simclr"
 """Whose passes the budget is given in."""
-BATCH = 128
-"""Images in the step that is counted, at most; operations grow with them in proportion."""
+TIMED, ROUNDS = 64, 3
+"""Images in a step that is timed, at most, and such steps of each recipe after one to warm up."""
 KEPT = "## About these runs"
 BY_INTERVALS = (
     "Bold is the best value of a column and every other whose 95 % interval reaches that of the "
@@ -58,32 +58,6 @@ BY_INTERVALS = (
 OF_PAIRS = ("Bold", '"No better than untrained"')
 """How notes of `compare` begin that are of rows of one comparison."""
 RESULTS = Path(__file__).parents[1].resolve() / "docs" / "results.md"
-LEFT_OUT = {
-    "adapt": "wants weights to start from",
-    "beit": "wants a tokenizer",
-    "bownet": "wants a teacher",
-    "cmc": "wants colours",
-    "cmc-three": "wants colours",
-    "colorization": "wants colours",
-    "distill": "wants a teacher",
-    "mae-codes": "wants a tokenizer",
-    "mage": "wants a tokenizer",
-    "mage-c": "wants a tokenizer",
-}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Operations of encoder passes: of an optimiser step, and of what comes between two epochs."""
-
-    step: float
-    epoch: float
-    batch: int
-    images: int
-
-    def steps(self, budget: float) -> int:
-        """How many steps the budget allows."""
-        return max(1, round(budget / (self.step + self.epoch * self.batch / self.images)))
 
 
 def main() -> None:
@@ -94,12 +68,19 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="*", default=of_images())
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--count", action="store_true", help="print the plan and train nothing")
+    parser.add_argument(
+        "--times", action="store_true", help="of steps beside SimCLR's; no training"
+    )
     options = parser.parse_args()
+    store = options.out.with_suffix(".json")
+    times = options.out.with_name(f"{options.out.stem}-times.json")
+    if options.times:
+        timed(options.recipes, times)
+        return
     plan = planned(sorted({UNIT, *options.recipes}, key=[UNIT, *of_images()].index), options.passes)
-    print("\n".join(budget_table(plan)), flush=True)
+    print("\n".join(budget_table(plan, read_times(times))), flush=True)
     if options.count:
         return
-    store = options.out.with_suffix(".json")
     for seed in options.seeds:
         for name in options.recipes:
             steps = plan[name][1]
@@ -107,7 +88,7 @@ def main() -> None:
             kept = read(store)
             if kept["rows"].get(f"{name}-{seed}", {}).get("digest") == key:
                 continue
-            run = train(name, steps, seed, options.runs)
+            run = train(name, steps, seed, options.runs / f"{name}-{seed}")
             if run is not None:
                 write(store, with_run(kept, compare([run], data=DATA).table, run.name, key))
     named = of_images()
@@ -115,9 +96,10 @@ def main() -> None:
         [UNIT, *(n for n in named if n != UNIT and rows_of(n, read(store)))], options.passes
     )
     found = table(read(store), {name: digest(name, steps) for name, (_, steps) in plan.items()})
-    options.out.write_text(page(found, plan, options), encoding="utf-8")
+    options.out.write_text(page(found, plan, options, read_times(times)), encoding="utf-8")
     if options.out.resolve() == RESULTS:
         MEASURED.write_text(json.dumps(in_short(found), indent=1) + "\n", encoding="utf-8")
+        pages.write(read(store)["rows"])
     print(options.out.read_text(encoding="utf-8"))
 
 
@@ -135,98 +117,19 @@ def of_images() -> list[str]:
 def planned(names: list[str], passes: float) -> dict[str, tuple[Cost, int]]:
     """Recipe -> its cost and its number of steps."""
     costs = {name: cost(name) for name in names}
-    unit = costs[UNIT]
-    budget = (unit.step * unit.images / unit.batch + unit.epoch) * passes
+    budget = of_passes(costs[UNIT], passes)
     return {name: (found, found.steps(budget)) for name, found in costs.items()}
 
 
-def cost(name: str) -> Cost:
-    """Count a step of a recipe, and what it asks for between epochs."""
-    run = recipes.RECIPES[name](facts(DATA))
-    size = run.data.batch_size
-    count_of = min(BATCH, size)
-    data = replace(run.data, batch_size=count_of, workers=0)
-    assembly = assemble(replace(run, data=data, train=replace(run.train, accumulate=1)))
-    batch, clock = one_batch(assembly, count_of), Clock(1, 1000)
-    method = assembly.method.train()
-    between = Between(assembly)
-    with counted() as count, torch.no_grad():
-        method.before_epoch(clock, between)
-    epoch = count[0] * len(assembly.source) / max(1, between.seen) if between.seen else 0.0
-    with counted() as count:
-        method(batch, clock).total.backward()
-    return Cost(count[0] * size / count_of, epoch, size, len(assembly.source))
-
-
-def one_batch(assembly: Assembly, count: int) -> Any:
-    raws = loader.batches(
-        assembly.source,
-        assembly.pipeline,
-        seed=0,
-        global_batch=count,
-        start_step=0,
-        stop_step=1,
-        workers=0,
-        on_bad=lambda _: None,
-    )
-    [raw] = next(iter(raws))
-    return assembly.to_batch(raw)
-
-
-class Between:
-    """Stands for `embed_all`: embeds a batch each time and makes up the other rows."""
-
-    def __init__(self, assembly: Assembly) -> None:
-        self.assembly = assembly
-        self.seen = 0
-
-    def __call__(
-        self, f: Callable[[Mapping[str, Tensor]], Tensor], *, share: bool = False
-    ) -> Tensor:
-        _, views = self.assembly.look(range(BATCH))
-        made = f({name: view[:, 0] for name, view in views.items()}).float()
-        self.seen = BATCH  # of the rows of each pass: passes add up in the operations
-        generator = torch.Generator().manual_seed(0)
-        rows = torch.randn(len(self.assembly.source), made.shape[1], generator=generator)
-        return made.std() * rows + made.mean()
-
-
-@contextmanager
-def counted() -> Iterator[list[float]]:
-    """Adds up the operations of all calls of encoders; three times those with gradient."""
-    total, open_modes = [0.0], list[tuple[Encoder, FlopCounterMode]]()
-
-    def before(module: torch.nn.Module, inputs: object) -> None:
-        if isinstance(module, Encoder) and not open_modes:
-            mode = FlopCounterMode(display=False)
-            mode.__enter__()
-            open_modes.append((module, mode))
-
-    def after(module: torch.nn.Module, inputs: object, outputs: object) -> None:
-        if open_modes and open_modes[0][0] is module:
-            mode = open_modes.pop()[1]
-            mode.__exit__(None, None, None)
-            learns = torch.is_grad_enabled() and any(p.requires_grad for p in module.parameters())
-            total[0] += mode.get_total_flops() * (3 if learns else 1)
-
-    handles = (
-        hooks.register_module_forward_pre_hook(before),
-        hooks.register_module_forward_hook(after),
-    )
-    try:
-        yield total
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def train(name: str, steps: int, seed: int, runs: Path) -> Path | None:
+def train(
+    name: str, steps: int, seed: int, run: Path, given: Mapping[str, Any] = NOTHING
+) -> Path | None:
     """The run, trained where it is not there yet; None where that fails."""
-    run = runs / f"{name}-{seed}"
     if finished(run):
         return run
     command = [sys.executable, "-m", "manyviews", "train", name, "--data", DATA]
     command += ["--out", str(run), "--train.steps", str(steps), "--seed", str(seed)]
+    command += [word for key, value in given.items() for word in (f"--{key}", str(value))]
     print(" ".join(command[1:]), flush=True)
     subprocess.run(command, check=False)
     return run if finished(run) else None
@@ -236,9 +139,9 @@ def finished(run: Path) -> bool:
     return (run / "encoder.safetensors").exists()
 
 
-def digest(name: str, steps: int) -> str:
+def digest(name: str, steps: int, given: Mapping[str, Any] = NOTHING) -> str:
     """Of a recipe's settings, but for what a machine adds to them."""
-    run = recipes.RECIPES[name](facts(DATA))
+    run = settled(name, given)
     tree = dump(replace(run, train=replace(run.train, minutes=0.0, epochs=0, steps=steps)))
     tree["data"].pop("workers")
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
@@ -320,37 +223,80 @@ def as_row(tree: Mapping[str, Any]) -> Row:
     return Row(name=tree["name"], cells=cells, words=words, trained=tree["trained"])
 
 
-def budget_table(plan: dict[str, tuple[Cost, int]]) -> list[str]:
+def timed(names: list[str], file: Path) -> None:
+    """Add to the file of each recipe a step's time over that of SimCLR's on as many images."""
+    torch.set_num_threads(1)
+    units = dict[int, Stepping]()
+    for name in names:
+        try:
+            count, one = stepping(name)
+        except UsageError as error:
+            print(f"{name}: {error}", flush=True)
+            continue
+        if count not in units:
+            units[count] = stepping(UNIT, count)[1]
+        found = round(relative(units[count], one, rounds=ROUNDS), 3)
+        write(file, read_times(file) | {name: found})
+        print(f"{name}: {found:.2f} of {UNIT}", flush=True)
+
+
+def stepping(name: str, count: int = TIMED) -> tuple[int, Stepping]:
+    """Steps of a recipe on one batch; of how many images, and they."""
+    run = settled(name)
+    count = min(count, run.data.batch_size)
+    data = replace(run.data, batch_size=count, workers=0)
+    assembly = assemble(replace(run, data=data, train=replace(run.train, accumulate=1)))
+    return count, Stepping(assembly, one_batch(assembly, count), Between(assembly))
+
+
+def read_times(file: Path) -> dict[str, float]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def budget_table(plan: dict[str, tuple[Cost, int]], times: Mapping[str, float]) -> list[str]:
     """A row a recipe: what a step costs, between epochs, and what the budget comes to."""
     rows = [
-        "| recipe | batch | GFLOP an image | GFLOP an image between epochs | steps | passes |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| recipe | batch | GFLOP an image | an image between epochs | an image once | steps "
+        "| passes | step time, SimCLR's = 1 |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, (each, steps) in plan.items():
         image, between = each.step / each.batch / 1e9, each.epoch / each.images / 1e9
+        once = each.once / each.images / 1e9
         passes = steps * each.batch / each.images
         rows.append(
-            f"| {name} | {each.batch} | {image:.3f} | {between:.3f} | {steps:,} | {passes:.1f} |"
+            f"| {name} | {each.batch} | {image:.3f} | {between:.3f} | {once:.3f} | {steps:,} "
+            f"| {passes:.1f} | {f'{times[name]:.2f}' if name in times else ''} |"
         )
     return rows
 
 
-def page(found: Table, plan: dict[str, tuple[Cost, int]], options: argparse.Namespace) -> str:
+def page(
+    found: Table,
+    plan: dict[str, tuple[Cost, int]],
+    options: argparse.Namespace,
+    times: Mapping[str, float],
+) -> str:
     before = options.out.read_text(encoding="utf-8") if options.out.exists() else ""
     kept = before[before.index(KEPT) :] if KEPT in before else f"{KEPT}\n"
     unit, steps = plan[UNIT]
     said = INTRODUCTION.format(
         passes=options.passes,
-        teraflop=(unit.step + unit.epoch * unit.batch / unit.images) * steps / 1e12,
+        teraflop=unit.total(steps) / 1e12,
         data=DATA,
         machine=platform.machine(),
         torch=torch.__version__,
         left="; ".join(f"`{name}` {why}" for name, why in LEFT_OUT.items()),
     )
-    budget = "\n".join(budget_table(plan))
-    return f"{said}\n## The budget\n\n{budget}\n\n{markdown(found)}\n{kept.rstrip()}\n"
+    budget = "\n".join([*budget_table(plan, times), "", BESIDE.format(rounds=ROUNDS, images=TIMED)])
+    return f"{said}\n## The budget\n\n{budget}\n{markdown(found)}\n{kept.rstrip()}\n"
 
 
+BESIDE = """A step's time is beside that of SimCLR's step on as many images, {images} at most: the
+median of {rounds} steps by turns with SimCLR's, on one thread, from a batch that is there to the
+last hook. Making views and what comes between epochs are not in it (`python bench/methods.py
+--times`).
+"""
 INTRODUCTION = """# What each method reaches on the built-in images
 
 Each recipe trained without labels on the 12,000 training images of `{data}` with the same amount

@@ -179,10 +179,12 @@ def make_data(root, kind):
 
 
 def train(name, plan, root):
-    """Train a plan in ROOT/NAME, unless it is there."""
+    """Train a plan in ROOT/NAME, unless it is there, and first what it starts from."""
     out = root / name
     if (out / "planted.json").is_file():
         return out
+    if plan.start:
+        train(plan.start, plans()[plan.start], root)
     shutil.rmtree(out, ignore_errors=True)
     start = str(root / plan.start) if plan.start else ""
     broken = FAULTS[plan.fault][2] if plan.fault else {}

@@ -1,6 +1,7 @@
 """Judge trainings whose right verdict is known, and say which verdicts are wrong.
 
-    nice -n 10 python bench/verdict.py --runs planted [--only NAME ...] [--out FILE.md]
+    nice -n 10 python bench/verdict.py --runs planted [--out FILE.md]
+        [--only NAME ... | --missing] [--minutes M] [--list]
 
 Trains what `planted.plans` lists, unless it is there, measures each as `manyviews report` does, and
 holds the three answers against what is known: by construction (20 steps or fewer, faults, data),
@@ -9,16 +10,22 @@ steps be better). Half "a" has chosen the thresholds in `diagnosis/`, half "b" j
 
 What is measured of a run is kept in RUN/evidence.json: after another threshold only the judging is
 done anew. `--remeasure` does all of it anew.
+
+In pieces: `--only` makes those named, `--missing` those that have no row in FILE.md, and with
+`--minutes` none is begun after so long; the same command goes on where it stopped. Whatever has
+been measured in `--runs` is judged; of what has not FILE.md keeps the row that it has. `--list`
+makes nothing and says what there is, and what a training costs.
 """
 
 import argparse
 import json
 import logging
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from planted import broken_as, plans, train
+from planted import SMALL, broken_as, plans, train
 
 from manyviews.data import direct
 from manyviews.data.settings import MAX_PIXELS
@@ -45,29 +52,83 @@ EVERY = {"train": 3, "test": 1}
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, default=Path("planted"))
-    parser.add_argument("--only", nargs="*", help="names of plans; all if not given")
+    parser.add_argument("--only", nargs="*", default=[], help="names of plans; all if not given")
+    parser.add_argument("--missing", action="store_true", help="what has no row in --out")
+    parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--list", action="store_true", help="make nothing")
     parser.add_argument("--out", type=Path, help="for instance docs/experiments/verdict.md")
     parser.add_argument("--remeasure", action="store_true")
     options = parser.parse_args(arguments)
     logging.getLogger("manyviews").setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    chosen = {n: p for n, p in plans().items() if not options.only or n in options.only}
-    rows = []
+    every = plans()
+    if unknown := set(options.only) - set(every):
+        parser.error(f"no plan {', '.join(sorted(unknown))}; --list names them")
+    before = rows_of(options.out) if options.out else {}
+    chosen = {n: p for n, p in every.items() if not options.only or n in options.only}
+    if options.missing:
+        chosen = {n: p for n, p in chosen.items() if n not in before}
+    if options.list:
+        for name, plan in chosen.items():
+            print(told(name, plan, options.runs, row=name in before))
+        return []
+    began = time.monotonic()
     for name, plan in chosen.items():
-        run = train(name, plan, options.runs)
-        file = run / "evidence.json"
-        if options.remeasure or not file.is_file():
-            file.write_text(json.dumps(measured(run, plan), indent=1))
-        print(f"{name}: measured", flush=True)
-    known = {n: json.loads((options.runs / n / "evidence.json").read_text()) for n in chosen}
-    for name, plan in chosen.items():
-        found = judged(options.runs / name, known[name])
-        wrong = wrongs(plan, found, known[name], known.get(plan.longer))
-        rows.append(row(name, plan, found, known[name], wrong))
-        print(" | ".join(rows[-1].values()), flush=True)
+        if time.monotonic() - began > 60 * options.minutes:
+            print(f"{name} and what follows: another time", flush=True)
+            break
+        make(name, plan, options.runs, remeasure=options.remeasure)
+    rows = judged_rows(every, options.runs, before)
     if options.out:
         options.out.write_text(page(options.out, rows))
     return rows
+
+
+def make(name, plan, root, *, remeasure):
+    """Train and measure a plan, unless both are done."""
+    began = time.monotonic()
+    run = train(name, plan, root)
+    trained = time.monotonic()
+    file = run / "evidence.json"
+    if remeasure or not file.is_file():
+        file.write_text(json.dumps(measured(run, plan), indent=1))
+    seconds = trained - began, time.monotonic() - trained
+    print(f"{name}: trained in {seconds[0]:.0f} s, measured in {seconds[1]:.0f} s", flush=True)
+
+
+def judged_rows(every, root, before):
+    """The table: what has been measured is judged, of the rest rows are as they were before."""
+    files = {name: root / name / "evidence.json" for name in every}
+    known = {n: json.loads(file.read_text()) for n, file in files.items() if file.is_file()}
+    rows = []
+    for name, plan in every.items():
+        if name in known:
+            found = judged(root / name, known[name])
+            wrong = wrongs(plan, found, known[name], known.get(plan.longer))
+            rows.append(row(name, plan, found, known[name], wrong))
+        elif name in before:
+            rows.append(before[name])
+        else:
+            continue
+        print(" | ".join(rows[-1].values()), flush=True)
+    for half in ("a", "b"):
+        own = [one for one in rows if one["half"] == half]
+        bad = [one["run"] for one in own if one["wrong"]]
+        print(f"half {half}: {len(bad)} of {len(own)} have a wrong answer {' '.join(bad)}".rstrip())
+    return rows
+
+
+def told(name, plan, root, *, row):
+    """A line on a plan: what it takes, and what of it is there."""
+    images = plan.steps * plan.given.get("data.batch_size", SMALL["data.batch_size"])
+    there = [
+        word
+        for word, file in (("trained", "planted.json"), ("measured", "evidence.json"))
+        if (root / name / file).is_file()
+    ]
+    there += ["has a row"] if row else []
+    start = f", from {plan.start}" if plan.start else ""
+    return f"{name}: {plan.steps} steps, {images:,} images{start}; {', '.join(there) or 'nothing'}"
 
 
 def measured(run, plan):
@@ -192,6 +253,8 @@ def _learned(known):
 NOTHING = 0.005
 """Twice the steps gain nothing where the interval of the gain in kNN ends below this."""
 NAMES = ("learned", "collapsed", "enough")
+COLUMNS = ("run", "half", "passes", "kNN (against untrained)", *NAMES, "wrong")
+MARK = "<!-- made by bench/verdict.py -->\n"
 
 
 def wrongs(plan, found, known, longer):
@@ -209,24 +272,28 @@ def row(name, plan, found, known, wrong):
         gain = change(known["right"]["now"], known["right"]["untrained"])
         labels = f"{known['right']['now'].count('1') / len(known['right']['now']):.3f} "
         labels += f"({gain.value:+.3f}, {gain.low:+.3f} to {gain.high:+.3f})"
-    return {
-        "run": name,
-        "half": plan.half,
-        "passes": f"{known['step'] / known['steps_per_epoch']:.1f}",
-        "kNN (against untrained)": labels,
-        **dict(zip(("learned", "collapsed", "enough"), lights, strict=True)),
-        "wrong": ", ".join(wrong),
-    }
+    passes = f"{known['step'] / known['steps_per_epoch']:.1f}"
+    return dict(
+        zip(COLUMNS, (name, plan.half, passes, labels, *lights, ", ".join(wrong)), strict=True)
+    )
+
+
+def rows_of(path):
+    """Name -> its row in the document, of columns that are the same as now."""
+    lines = path.read_text().partition(MARK)[2].strip().splitlines() if path.is_file() else []
+    found = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+    if not found or tuple(found[0]) != COLUMNS:
+        return {}
+    return {cells[0]: dict(zip(COLUMNS, cells, strict=True)) for cells in found[2:]}
 
 
 def page(path, rows):
     """The document with its table made anew; what stands before the table stays."""
-    mark = "<!-- made by bench/verdict.py -->\n"
-    before = path.read_text().partition(mark)[0] if path.is_file() else "# Verdict\n\n"
-    head = list(rows[0])
+    before = path.read_text().partition(MARK)[0] if path.is_file() else "# Verdict\n\n"
+    head = list(COLUMNS)
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(one.values()) + " |" for one in rows]
-    return before + mark + "\n" + "\n".join(lines) + "\n"
+    return before + MARK + "\n" + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

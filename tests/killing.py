@@ -19,7 +19,6 @@ from manyviews.recipes import RECIPES, streams_of
 from manyviews.runs import train as training
 from manyviews.runs import watch
 from manyviews.runs.facts import facts
-from manyviews.runs.settings import Teacher
 from manyviews.verbs.resume import resume
 from manyviews.verbs.train import execute
 from tiny import COLOURED, shrink
@@ -34,13 +33,19 @@ TIMES = {"seconds", "images_per_second", "data_wait"}
 
 
 def settings(name, folder):
-    """A recipe for a few images, or for clips or clouds made in a folder, that takes seconds."""
+    """A recipe for a few images, or for clips or clouds made in a folder, that takes seconds.
+
+    A teacher that is taken whole is the run of its name in that folder.
+    """
     streams = streams_of(name)
     images = streams == ("image",)
     makers = {("image",): few, ("points",): clouds.folder}
     data = makers.get(streams, media.clips)(folder / "data")
     run = RECIPES[name](facts(data, streams, channels=3 if name in COLOURED else 0))
-    taught = {n: Teacher(source=str(TEACHER)) for n in parts(run.teachers)}
+    taught = {
+        name: replace(each, source=str(folder / name if each.whole else TEACHER))
+        for name, each in parts(run.teachers).items()
+    }
     small = {n: narrow(c) for n, c in parts(run.encoders).items()}
     if "tokenizer" in taught:  # whose codes lie on the teacher's grid of 4 x 4, and it is no dvae
         fed = small["image"].input

@@ -97,6 +97,22 @@ def huggingface(state):
     return prefixed(out, "vit.") | {"classifier.weight": T}
 
 
+def small_beit(seed, width=24):
+    from timm.models.beit import Beit
+
+    from manyviews.encoders.timm_model import TimmEncoder
+
+    torch.manual_seed(seed)
+    model = Beit(
+        img_size=32, patch_size=8, embed_dim=width, depth=2, num_heads=2, num_classes=0,
+        use_abs_pos_emb=False, use_rel_pos_bias=True, init_values=0.1,
+    )  # fmt: skip
+    for name, value in model.named_parameters():
+        if name.endswith(("q_bias", "v_bias", "bias_table")):
+            nn.init.normal_(value)
+    return TimmEncoder(model, name="beit_base_patch16_224", image_size=32, channels=3).eval()
+
+
 CLASSIFIER = {"fc.weight": T, "fc.bias": T}
 HEAD = {"projection_head.0.weight": T, "prototypes.weight": T}
 

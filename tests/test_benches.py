@@ -10,6 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+
+from manyviews.runs.probe import SplitFeatures
 
 BENCH = Path(__file__).parent.parent / "bench"
 
@@ -164,6 +167,41 @@ def test_the_verdict_bench_judges_what_it_planted_and_trains_nothing_twice(tmp_p
     verdict.main(["--runs", str(tmp_path)])
 
 
+def test_the_verdict_bench_goes_on_in_pieces_and_keeps_the_rows_it_has(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.syspath_prepend(str(BENCH))
+    verdict = loaded("verdict")
+    planted = sys.modules["planted"]
+    first = planted.Plan(recipe="simclr", steps=2, half="a", given={"data.batch_size": 8})
+    given = {"begun": replace(first, start="first"), "far": replace(first, half="b")}
+    every = {"kept": replace(first, half="b"), "first": first} | given
+    for module in (verdict, planted):
+        monkeypatch.setattr(module, "plans", lambda: every)
+    monkeypatch.setattr(planted, "COUNT", 40)
+    monkeypatch.setattr(verdict, "EVERY", {"train": 100, "test": 50})
+    out, told = tmp_path / "page.md", dict.fromkeys(verdict.COLUMNS, "as it was") | {"run": "kept"}
+    told |= {"half": "b", "wrong": ""}
+    out.write_text("# Kept\n\n")
+    out.write_text(verdict.page(out, [told]))
+    common = ["--runs", str(tmp_path / "runs"), "--out", str(out), "--missing"]
+    verdict.main([*common, "--list"])
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == list(every)[1:]
+    rows = verdict.main([*common, "--only", "begun"])
+    assert [row["run"] for row in rows] == ["kept", "begun"]
+    assert rows[0] == told
+    assert (tmp_path / "runs" / "first" / "planted.json").is_file()  # which it starts from
+    assert not (tmp_path / "runs" / "first" / "evidence.json").is_file()
+    assert verdict.main([*common, "--minutes", "-1"]) == rows
+    assert "first and what follows: another time" in capsys.readouterr().out
+    assert [row["run"] for row in verdict.main(common)] == list(every)
+    assert list(verdict.rows_of(out)) == list(every)
+    assert "half b: 0 of 2 have a wrong answer" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        verdict.main([*common, "--only", "nobody"])
+    assert "no plan nobody; --list names them" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("now", "before", "lights"), [("1111", "0000", {"ok"}), ("0000", "1111", {"warn", "bad"})]
 )
@@ -186,3 +224,156 @@ def test_packed_videos_are_measured_beside_their_files():
     found = loaded("packed_videos").main([*small, "--sizes", "144", "256"])
     assert len(found["clips_per_second"]) == 3
     assert all(rate > 0 for rate in found["clips_per_second"].values())
+
+
+def test_the_ablations_of_mae_go_on_where_they_stopped_and_keep_what_was_said(
+    tmp_path, monkeypatch
+):
+    ablation = loaded("mae_ablation")
+    made = []
+
+    def measured(name, asked, *, seed, tokenizer):
+        made.append((name, seed, asked["train.steps"]))
+        places = {"output": [0.5 + seed / 10, 0.6], "block 1": [0.3, 0.4]}
+        if name == "as it is":
+            places |= {f"untrained, {place}": [0.1, 0.2] for place in list(places)}
+            places["raw pixels"] = 0.8
+        return places | {"best": [0.7, 0.75, "block 1", "block 2"]}
+
+    monkeypatch.setattr(ablation, "measured", measured)
+    monkeypatch.setattr(ablation, "WHERE", ("as it is",))
+    out = tmp_path / "page.md"
+    few = ["--steps", "3", "--out", str(out)]
+    cases = ["--cases", "as it is", "grid", "4 x the steps"]
+    ablation.main([*few, *cases, "--seeds", "0"])
+    out.write_text(out.read_text() + "\nIt was like this.\n")
+    ablation.main([*few, *cases, "--seeds", "0", "1"])
+    assert made == [(name, seed, steps) for seed in (0, 1) for name, steps in CASES]
+    page = out.read_text()
+    assert page.endswith("## What this says\n\nIt was like this.\n")
+    assert "| grid | 0.550 ± 0.071 | 0.600 ± 0.000 |" in page
+    assert "`--views.global.mask.kind grid`" in page
+    assert "| block 1 | 0.300 ± 0.000 | 0.400 ± 0.000 | 0.100 ± 0.000 |" in page
+    assert "Raw pixels: kNN 0.800." in page
+    ablation.main(["--steps", "4", *few[2:], "--cases", "grid", "--seeds", "0"])
+    assert made[-1] == ("grid", 0, 4)
+    assert "as it is" not in out.read_text()
+
+
+CASES = (("as it is", 3), ("grid", 3), ("4 x the steps", 12))
+
+
+def test_of_a_training_all_places_are_looked_at_beside_an_untrained_encoder(monkeypatch):
+    ablation = loaded("mae_ablation")
+    embedded = []
+
+    def split(embed):
+        drawn = torch.Generator().manual_seed(0)
+        parts = []
+        for count in (120, 40):
+            y = torch.arange(count) % 2
+            x = torch.randn(count, 1, 28, 28, generator=drawn) + y[:, None, None, None]
+            with torch.inference_mode():
+                parts += [embed(x), y]
+        embedded.append(parts[0])
+        return SplitFeatures(*parts)
+
+    monkeypatch.setattr(ablation, "open_probe", lambda *_, **__: SimpleNamespace(split=split))
+    few = {"encoder.depth": 2, "encoder.width": 24, "data.batch_size": 8}
+    asked = ablation.settings("as it is", 0, 2) | few
+    found = ablation.measured("as it is", asked, seed=0, tokenizer=None)
+    places = {"output", "class token", "parts", "block 1", "block 2"}
+    both = {*places, "best"}
+    assert set(found) == {*both, *(f"untrained, {p}" for p in both), "raw pixels"}
+    assert all(0.2 < value <= 1 for name in places for value in found[name])
+    assert found["best"][2] in ("block 1", "block 2")
+    trained, untrained, _ = embedded  # and raw pixels
+    assert not torch.equal(trained, untrained)
+
+
+def test_the_masking_bench_times_both_ways_of_the_same_step():
+    small = ["--width", "16", "--depth", "1", "--side", "32", "--batch", "2", "--rounds", "2"]
+    decoder = ["--decoder-width", "8", "--decoder-depth", "1"]
+    found = loaded("masking").main([*small, *decoder, "--json"])
+    assert found["encoder"] > 0
+    assert found["whole"] > 0
+    assert found["MAE, ms"] > 0
+
+
+@pytest.fixture
+def multicrop(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    module = loaded("multicrop")
+    cost = module.work.Cost(step=3e9, epoch=0.0, once=0.0, batch=256, images=12000)
+    given = {"2 views": 30, "multi-crop": 20}
+    module.plan = {("SwAV", views): (cost, steps) for views, steps in given.items()}
+    return module
+
+
+def row(module, case, right):
+    measured = {"value": right.count("1") / len(right), "interval": [0.0, 1.0]}
+    measured |= {"right": f"{int(right, 2):0{len(right) // 4}x}", "of": len(right)}
+    return {"digest": module.digest(case, module.plan), "knn": measured, "linear": measured}
+
+
+def test_the_multicrop_page_compares_image_by_image_and_keeps_what_it_says(multicrop, tmp_path):
+    options = SimpleNamespace(out=tmp_path / "page.md", passes=5.0, seeds=[0])
+    options.out.write_text(f"old\n\n{multicrop.KEPT}\n\nIt helps.\n")
+    two, more = multicrop.plan
+    rows = {
+        "SwAV, 2 views, 0": row(multicrop, two, "0001" * 10),
+        "SwAV, multi-crop, 0": row(multicrop, more, "0011" * 10),
+    }
+    text = multicrop.page(multicrop.plan, {"beside": {}, "rows": rows}, options)
+    assert "| SwAV | 2 views | 0.012 | 30 | 0.6 |" in text
+    assert "+0.250 (" in text
+    assert text.endswith(f"{multicrop.KEPT}\n\nIt helps.\n")
+    assert "old" not in text
+    rows["SwAV, multi-crop, 0"]["digest"] = "of other settings"
+    text = multicrop.page(multicrop.plan, {"beside": {}, "rows": rows}, options)
+    assert "+0.250" not in text
+    assert "| SwAV | 0.250 (0.000 to 1.000) |  |  |" in text
+
+
+def test_both_sides_of_multicrop_have_settings_of_their_own(multicrop):
+    for recipe in multicrop.METHODS.values():
+        one, other = (multicrop.work.settled(recipe, given) for given in multicrop.VIEWS.values())
+        assert one != other, recipe
+    counts = [
+        multicrop.parts(multicrop.work.settled("swav", given).views)["local"].count
+        for given in multicrop.VIEWS.values()
+    ]
+    assert counts == [0, 2]
+
+
+def test_work_before_the_first_epoch_counts_once(multicrop):
+    cost = multicrop.work.Cost(step=10.0, epoch=0.0, once=400.0, batch=100, images=1000)
+    assert cost.steps(1000.0) == 60
+    assert cost.total(60) == 1000.0
+    assert replace(cost, epoch=50.0).steps(1000.0) == 40
+
+
+def test_a_step_is_timed_beside_those_before_and_after_it(monkeypatch):
+    relative = loaded("relative")
+    unit, other = iter([1.0, 1.0, 3.0, 3.0]), iter([2.0, 4.0, 9.0])
+    found = relative.relative(lambda: next(unit), lambda: next(other), rounds=3)
+    assert found == 2.0  # of 2 / 1, 4 / 2, 9 / 3
+
+
+def test_steps_are_timed_with_all_that_a_training_does(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCH))
+    methods = loaded("methods")
+    monkeypatch.setattr(methods, "TIMED", 8)
+    monkeypatch.setattr(methods, "ROUNDS", 1)
+    count, steps = methods.stepping("moco", 8)
+    before = steps.method.queue.head.clone(), steps.method.online.head[0].weight.clone()
+    assert count == 8
+    assert steps() > 0
+    assert steps.method.queue.head != before[0]
+    assert not torch.equal(steps.method.online.head[0].weight, before[1])
+    methods.timed(["byol"], tmp_path / "times.json")
+    assert json.loads((tmp_path / "times.json").read_text())["byol"] > 0
+    plan = {"byol": (multi := methods.Cost(1e9, 0.0, 0.0, 256, 12000), 10), "moco": (multi, 10)}
+    rows = methods.budget_table(plan, {"byol": 1.5})
+    assert rows[2].endswith("| 0.2 | 1.50 |")
+    assert rows[3].endswith("| 0.2 |  |")

@@ -30,9 +30,9 @@ ITSELF = ("data.streams", "views.audio", "views.image", "views.points", "views.v
 """Folders of one stream."""
 BY_KIND = {
     "core.inputs": 1,  # which settings of a file have a mean for each channel
-    "data.doctor_media": 2,  # a side in pixels, where there are pictures
-    "data.doctor_sound": 1,  # what it examines has a stream of that name
-    "data.doctor_video": 4,  # what it examines has streams of those names
+    "data.doctor.media": 2,  # a side in pixels, where there are pictures
+    "data.doctor.sounds": 1,  # what it examines has a stream of that name
+    "data.doctor.videos": 4,  # what it examines has streams of those names
     "data.pack.videos": 2,  # what it copies has streams of those names
     "data.sources": 2,  # images have sources of their own: built in, packed, decoded apart; frames
     "data.store": 1,  # keeps images
@@ -42,6 +42,7 @@ BY_KIND = {
     "evaluation.features": 2,  # words, and cache keys that files have kept
     "evaluation.identity": 2,  # a grey image is the same in one channel and in three
     "evaluation.labelled": 4,  # labels of images come in more forms
+    "parts.mismatch": 1,  # how long what is fed lasts, where it has time
     "parts.teaching": 3,  # only images are brought from one input to another
     "recipes.contrastive.cpc": 1,  # the one encoder of a recipe for images, by its name
     "recipes.contrastive.pirl": 1,
@@ -52,12 +53,12 @@ BY_KIND = {
     "recipes.video.temporal": 1,
     "runs.assemble": 3,  # memory order of convolutions over images, and channels to decode to
     "runs.budget": 1,  # what an image costs grows with its side
-    "runs.dense": 1,  # masks lie beside images
     "runs.embedder": 2,  # `pixels` refuses others; the words of a rule that files have kept
     "runs.evaluate": 3,  # fine-tuning, corruptions and raw pixels, which are for images alone
     "runs.facts": 1,  # a survey looks at images
     "runs.geometry": 1,  # clouds alone have points above one another
     "runs.look": 4,  # words; an image is read once for all views; patches are of images
+    "runs.placed": 1,  # masks and boxes lie beside images
     "verbs.columns": 1,  # a column of that name
     "verbs.doctor": 1,  # images are examined one by one
     "verbs.embed": 1,  # a level of features of that name

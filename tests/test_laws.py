@@ -110,9 +110,10 @@ def test_the_law_finds_a_method_by_name(module, source, bad):
 
 # Law 6: labels exist only in evaluation.
 
-HANDS_ON = {"runs.dense", "runs.diagnose", "runs.probe", "verbs.diagnose", "verbs.compare.beside"}
+HANDS_ON = {"runs.dense", "runs.discover", "runs.propagate"}
+HANDS_ON |= {"runs.diagnose", "runs.probe", "verbs.diagnose", "verbs.compare.beside"}
 """Who hands through what evaluation has read."""
-READS = {"labelled", "listing", "masked", "stored", "table"}
+READS = {"boxed", "labelled", "listing", "masked", "stored", "table", "videos"}
 """Files of evaluation that read labels."""
 
 
@@ -179,7 +180,7 @@ def test_the_law_finds_labels(source, bad):
 TELLS = {
     "runs.report": 1,  # captions of the map
     "runs.predict": 1,  # paths beside features
-    "runs.samples": 1,  # captions of pictures
+    "runs.rcdm": 1,  # captions of pictures
     "runs.see": 1,  # likewise
     "verbs.columns": 2,  # the files that a column names
     "verbs.embed": 1,  # names beside features

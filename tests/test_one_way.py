@@ -13,7 +13,7 @@ MAY_READ = {
         "reports.pictures",
         "evaluation.image.corruptions.digital",
     ),
-    "cv2": ("views.image.single", "evaluation.image.corruptions"),
+    "cv2": ("views.image.single", "views.video.flow", "evaluation.image.corruptions"),
     "torchvision": (),
 }
 """What can decode files -> who has it for something else. Others than these only `data` has."""
@@ -224,7 +224,7 @@ def test_the_law_finds_what_goes_around_the_pipeline(module, source, bad):
         ("runs.look", "import numpy as np\nnp.load('a.npy')", 1),
         ("views.image.plain", "from numpy import load as l", 1),
         ("evaluation.stored", "import numpy as np\nnp.load('a.npy')", 0),
-        ("data.doctor", "from manyviews.data.streams.image import read", 0),
+        ("data.doctor.images", "from manyviews.data.streams.image import read", 0),
         ("evaluation.table", "from manyviews.data.streams.image import SUFFIXES", 0),
     ],
 )

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import manyviews
+import shapes
 from manyviews.verbs.cli import main
 from manyviews.verbs.parse import pop
 
@@ -64,6 +65,13 @@ def place(tmp_path_factory):
             mask = np.repeat(np.uint8([0, 1]), 8)[:, None].repeat(16, axis=1)
             Image.fromarray(mask).save(root / "masked" / f"{i:02d}.png")
     Image.fromarray(pixels).save(root / "photo.jpg")
+    shapes.draw(root / "boxed", 6, folder=".")
+    (root / "videos" / "one").mkdir(parents=True)
+    for t in range(3):
+        there = np.zeros((32, 48), np.uint8)
+        there[8:24, 8 * t : 8 * t + 16] = 1
+        Image.fromarray(np.uint8([40, 220])[there]).save(root / "videos" / "one" / f"{t}.jpg")
+        Image.fromarray(there).save(root / "videos" / "one" / f"{t}.png")
     with within(root):
         manyviews.train("simclr", data="photos", out="run", overrides=TINY)
     return root
@@ -89,7 +97,7 @@ ELSEWHERE = (
     "--format huggingface", "--train-data other", "adapt", "--help",
     "manyviews resume run", "--out run ", "--bench", "robustness", "finetune", "swav", "mae",
     "slides", "manyviews see run  ",
-    "byol", "--encoder.name vit",
+    "byol", "--encoder.name vit", "--clips",
 )  # fmt: skip
 """In lines that want what is not here: weights, ImageNet, videos, or minutes of work. That their
 settings are there, `test_docs.py` asks of each training."""

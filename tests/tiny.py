@@ -9,6 +9,9 @@ from torch import nn
 from manyviews.core import Batch, Clock, Encoder, Features, Given, Unsupported, comm
 from manyviews.core.inputs import Pixels
 from manyviews.core.positions import sincos
+from manyviews.encoders.raster import Raster
+from manyviews.encoders.settings import RasterConfig
+from manyviews.methods.catalog import METHODS
 
 SIDE, PATCH, CHANNELS, DIM = 16, 4, 3, 16
 COLOURED = {"cmc", "cmc-three", "colorization"}
@@ -92,7 +95,17 @@ class TinyConv(Encoder):
         return Features(places.mean(dim=1), places)
 
 
+def tiny_raster() -> Raster:
+    """Two blocks over single pixels as sixteen colours."""
+    fed = Pixels(side=SIDE, channels=CHANNELS)
+    return Raster(RasterConfig(input=fed, colours=16, width=DIM, depth=2, heads=2))
+
+
+OWN = {"IGPT": tiny_raster}
+"""Class of methods -> the encoder of those that no other encoder will do for."""
+
 SPECIAL = {"norm_groups": 2, "depth": 1, "heads": 4, "queue_from": 0.0}
+SPECIAL |= {"init": 0.5}  # where zeros would leave the encoder without a gradient at first
 SPECIAL |= {"sub_batch": 4, "shrinkage": 0.1, "clusters_from": 0.0, "places": 2, "gain": 2.0}
 """Settings that a rule by size alone would leave slow, or wrong for a batch of eight."""
 
@@ -133,13 +146,20 @@ ONLY = "backbone"
 def given_for(method, encoder) -> Given:
     """What a class of methods asks for: encoders by their names, or one; teachers.
 
-    A tokenizer too, which settings of some ask for.
+    A tokenizer too, which settings of some ask for, and of a method whose runs are teachers whole
+    one of its own.
     """
+    encoder = OWN.get(method.__name__, encoder)
     encoders = {name: encoder() for name in method.trains or (ONLY,)}
     with torch.random.fork_rng(devices=[]):  # the same teacher whenever a method is made
         torch.manual_seed(11)
         names = dict.fromkeys((*method.asks, "tokenizer"))
         teachers = {name: TinyViT().requires_grad_(False).eval() for name in names}
+        if hasattr(method, "contextual"):
+            [entry] = [entry for entry in METHODS.values() if entry.method is method]
+            first = Given({name: TinyViT() for name in method.trains})
+            earlier = method(first, shrink(entry.config()))
+            teachers["earlier"] = earlier.requires_grad_(False).eval()
     return Given(encoders, samples=64, teachers=teachers)
 
 

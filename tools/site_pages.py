@@ -12,6 +12,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "build" / "site-pages"
+FIRST = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
+"""Pages that lie beside docs/, and what the site calls them."""
 
 
 def rewritten(text: str, page: Path, *, lift: str = "") -> str:
@@ -30,8 +36,7 @@ def rewritten(text: str, page: Path, *, lift: str = "") -> str:
             return match[0]
         there = (page.parent / path).resolve()
         if there.suffix == ".md" or there.suffix in (".png", ".svg"):
-            name = {"README.md": "index.md", "CHANGELOG.md": "changelog.md",
-                    "CONTRIBUTING.md": "contributing.md"}.get(there.name, path)  # fmt: skip
+            name = FIRST.get(there.name, path) if there.parent == ROOT else path
             back = "../" * len(page.parent.relative_to(ROOT).parts[1:])
             name = f"{back}{name}" if name != path else name.removeprefix(lift)
             return f"[{words}]({name}{hash_}{anchor})"
@@ -43,6 +48,11 @@ def rewritten(text: str, page: Path, *, lift: str = "") -> str:
 def title(page: Path) -> str:
     """The first heading."""
     return next(line[2:] for line in page.read_text().splitlines() if line.startswith("# "))
+
+
+def _by_title(page: Path) -> tuple[bool, str]:
+    """A folder's list of pages comes first."""
+    return page.stem != "README", title(page).lower()
 
 
 def measures() -> str:
@@ -109,14 +119,13 @@ def main() -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             more = settings(page.stem) if page.parent.name == "methods" else ""
             target.write_text(rewritten(page.read_text(), page) + more)
-    first = {"README.md": "index.md", "CHANGELOG.md": "changelog.md"}
-    for name, target in (first | {"CONTRIBUTING.md": "contributing.md"}).items():
+    for name, target in FIRST.items():
         text = rewritten((ROOT / name).read_text(), ROOT / name, lift="docs/")
         (PAGES / target).write_text(text)
     (PAGES / "measures.md").write_text(measures())
     config = (ROOT / "mkdocs.yml").read_text()
     for word, folder in (("METHODS", "methods"), ("EXPERIMENTS", "experiments")):
-        pages = sorted(PAGES.glob(f"{folder}/*.md"), key=lambda p: title(p).lower())
+        pages = sorted(PAGES.glob(f"{folder}/*.md"), key=_by_title)
         rows = [f"      - {title(p)!r}: {folder}/{p.name}" for p in pages]
         config = config.replace(f" {word}\n", "\n" + "\n".join(rows) + "\n")
     config = config.replace("docs_dir: build/", "docs_dir: ").replace(

@@ -18,7 +18,7 @@ from PIL import Image
 from forks import fork, run, run_ranks, wait
 from manyviews.core.inputs import Pixels
 from manyviews.core.sample import Unreadable
-from manyviews.data import room, store, worth
+from manyviews.data import free_space, store, worth
 from manyviews.data.loader import batches
 from manyviews.data.settings import Data
 from manyviews.data.sources import ImageSource, open_source
@@ -407,7 +407,7 @@ def test_a_container_s_limit_counts(tmp_path: Path) -> None:
         group.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             (group / name.replace("_of_", ".")).write_text(text)
-        return room.free_memory(meminfo=meminfo, groups=tmp_path / "groups", own=own)
+        return free_space.free_memory(meminfo=meminfo, groups=tmp_path / "groups", own=own)
 
     assert said() == (800 * 1024, 1000 * 1024)
     assert said(memory_of_max="max\n", memory_of_current="500") == (800 * 1024, 1000 * 1024)
@@ -418,7 +418,7 @@ def test_a_container_s_limit_counts(tmp_path: Path) -> None:
     (top / "user" / "memory.max").write_text("900")
     (top / "user" / "memory.current").write_text("880")
     assert said() == (20, 900)
-    assert room.free_memory(meminfo=tmp_path / "none") == (0, 0)
+    assert free_space.free_memory(meminfo=tmp_path / "none") == (0, 0)
 
 
 def test_the_first_version_of_control_groups_counts_too(tmp_path: Path) -> None:
@@ -430,4 +430,4 @@ def test_the_first_version_of_control_groups_counts_too(tmp_path: Path) -> None:
     (top / "memory.limit_in_bytes").write_text("5000")
     (top / "memory.usage_in_bytes").write_text("4000")
     (top / "memory.stat").write_text("total_inactive_file 500\n")
-    assert room.free_memory(meminfo=meminfo, groups=tmp_path, own=own) == (1500, 5000)
+    assert free_space.free_memory(meminfo=meminfo, groups=tmp_path, own=own) == (1500, 5000)

@@ -98,6 +98,49 @@ def test_an_encoder_learnt_where_views_share_more_neighbours_than_before(before,
     assert (found.standing, found.light) == (standing, "ok" if standing == "better" else "warn")
 
 
+def test_words_say_of_each_measure_which_way_it_went():
+    learnt = after(shared_neighbours=0.4, view_consistency=0.6, lidar=30.0)
+    assert judge_untrained(BEFORE, learnt).sentence == (
+        "Better than before training: shared neighbours rose from 0.200 untrained to 0.400; view "
+        "consistency rose from 0.500 untrained to 0.600; LiDAR rose from 20.000 untrained to "
+        "30.000."
+    )
+    same = judge_untrained(BEFORE, after(shared_neighbours=0.1)).sentence
+    assert "neighbours fell from 0.200 untrained to 0.100; view consistency stayed at 0.5" in same
+    assert "LiDAR stayed at 20.000." in same
+
+
+@pytest.mark.parametrize(
+    ("changes", "fell"),
+    [
+        ({"lidar": 15.0}, "LiDAR"),
+        ({"view_consistency": 0.4}, "view consistency"),
+        ({"view_consistency": 0.4, "lidar": 15.0}, "view consistency and LiDAR"),
+        ({"lidar": 19.9}, ""),
+    ],
+)
+def test_measures_that_disagree_are_called_mixed(changes, fell):
+    found = judge_untrained(BEFORE, after(shared_neighbours=0.4, **changes))
+    assert (found.standing, found.light) == ("better", "ok")
+    mixed = "It learnt, though the measures are mixed: shared neighbours rose"
+    assert found.sentence.startswith(mixed if fell else "Better than before training: ")
+    assert ("Better" in found.sentence) == (not fell)
+    said = f"Shared neighbours decide; {fell} can fall in a training that helps."
+    assert found.sentence.endswith(said if fell else "LiDAR fell from 20.000 untrained to 19.900.")
+
+
+def test_what_rose_and_does_not_decide_is_told_where_nothing_was_learnt():
+    found = judge_untrained(BEFORE, after(view_consistency=0.99))
+    assert found.sentence.startswith("No better than before training: ")
+    assert found.sentence.endswith("view consistency can rise where nothing is learnt.")
+    assert "can rise" not in judge_untrained(BEFORE, BEFORE).sentence
+
+
+def test_labels_have_the_word_whatever_fell():
+    found = judge_untrained(BEFORE, after(lidar=5.0), labelled=labels(0.02, 0.01, 0.03))
+    assert found.sentence.startswith("Better than before training: kNN is 0.720")
+
+
 def test_nothing_to_compare_is_open():
     found = judge_untrained({}, {"collapsed": 0.0})
     assert (found.standing, found.light, found.number) == ("open", "warn", "not measured")

@@ -74,6 +74,23 @@ def test_a_stop_says_whether_features_still_move():
     assert trend(history(RISING, graph_stability=[0.5] * 6)).state == "still improving"
 
 
+@pytest.mark.parametrize(
+    ("values", "rates"), [(RISING, [1.0] * 6), (FLAT, [1.0] * 6), (FALLING, [1.0] * 6)]
+)
+def test_numbers_of_batches_do_not_go_by_the_names_of_others(values, rates):
+    kept = trend(history(values, lr=rates)).sentence
+    logged = trend(history(values, lr=rates), of_batches=True).sentence
+    assert "view consistency" in kept
+    assert "view consistency" not in logged
+    assert "the share of views found in their batch" in logged
+    assert ("last 2 checkpoints" in kept) == ("last 2 stretches of the training" in logged)
+    ended = trend(history(values, lr=[1.0, 1.0, 0.9, 0.8, 0.5, 0.01]), of_batches=True).sentence
+    assert "view consistency" not in ended
+    ranks = [40.0, 50.0, 45.0, 44.0, 20.0, 19.0]
+    worse = trend(history(RISING, effective_rank=ranks), of_batches=True).sentence
+    assert "the batches' effective rank fell to 19.0 from 50.0" in worse
+
+
 def test_nothing_is_too_early_and_disorder_is_refused():
     assert trend([]).state == "too early"
     with pytest.raises(UsageError, match="rising order"):

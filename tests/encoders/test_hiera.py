@@ -10,7 +10,7 @@ from manyviews.core import Batch, Clock, Hide, Unsupported, UsageError
 from manyviews.core.inputs import Frames, Pixels
 from manyviews.encoders import load_weights
 from manyviews.encoders.settings import HieraConfig, HieraVideoConfig
-from manyviews.evaluation.depth import embed_at, taps
+from manyviews.evaluation.layer_choice import embed_at, taps
 from manyviews.methods.masked.mae import MAE, MAEConfig
 from manyviews.parts.masking import visible
 from tiny import given

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from torch import nn
 
 from layouts import (
     CLASSIFIER,
@@ -21,6 +20,7 @@ from layouts import (
     other,
     prefixed,
     refused,
+    small_beit,
 )
 from manyviews.core.inputs import IMAGENET_MEAN, Pixels
 from manyviews.encoders import TimmConfig, ViTConfig, load_weights
@@ -129,22 +129,6 @@ def test_data2vecs_file_gives_the_authors_tokens(tmp_path):
     wider = {"model": state | {"lm_head.weight": torch.zeros(64, 12)}}
     torch.save(wider, tmp_path / "codes.pth")
     assert load_weights(encoder, tmp_path / "codes.pth").project == "beit"
-
-
-def small_beit(seed, width=24):
-    from timm.models.beit import Beit
-
-    from manyviews.encoders.timm_model import TimmEncoder
-
-    torch.manual_seed(seed)
-    model = Beit(
-        img_size=32, patch_size=8, embed_dim=width, depth=2, num_heads=2, num_classes=0,
-        use_abs_pos_emb=False, use_rel_pos_bias=True, init_values=0.1,
-    )  # fmt: skip
-    for name, value in model.named_parameters():
-        if name.endswith(("q_bias", "v_bias", "bias_table")):
-            nn.init.normal_(value)
-    return TimmEncoder(model, name="beit_base_patch16_224", image_size=32, channels=3).eval()
 
 
 @pytest.mark.parametrize("stage", ["hiera", "hiera_mae", "timm"])

@@ -82,7 +82,15 @@ def test_frames_keep_their_time_and_early_stages_do_not_look_around():
         assert moved.tolist() == [abs(t - 4) <= reach for t in range(8)]
 
 
-@pytest.mark.parametrize("layers", [10, 18, 50])
+def test_thirty_four_layers_are_sixteen_pairs():
+    encoder = Slow(SlowConfig(layers=34, width=8))
+    assert encoder.dim == 64
+    assert len(encoder.by_depth()) == 1 + 16
+    kernels = [m for m in encoder.modules() if isinstance(m, nn.Conv3d) and m.kernel_size[1] > 1]
+    assert len(kernels) == 1 + 2 * 16
+
+
+@pytest.mark.parametrize("layers", [10, 18, 34, 50])
 def test_every_parameter_gets_a_gradient(layers):
     encoder = small(layers=layers, width=4)
     features = encoder(clips(2))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from manyviews.core import Failure, UsageError
-from manyviews.core.inputs import Pixels
+from manyviews.core.inputs import Frames, LogMel, Pixels
 from manyviews.core.sample import Unreadable
 from manyviews.data.sources import Held
 from manyviews.evaluation.baselines import centred, pixels
@@ -99,6 +99,77 @@ def test_the_encoder_runs_without_gradient():
 def test_patch_features_keep_their_third_dimension():
     found = extract(lambda x: x.flatten(2).movedim(1, 2), Album(broken=(1,)), PLAIN, batch_size=4)
     assert found.features.shape == (10, 64, 3)
+
+
+class Films:
+    """Films of 10 s, whose frames are as bright as their time says, and redder to the right."""
+
+    digest, streams, stack = "films", ("video",), {}
+
+    def __init__(self, n=5):
+        self.n = n
+
+    def __len__(self):
+        return self.n
+
+    def open(self, i):
+        return {"video": Film(i)}
+
+
+class Film:
+    span = 10.0
+
+    def __init__(self, number):
+        self.number = number
+
+    def read(self, window):
+        length = (window.stop - window.start) / window.count
+        times = window.start + length * np.arange(window.count)
+        frames = np.zeros((window.count, 8, 20, 3), dtype=np.uint8)
+        frames[..., 0] = np.arange(20) * 10
+        frames[..., 1] = (times * 10 + self.number).astype(int)[:, None, None]
+        return frames
+
+
+CLIPS = Frames(side=8, frames=4, rate=4.0, mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
+def shares(x):
+    """[B, 3, T, H, W] -> [B, 3]: what a mean over views leaves as it is, and what it does not."""
+    red, green = x[:, 0].mean(dim=(1, 2, 3)), x[:, 1].mean(dim=(1, 2, 3))
+    return 255 * torch.stack([red, green, red * green], dim=1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 64])
+def test_features_are_the_mean_over_clips_spread_in_time_and_crops_spread_in_space(batch_size):
+    found = extract(shares, Films(), plain_of(CLIPS, clips=2, crops=3), batch_size=batch_size)
+    # Of 10 s a clip of 1 s begins at the quarters of 9 s, and its frames are 0.25 s apart.
+    starts = [2.25, 6.75]
+    for row, number in zip(found.features, range(5), strict=True):
+        times = [[int((s + k / 4) * 10 + number) for k in range(4)] for s in starts]
+        green = [np.mean(t) for t in times]
+        red = [10 * np.mean(range(left, left + 8)) for left in (0, 6, 12)]
+        both = [r * g / 255 for r in red for g in green]
+        wanted = torch.tensor([np.mean(red), np.mean(green), np.mean(both)]).float()
+        torch.testing.assert_close(row, wanted, rtol=1e-5, atol=1e-4)
+    helped = extract(shares, Films(), plain_of(CLIPS, clips=2, crops=3), batch_size=7, workers=1)
+    torch.testing.assert_close(helped.features, found.features)
+
+
+def test_tokens_of_several_clips_have_no_mean():
+    several = plain_of(CLIPS, clips=2)
+    with pytest.raises(UsageError, match="Leave out --clips and --crops"):
+        extract(lambda x: x.flatten(2).movedim(1, 2), Films(), several)
+
+
+def test_what_has_no_clips_or_crops_is_refused_in_one_line():
+    with pytest.raises(UsageError, match=r"--clips 2: an encoder that is fed Pixels has one"):
+        plain_of(FED, clips=2)
+    with pytest.raises(UsageError, match=r"--crops 3: an encoder that is fed LogMel has one"):
+        plain_of(LogMel(), crops=3)
+    with pytest.raises(UsageError, match=r"--crops is 0; wanted 1 or more"):
+        plain_of(CLIPS, crops=0)
+    assert plain_of(LogMel(), clips=3).makes["encoder"].count == 3
 
 
 def test_no_readable_image_and_odd_outputs_fail_in_one_line():

@@ -64,6 +64,7 @@ RECIPES = {
     "data2vec": {"encoder.depth": 3},
     "ijepa": {"encoder.depth": 2},
     "capi": {"encoder.depth": 2, "method.prototypes": 16},
+    "igpt": {"encoder.depth": 2, "encoder.width": 48},
     "autoencoder": {"method.hidden": 32},
     "denoising": {"method.hidden": 32},
     "pirl": {"method.negatives": 64},
@@ -85,6 +86,7 @@ RECIPES = {
     "infomax": {},
     "amdim": {},
     "infomin": {"method.queue": 64},
+    "infomin-jigsaw": {"method.queue": 64},
     "cpc": {},
     "simclr-imagenet": SMALL,
     "moco-imagenet": SMALL | {"method.queue": 64, "method.norm_groups": 2, "encoder.stem": "small"},
@@ -121,7 +123,8 @@ UNPINNED = {
     **dict.fromkeys(
         ("distill", "bownet", "adapt", "beit", "mae-codes", "mage", "mage-c", "cma"), TAUGHT
     ),
-    **dict.fromkeys(("xdc", "selavi", "cav-mae"), CLIPS),
+    "mavil-second": TAUGHT,
+    **dict.fromkeys(("xdc", "selavi", "cav-mae", "mavil", "multisensory"), CLIPS),
     "pirl-imagenet": "differs by 5e-4 between processors in its second step, at a batch of 8",
     **dict.fromkeys(("cmc", "cmc-three", "colorization"), COLOURS),
     **dict.fromkeys(
@@ -138,7 +141,8 @@ UNPINNED = {
     **dict.fromkeys(("cvrl", "tcn"), CLIPS),
     "memdpc": CLIPS,
     "svt": CLIPS,
-    "brave": CLIPS,
+    **dict.fromkeys(("brave", "brave-flow", "brave-sound", "brave-sound-flow"), CLIPS),
+    **dict.fromkeys(("elo", "elo-sound"), CLIPS),
     **dict.fromkeys(
         (
             "depthcontrast-scannet",
@@ -146,6 +150,7 @@ UNPINNED = {
             "cma-kinetics",
             "gdt-kinetics",
             "selavi-kinetics",
+            "brave-audioset",
             "cav-mae-audioset",
             "audio-byol-audioset",
             "mae-audio-audioset",
@@ -156,10 +161,13 @@ UNPINNED = {
             "rho-swav-kinetics",
             "mae-video-kinetics",
             "cvrl-kinetics",
+            "dpc-kinetics",
+            "memdpc-kinetics",
             "svt-kinetics",
             "mae-hiera-imagenet",
             "beit-imagenet",
             "capi-imagenet",
+            "igpt-imagenet",
             "vjepa-videomix",
             "npidpp-imagenet",
             "cmc-imagenet",

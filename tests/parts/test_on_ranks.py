@@ -6,8 +6,8 @@ import torch.multiprocessing as mp
 
 from manyviews.losses.contrastive import nt_xent, unit
 from manyviews.losses.redundancy import barlow_twins, covariance, variance
-from manyviews.parts.memory import Queue
 from manyviews.parts.norm import BatchNorm, shuffled
+from manyviews.parts.queue import Queue
 
 RANKS, SIZE = 4, 16
 VIEWS = torch.randn(SIZE, 2, 3, 2, generator=torch.Generator().manual_seed(0)).double()

@@ -8,8 +8,8 @@ from manyviews.core import Clock
 from manyviews.core.schedules import Cosine
 from manyviews.parts.branch import Branch
 from manyviews.parts.heads import apart, mlp
-from manyviews.parts.memory import Queue
 from manyviews.parts.norm import BatchNorm
+from manyviews.parts.queue import Queue
 from manyviews.parts.targets import EMA
 from tiny import TinyConv, TinyViT
 

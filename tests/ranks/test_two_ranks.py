@@ -65,8 +65,8 @@ from manyviews.losses.sphere import alignment, koleo, uniformity
 from manyviews.losses.whitening import whitened_distance
 from manyviews.methods.catalog import METHODS, build
 from manyviews.parts.assign import Center, entropies, sinkhorn
-from manyviews.parts.memory import Queue
 from manyviews.parts.norm import BatchNorm
+from manyviews.parts.queue import Queue
 from manyviews.runs.entropy import spread
 from manyviews.runs.settings import EntropyTerm
 from tiny import TinyConv, TinyViT, batch_for, begin, given_for, others, shrink
@@ -270,6 +270,7 @@ VARIANTS = {
         {"balance": "center", "patch_prototypes": 0},
         0.0,
     ),
+    "moco with tiles": ("moco", {"jigsaw": 0.5}, 0.0),
     "msn with a prior": ("msn", {"prior": 0.5, "rounds": 0}, 0.0),
     **{
         f"{name} with {field}={value}": (name, {field: value} | ALONG.get(value, {}), 0.0)

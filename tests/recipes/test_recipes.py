@@ -54,6 +54,13 @@ def built(run):
     return {name: encoders.build(config) for name, config in parts(run.encoders).items()}
 
 
+def teacher(run, *, whole):
+    """Another encoder like a run's, or a method like its that learns from nobody."""
+    if not whole:
+        return built(run)["image"]
+    return catalog.build(replace(run.method, target="patches"), Given(built(run)))
+
+
 def pipeline_of(run, kept):
     """What makes a run's views for its encoders."""
     fed = {name: Fed(encoder.input, encoder.grid) for name, encoder in kept.items()}
@@ -91,7 +98,7 @@ def test_every_recipe_fits_together_on_any_data_and_machine(name, facts):
 def test_every_recipe_builds_its_method_and_optimiser(name, facts):
     run = RECIPES[name](facts)
     kept = built(run)
-    teachers = {name: built(run)["image"] for name in parts(run.teachers)}
+    teachers = {name: teacher(run, whole=t.whole) for name, t in parts(run.teachers).items()}
     method = catalog.build(run.method, Given(kept, samples=64, teachers=teachers))
     pipeline = pipeline_of(run, kept)
     check_needs(pipeline, method, name)

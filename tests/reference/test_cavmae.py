@@ -15,7 +15,7 @@ SIZES = {"audio": (8, 12), "video": (12, 4)}
 
 
 class Rows(Encoder):
-    """Each patch times a matrix; those that show."""
+    """Each patch times a matrix; all, or those that show."""
 
     patch = (4, 4)
 
@@ -27,7 +27,8 @@ class Rows(Encoder):
 
     def forward(self, x, *, keep=None, hide=None, blocks=0, tokens=True):
         rows = cut(x) @ self.map
-        rows = rows.gather(1, keep[..., None].expand(-1, -1, self.dim))
+        if keep is not None:
+            rows = rows.gather(1, keep[..., None].expand(-1, -1, self.dim))
         return Features(rows.mean(dim=1), rows)
 
 

@@ -7,7 +7,7 @@ from raw import assert_same, gaussian
 from manyviews.core import Batch, Clock, Encoder, Features, Given, UsageError
 from manyviews.core.schedules import Ramp
 from manyviews.methods.masked.eat import EAT, EATConfig
-from manyviews.parts.keeping import kept_blocks
+from manyviews.parts.masking import kept_blocks
 
 ROWS, COLUMNS, DIM, B = 4, 6, 8, 2
 PLACES = ROWS * COLUMNS

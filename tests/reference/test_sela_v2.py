@@ -135,12 +135,12 @@ def test_banks_are_filled_in_evaluation_mode():
 def test_transport_is_asked_for_with_the_settings(monkeypatch):
     asked = []
 
-    def transported(p, *, sharpness, tolerance):
-        asked.append((p.dtype, sharpness, tolerance))
+    def transported(p, *, sharpness, tolerance, setting):
+        asked.append((p.dtype, sharpness, tolerance, setting))
         return p.argmax(dim=1)
 
     monkeypatch.setattr(module, "transported", transported)
     method = made(sharpness=3.0, tolerance=0.01)
     method.classes.items.fill_(0)
     method.before_epoch(CLOCK, never)
-    assert asked == [(torch.float64, 3.0, 0.01)] * len(HEADS)
+    assert asked == [(torch.float64, 3.0, 0.01, "prototypes")] * len(HEADS)

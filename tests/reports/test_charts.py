@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from manyviews.reports.charts import Axis, Line, line_chart, number, series
+from manyviews.reports.charts import Axis, Interval, Line, dot_chart, line_chart, number, series
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,17 @@ def test_names_are_escaped():
 def test_a_series_takes_the_records_that_have_both():
     line = series([{"step": 1, "a": 2}, {"step": 2}, {"a": 3}, {"step": 4, "a": None}], "a")
     assert (line.x, line.y) == ([1.0], [2.0])
+
+
+def test_long_names_that_begin_alike_are_still_told_apart():
+    names = [f"untrained resnet_small, as run{i} sees images" for i in (1, 2)] + ["raw pixels"]
+    rows = {name: Interval(0.5, 0.4, 0.6) for name in names}
+    chart = dot_chart(rows, x="kNN", marked=set())
+    shown = re.findall(r"<text[^>]*>([^<]+)</text>", chart)
+    assert "raw pixels" in shown
+    long = [text for text in shown if "…" in text]
+    assert long == ["untra…run1 sees images", "untra…run2 sees images"]
+    assert all(len(text) == 22 for text in long)
 
 
 @pytest.mark.parametrize(

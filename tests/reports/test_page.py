@@ -65,6 +65,84 @@ def test_the_page_asks_the_network_for_nothing():
     assert not re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?(?!data:)(https?:|//)", page)
 
 
+def test_an_alarm_that_the_verdict_has_told_is_not_told_again():
+    told = "the loss is at chance. Likely cause: x."
+    answer = replace(VERDICT.answers[0], sentence=f"No better. Watch: {told}")
+    verdict = replace(VERDICT, answers=(answer, *VERDICT.answers[1:]))
+    page = render(content(verdict=verdict, alarms=[told, "another alarm"]))
+    assert page.count(told) == 1
+    assert page.split("<h2>Alarms</h2>")[1].split("</ul>")[0].count("<li>") == 1
+    assert "<h2>Alarms</h2>" not in render(content(verdict=verdict, alarms=[told]))
+    assert "<h2>Alarms</h2>" in render(content(verdict=None, alarms=[told]))
+
+
+def test_the_page_does_not_send_its_reader_to_itself():
+    look = Next(command="manyviews report run", why="Look at the views.")
+    page = render(content(verdict=replace(VERDICT, next=(look, *VERDICT.next))))
+    opening = page.split("<h2>Next")[1].split("</ol>")[0]
+    assert "manyviews report" not in opening
+    assert '<a href="#views">' in opening
+    assert '<h2 id="views">' in page
+    assert "manyviews doctor" in opening
+    without = render(content(verdict=replace(VERDICT, next=(look,)), views=[]))
+    assert "<code>manyviews report run</code>" in without
+
+
+def test_a_flag_is_not_cut_after_its_dashes():
+    again = Next(command="manyviews train simclr --optim.lr 0.1 --out 'a--b.png'", why="Lower.")
+    answer = replace(VERDICT.answers[0], sentence="A larger crop (--views.global.scale 0.3 1).")
+    verdict = replace(VERDICT, answers=(answer, *VERDICT.answers[1:]), next=(again,))
+    page = render(content(verdict=verdict, alarms=["try --optim.warmup"]))
+    flags = re.findall(r'<span class="flag">(.*?)</span>', page)
+    assert flags == ["--views.global.scale", "--optim.lr", "--out", "--b.png", "--optim.warmup"]
+    assert re.search(r"\.flag \{ white-space:nowrap", page)
+
+
+def colourings(**changes):
+    page = render(content(**changes))
+    return json.loads(re.search(r'id="map-data-1">(.*?)</script>', page, re.DOTALL).group(1))
+
+
+def test_the_map_is_coloured_by_what_is_known_of_the_images():
+    [seen] = content().encoders.values()
+    values = ["A"] * 9 + ["B"] * 6 + [""] * 4 + [EVIL]
+    found = replace(seen.embedded, values=values)
+    data = colourings(embedded=found, colour="scanner")
+    assert next(iter(data["colourings"])) == data["chosen"] == "scanner"
+    own = data["colourings"]["scanner"]
+    assert own["names"] == ["A", "B", "unknown", EVIL]
+    assert [own["names"][i] for i in own["of"]] == [v or "unknown" for v in values]
+    many = replace(seen.embedded, values=["most"] * 6 + [f"v{i}" for i in range(14)])
+    own = colourings(embedded=many, colour="x")["colourings"]["x"]
+    assert len(own["names"]) == len(data["colours"])
+    assert own["names"][0] == "most"
+    assert own["names"][-1] == "others"
+    assert max(own["of"]) == len(own["names"]) - 1
+    assert colourings()["chosen"] == ""
+
+
+def test_names_break_where_they_are_divided():
+    names = [f"builtin:fashion#{i}" for i in range(1000, 1019)] + [EVIL]
+    features = np.random.default_rng(1).normal(size=(20, 8)).astype(np.float32)
+    found = Embedded(features=features, images=pictures(20), names=names)
+    page = render(content(embedded=found))
+    assert re.search(r"<figcaption>builtin:fashion#<wbr>1\d\d\d<br>", page)
+    assert "<script>alert" not in page
+
+
+def test_lines_are_called_by_what_they_are_of():
+    two = [{"kind": "health", "step": i} for i in (1, 2)]
+    for i, record in enumerate(two):
+        record |= {"rank_embedding/a": 3.0 + i, "rank_projection": 2.0 + i, "entropy": 1.0 + i}
+    page = render(content(records=two))
+    assert 'batch over step: embedding, a, projection"' in page
+    assert "rank_embedding" not in page
+    assert "<h2>Entropy</h2>" in page
+    assert "change since the first check" not in page  # of one number there is none
+    both = render(content(records=[r | {"reconstruction": 0.5 + r["step"]} for r in two]))
+    assert "<h2>Entropy and reconstruction</h2>" in both
+
+
 def test_names_from_the_data_cannot_become_markup():
     page = render(content())
     assert "<script>alert" not in page
@@ -106,11 +184,11 @@ def test_every_encoder_has_its_own_verdict_map_and_neighbours():
         for heading in ("Next", "Nearest neighbours", "Map"):
             assert f"<h2>{heading}: {name}</h2>" in page
         assert f"singular value, {name} over direction" in page
-        assert f"rank_embedding/{name}" in page
+        assert f"embedding, {name}" in page
     assert "<h2>Diagnosis: sound" in page
     assert "<h2>Diagnosis: picture" not in page
     ids = re.findall(r' id="([^"]+)"', page)
-    assert len(ids) == len(set(ids)) == 8
+    assert len(ids) == len(set(ids)) == 9
 
 
 def test_every_group_with_data_has_charts():

@@ -32,7 +32,7 @@ PAIRS = {
 }
 """What only several numbers together can have wrong."""
 PAIRED = {path.rpartition(".")[2] for path in PAIRS if path.startswith("views.")}
-PAIRED |= {"snr", "crop_time", "crop_bands", "centres", "radii", "neighbours"}
+PAIRED |= {"snr", "decay", "crop_time", "crop_bands", "centres", "radii", "neighbours"}
 """Checked with one another by their settings, with tests beside those."""
 CHOICES = {"method.layers", "method.mixed.simclr.layers"}
 CHOICES |= {f"encoders.{name}.layers" for name in ("video", "narrow", "broad")}

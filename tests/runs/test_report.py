@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from manyviews.core import Method, Step
+from manyviews.core import Method, Step, UsageError
 from manyviews.core.inputs import Pixels
 from manyviews.core.settings import struct
+from manyviews.data import groups
 from manyviews.data.sources import BUILTIN
 from manyviews.encoders import ResNetSmallConfig, ViTConfig
 from manyviews.methods import catalog
@@ -98,6 +100,24 @@ def run(pair, tmp_path):
 
 def missing(caplog):
     return re.findall(r"The report is without (.*) \(", caplog.text)
+
+
+def test_each_image_keeps_the_value_that_is_known_of_its_file(pair, tmp_path, monkeypatch):
+    photos = tmp_path / "photos"
+    for i in range(12):
+        place = photos / f"patient{i % 3}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 20), 20 * i, np.uint8)).save(place / f"{i}.png")
+    (photos / "patient1" / "cut.png").write_bytes(b"no image")  # has no row, and moves no other
+    begun = settings()
+    assembly = assemble(replace(begun, data=replace(begun.data, source=str(photos))))
+    values = groups.values(assembly.source, "folder:1", flag="--colour")
+    for found in report.embedded_by(assembly, values).values():
+        assert len(found.values) == len(found.names) == 12
+        for value, name in zip(found.values, found.names, strict=True):
+            assert f"/{value}/" in name
+    with pytest.raises(UsageError, match="--colour nobody is a column"):
+        report.gather(assembly, tmp_path, colour="nobody")
 
 
 def test_every_encoder_is_shown_what_it_is_fed_and_every_family_what_it_hides(run, caplog):

@@ -100,3 +100,29 @@ def test_its_features_are_measured_diagnosed_and_shown(tmp_path):
     assert found.spaces["encoder"]["rankme"] > 1
     report(tmp_path / "run")
     assert "slow" in (tmp_path / "run" / "report.html").read_text().lower()
+
+
+@pytest.mark.parametrize("name", ["brave-flow", "brave-sound", "brave-sound-flow"])
+def test_brave_of_flow_and_of_sound_trains_goes_on_bit_for_bit_and_is_measured(name, tmp_path):
+    data = media.clips(tmp_path / "data")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert forked(lambda: killing.train(name, whole), seconds=120) == 0
+    assert forked(lambda: killing.train(name, cut, kill_at=7, workers=1)) == -signal.SIGKILL
+    assert forked(lambda: killing.train(name, cut), seconds=120) == 0
+    assert killing.differences(cut, whole) == []
+    run = saved_run(whole)
+    for which in parts(run.encoders):
+        manyviews.embed(whole, which=which, data=data, out=tmp_path / "x.npy")
+        features = np.load(tmp_path / "x.npy")
+        assert len(features) == 24
+        assert features.std(axis=0).max() > 0
+
+
+def test_an_encoder_of_flow_is_measured_diagnosed_and_shown(tmp_path):
+    labelled = media.clips(tmp_path / "labelled", labelled=True)
+    execute(settings("brave-flow", tmp_path), out=tmp_path / "run")
+    found = manyviews.evaluate(tmp_path / "run", which="broad", data=labelled, clips=2).found
+    assert [one.result.classes for one in found] == [4]
+    diagnosed = manyviews.diagnose(tmp_path / "run", which="broad", sample=20, views=2, clusters=3)
+    assert diagnosed.spaces["encoder"]["rankme"] >= 1
+    assert "broad" in (tmp_path / "run" / "report.html").read_text()

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,7 +16,9 @@ from PIL import Image
 
 import manyviews
 from manyviews.methods.catalog import METHODS
-from manyviews.verbs.cli import main
+from manyviews.recipes import RECIPES
+from manyviews.verbs.cli import VERBS, main
+from manyviews.verbs.export import ExportFormat
 
 torch.set_num_threads(1)
 
@@ -92,6 +95,13 @@ def complaint(capsys, *arguments, code):
     return complaints[0]
 
 
+def test_the_overview_names_every_format_of_export(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    [line] = [x for x in capsys.readouterr().out.splitlines() if x.startswith("  export ")]
+    assert set(get_args(ExportFormat)) <= set(re.split(r"[ |]", line))
+
+
 def test_help_answers_without_importing_torch():
     code = "import sys; from manyviews.verbs.cli import main\ntry: main(['--help'])\nfinally: "
     code += "assert 'torch' not in sys.modules and 'tyro' not in sys.modules"
@@ -112,17 +122,36 @@ def test_help_calls_what_is_given_without_a_flag_by_its_name(capsys, verb, given
     assert "STR|PATH STR|PATH" not in usage
 
 
+def test_the_help_of_train_has_every_recipe_in_one_piece(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = capsys.readouterr().out
+    assert set(RECIPES) <= set(said.split())
+    assert max(map(len, said.splitlines())) <= 96
+
+
+def test_the_overview_names_all_formats_of_export():
+    [said] = re.findall(r"--format (\S+)", VERBS["export"])
+    assert sorted(said.split("|")) == sorted(get_args(ExportFormat))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["trian"], "no verb 'trian'. Did you mean 'train'?"),
         (["train"], "train wants a recipe first"),
         (["train", "simlcr", "--data", "x"], "no recipe 'simlcr'. Did you mean 'simclr'?"),
-        (["train", "simclr"], "train wants data"),
+        (["train", "simclr"], "train wants data: manyviews train simclr --data DIR."),
+        (["train", "simclr", "my photos"], "manyviews train simclr --data 'my photos'."),
         (["train", "simclr", "--data", "/no/such/place"], "/no/such/place"),
-        (["resume", "nowhere"], "nowhere is no run directory"),
-        (["embed", "nowhere", "--data", "x", "--out", "f.npy"], "nowhere has no encoder"),
-        (["evaluate"], "See manyviews evaluate"),
+        (["resume", "nowhere"], "nowhere is no run directory: there is no such folder in"),
+        (["report", "nowhere"], "nowhere is no run directory: there is no such folder in"),
+        (["diagnose", "nowhere"], "There is no file or folder 'nowhere' in"),
+        (["embed", "nowhere", "--data", "x", "--out", "f.npy"], "file or folder 'nowhere' in"),
+        (["evaluate", "x.npy", "--data", "x"], "--out x.npy` writes one"),
+        (["evaluate", "x.pth", "--encoder", "resnet18", "--data", "x"], "folder 'x.pth'"),
+        (["evaluate"], "manyviews evaluate needs RUN and --data. See manyviews evaluate --help"),
+        (["list"], "list needs {recipes,methods,encoders,protocols}. See manyviews list --help."),
         (["list", "recipe"], "See manyviews list"),
     ],
 )
@@ -297,8 +326,11 @@ def test_images_of_five_channels_go_the_whole_way(capsys, tmp_path):
 
 def test_doctor_reports_and_recommends(capsys, photos):
     assert run("doctor", photos) == 0
-    said = capsys.readouterr().out
+    told = capsys.readouterr()
+    said = told.out
     assert "48" in said
+    assert said.index("encoder: ") < said.index("train: manyviews train simclr")
+    assert "encoder:" not in told.err
     assert "manyviews train simclr --data" in said
     assert "20 minutes are roughly" in said
     assert "passes over your 48 images" in said
@@ -319,6 +351,17 @@ def test_python_takes_the_same_words(photos, tmp_path):
         },
     )
     assert (result.status, result.steps) == ("done", 2)
+
+
+def test_recipes_are_listed_with_what_tells_them_apart():
+    found = manyviews.listing("recipes")
+    assert found.items["simclr"] == manyviews.listing("methods").items["simclr"].split(" [")[0]
+    assert found.items["swav"].endswith(" views. With local crops.")
+    assert found.items["simclr-imagenet"] == RECIPES.about("simclr-imagenet")
+    assert found.items["rho-byol"].endswith("hardware: BYOL on two clips of each.")
+    lines = list(found.items.values())
+    assert {line for line in lines if lines.count(line) > 1} == set()
+    assert "doctor DATA` recommends one" in found.lines()[-1]
 
 
 def test_methods_are_listed_with_what_they_are_held_against():

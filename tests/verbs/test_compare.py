@@ -106,6 +106,19 @@ def test_a_rows_numbers_are_those_of_the_run(runs, photos):
     assert names[-2:] == ["seed0", "seed1"]
 
 
+def test_the_verdict_of_a_run_is_all_three_of_its_lights(runs):
+    found = manyviews.compare([runs / "seed0", runs / "seed1"])
+    said = row(found, "seed1").words["verdict"]
+    assert re.fullmatch(r"learned: \w+, not collapsed: \w+, enough: watch", said)  # of four steps
+    assert "learned: watch" in said
+    file = runs / "seed1" / "diagnosis.json"
+    told = json.loads(file.read_text())
+    told["verdict"]["answers"] = told["verdict"]["answers"][1:2]
+    file.write_text(json.dumps(told))
+    found = manyviews.compare([runs / "seed0", runs / "seed1"])
+    assert row(found, "seed1").words["verdict"] == told["state"]["title"]
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "words"),
     [

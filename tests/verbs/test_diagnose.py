@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ import manyviews
 from manyviews.core import Batch, Given, Method, Step, UsageError
 from manyviews.data import direct
 from manyviews.data.sources import BUILTIN
+from manyviews.diagnosis.explain import MEASURES
+from manyviews.diagnosis.verdict import Next
 from manyviews.methods.catalog import METHODS
+from manyviews.runs import against as holding
 from manyviews.runs import diagnose as diagnosing
 from manyviews.runs import look as sight
 from manyviews.training import checkpoint
@@ -165,6 +169,34 @@ def test_every_view_is_projected_once_whatever_the_method_shows(shown, views):
     assert torch.equal(found, x)
 
 
+def test_numbers_are_held_against_the_untrained_on_the_same_samples_alone(
+    runs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(holding, "SAMPLE", 20)
+    run = tmp_path / "run"
+    shutil.copytree(runs("simclr"), run)
+    (run / "against.json").unlink()
+    found = manyviews.diagnose(run, **LOOK)
+    [held] = holding.read_against(run)[holding.UNTRAINED].values()
+    assert (found.untrained, found.trained) == (held.before, held.after)
+    name = "shared_neighbours"
+    assert found.spaces["encoder"][name] != held.after[name]  # of 30 samples, and of 20
+
+    def line(name, *, now, of_more):
+        spaces = {"encoder": dict(found.spaces["encoder"]) | {name: of_more}}
+        told = replace(found, spaces=spaces, trained={name: now}, untrained={name: 0.5})
+        [only] = [x for x in told.numbers() if x.startswith(MEASURES[name].title)]
+        return only
+
+    for of_more in (0.1, 0.9):
+        assert "ok      of the first answer's samples: 0.600, untrained 0.500" in line(
+            name, now=0.6, of_more=of_more
+        )
+        assert "watch   below the untrained encoder" in line(name, now=0.4, of_more=of_more)
+        fell = line("lidar", now=0.4, of_more=of_more)  # as it can in a training that helps
+        assert "-       of the first answer's samples: 0.400, untrained 0.500" in fell
+
+
 def test_diagnosing_changes_no_run(runs):
     run = runs("simclr")
     newest = checkpoint.latest(run / "checkpoints")
@@ -184,6 +216,14 @@ def test_checkpoints_are_compared_and_one_is_chosen(runs, tmp_path):
     assert found.best in steps
     assert all(0 <= found.checkpoints[step]["graph_stability"] <= 1 for step in steps[1:])
     assert "graph_stability" not in found.checkpoints[steps[0]]
+
+
+def test_which_checkpoint_looks_best_is_said_once(runs):
+    found = replace(manyviews.diagnose(runs("simclr"), **LOOK), best=3)
+    export = Next(command="manyviews export run --step best --out e", why="step 3 looks best.")
+    for steps in ((), (export,)):
+        lines = replace(found, verdict=replace(found.verdict, next=steps)).lines()
+        assert sum("step 3 looks best" in line for line in lines) == 1
 
 
 def test_an_encoder_without_its_run_is_diagnosed_on_given_images(runs, photos):

@@ -1,6 +1,7 @@
 """The verb `evaluate` on whatever can be evaluated: runs, checkpoints of others, files."""
 
 import json
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -123,6 +124,34 @@ def test_a_class_that_is_only_tested_is_named(checkpoint, labelled, tmp_path):
         other(checkpoint, tmp_path / "l.csv")
 
 
+@pytest.mark.parametrize(
+    ("protocol", "given"),
+    [
+        (["knn", "linear", "attentive"], {}),
+        (["linear"], {"layer": "best"}),
+        (["robustness"], {"robustness": Robustness(severities=(1, 2))}),
+        (
+            ["finetune"],
+            {
+                "finetune": FineTune(epochs=1, lr=(1e-3, 1e-4)),
+            },
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_once(
+    protocol, given, checkpoint, labelled, tmp_path, caplog
+):
+    rows = [f"{path},{path.parent.name},train" for path in sorted(labelled.rglob("*.png"))]
+    (tmp_path / "cut.png").write_bytes((labelled / "dark" / "0.png").read_bytes()[:100])
+    rows = [row if i % 5 else row.replace("train", "test") for i, row in enumerate(rows)]
+    rows.append(f"{tmp_path / 'cut.png'},dark,test")
+    (tmp_path / "l.csv").write_text("\n".join(["path,label,split", *rows]))
+    other(checkpoint, tmp_path / "l.csv", protocol=protocol, **given)
+    said = [r.getMessage() for r in caplog.records if "cut.png" in r.getMessage()]
+    assert len(said) == 1, said
+    assert said[0].startswith("1 of 5 images could not be read")
+
+
 def test_timms_own_weights_are_taken_by_name(labelled, monkeypatch):
     made = timm.create_model("resnet10t", num_classes=0)
     real = timm.create_model
@@ -137,17 +166,22 @@ def test_timms_own_weights_are_taken_by_name(labelled, monkeypatch):
     assert subject.pixels.side == 32
 
 
-def test_weights_that_cannot_be_had_are_one_line(monkeypatch):
+def test_weights_that_cannot_be_had_are_one_line(monkeypatch, caplog):
+    hub = logging.getLogger("huggingface_hub.utils._http")
+    level = logging.getLogger("huggingface_hub").level
     real = timm.create_model
 
     def offline(name, *, pretrained=False, **given):
         if pretrained:
+            hub.warning("Retrying in 8s [Retry 5/5].")
             raise OSError("no network\nand much more")
         return real(name, **given)
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(Failure, match=r"cannot get the weights of resnet10t \(no network\)\. Give"):
+    with pytest.raises(Failure, match=r"weights of resnet10t \(no network\)\. Try again"):
         subjects.open_subject("timm:resnet10t")
+    assert "Retrying" not in caplog.text
+    assert logging.getLogger("huggingface_hub").level == level
 
 
 def test_protocols_that_need_images_go_through_the_same_verb(checkpoint, labelled):

@@ -17,6 +17,7 @@ from manyviews.encoders.video import R2Plus1DConfig
 from manyviews.recipes import RECIPES
 from manyviews.runs import saved
 from manyviews.runs.settings import Facts, Run
+from manyviews.training import launch
 from manyviews.verbs import train as training
 from manyviews.verbs.cli import main
 from manyviews.verbs.flags import lengthen, long, settle
@@ -256,6 +257,52 @@ def test_a_recipe_starts_with_another_encoder_on_a_processor(recipe, name, kind,
     assert (config.name, config.input.side, config.input.channels) == (name, 28, 1)
     assert manyviews.load(out).pixels == config.input
     assert isinstance(config.input, Pixels)
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ([], "encoder: resnet_small at 28 px: small images and no GPU."),
+        (["--train.steps", "3"], "encoder: resnet_small at 28 px: small images and no GPU."),
+        (["--encoder.image-size", "20"], "encoder: resnet_small at 20 px, by your flags."),
+        (["--views.global.size=24"], "encoder: resnet_small at 24 px, by your flags."),
+        (["--encoder.name", "resnet18"], "encoder: resnet18 at 28 px, by your flags."),
+    ],
+)
+def test_the_encoder_that_is_told_is_the_one_that_is_trained(flags, line, monkeypatch, caplog):
+    monkeypatch.setattr(training, "execute", lambda run, out=None: None)
+    monkeypatch.setattr(training, "finish", lambda result, as_json: 0)
+    monkeypatch.setattr(launch, "device", lambda: torch.device("cpu"))
+    caplog.set_level("INFO", "manyviews")
+
+    def told():
+        lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("encoder:")]
+        caplog.clear()
+        return lines
+
+    training.command(["simclr", "--data", "builtin:fashion", *flags])
+    assert told() == [line]
+    pairs = [part for flag in flags for part in flag.removeprefix("--").split("=")]
+    given = {
+        k: int(v) if v.isdecimal() else v for k, v in zip(pairs[::2], pairs[1::2], strict=True)
+    }
+    training.train("simclr", data="builtin:fashion", overrides=given)
+    assert told() == [line]
+
+
+def test_small_sizes_for_a_processor_are_told_unless_flags_choose_others(monkeypatch, caplog):
+    monkeypatch.setattr(training, "execute", lambda run, out=None: None)
+    monkeypatch.setattr(training, "finish", lambda result, as_json: 0)
+    caplog.set_level("INFO", "manyviews")
+    monkeypatch.setattr(launch, "device", lambda: torch.device("cpu"))
+    training.command(["ibot", "--data", "builtin:fashion"])
+    assert "encoder: a ViT of width 96, depth 4 and patch 7 at 28 px: no GPU" in caplog.text
+    assert "width 192" not in caplog.text  # which the recipe makes lighter
+    caplog.clear()
+    training.command(["ibot", "--data", "builtin:fashion", "--encoder.image-size", "20"])
+    assert "encoder: vit at 20 px, by your flags." in caplog.text
+    assert "28 px" not in caplog.text
+    assert "width 96" not in caplog.text
 
 
 def test_a_preset_comes_before_the_flags_and_before_overrides(tmp_path, monkeypatch):

@@ -20,8 +20,10 @@ from manyviews.data.direct import seen
 from manyviews.data.sources import open_media
 from manyviews.evaluation.settings import Probe
 from manyviews.runs import evaluate as measuring
+from manyviews.runs.past import read_evaluations, read_past
 from manyviews.verbs import cli
 from manyviews.verbs.train import execute
+from manyviews.views.pipeline import plain_of
 from manyviews.views.video.single import Change
 
 torch.set_num_threads(1)
@@ -71,6 +73,46 @@ def test_features_of_a_folder_are_those_of_the_plain_views(run, clips, tmp_path,
     features = np.array(read["feature"].to_pylist(), dtype=np.float32)
     np.testing.assert_allclose(features, wanted, rtol=1e-5, atol=1e-6)
     assert all(picture["bytes"] for picture in read["image"].to_pylist())
+
+
+def test_several_clips_and_crops_are_averaged_alike_by_both_verbs_and_kept_apart(
+    run, clips, tmp_path
+):
+    several = {"which": "video", "data": clips, "clips": 2, "crops": 3}
+    manyviews.embed(run, out=tmp_path / "x.npy", **several)
+    network = manyviews.load(run / "encoder-video.safetensors")
+    source = open_media(clips, ("video",))
+    pipeline = plain_of(network.input, clips=2, crops=3)
+    where, raw, _ = seen(source, pipeline, [0, 1, 2])
+    [views] = pipeline.finish(
+        {n: torch.from_numpy(v) for n, v in raw.items()},
+        {},
+        torch.tensor(where),
+        torch.device("cpu"),
+    ).views.values()
+    assert views.shape[:2] == (3, 6)
+    with torch.no_grad():
+        wanted = torch.stack([network(views[:, v]) for v in range(6)]).mean(dim=0).numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "x.npy")[:3], wanted, rtol=1e-4, atol=1e-5)
+    before = manyviews.evaluate(run, which="video", data=clips).found[0].result
+    [own] = manyviews.evaluate(run, **several).found
+    [stored] = manyviews.evaluate(tmp_path / "x.npy", data=clips).found
+    assert (own.result.value, own.result.n) == (stored.result.value, stored.result.n)
+    assert own.result.notes[0] == "features averaged over 2 clips x 3 crops"
+    assert set(own.beside) == {"untrained encoder"}
+    again = manyviews.evaluate(run, which="video", data=clips).found[0].result
+    assert (again.value, again.notes) == (before.value, before.notes)
+    kept = [json.loads(p.read_text()) for p in (run / "evaluation").glob("knn*.json")]
+    assert {one.get("averaged", "") for one in kept} >= {"", "2 clips x 3 crops"}
+    compared = read_evaluations(read_past(run, name="run", which="video"))
+    assert compared
+    assert not any(one.get("averaged") for one in compared)
+    with pytest.raises(UsageError, match="attentive takes tokens"):
+        manyviews.evaluate(run, protocol=["attentive"], **several)
+    with pytest.raises(UsageError, match="--crops 3: an encoder that is fed LogMel"):
+        manyviews.evaluate(run, **several | {"which": "audio"})
+    with pytest.raises(UsageError, match="--clips 2 is for encoders"):
+        manyviews.evaluate(tmp_path / "x.npy", data=clips, clips=2)
 
 
 def test_features_in_a_file_are_measured_as_those_of_the_encoder(run, clips, tmp_path):

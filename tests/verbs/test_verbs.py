@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import socket
+from pathlib import Path
 
 import pytest
 import torch
@@ -249,3 +250,18 @@ def test_export_and_report_refuse_what_they_cannot_do(tmp_path):
     (tmp_path / "config.yaml").write_text(pieces)
     with pytest.raises(UsageError, match="it has no began"):
         manyviews.report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ("done", "manyviews diagnose 'a run'"),
+        ("interrupted", "manyviews resume 'a run'"),
+        ("collapsed", "change what the alarm names"),
+    ],
+)
+def test_every_end_of_a_training_says_what_to_do_next(tmp_path, monkeypatch, status, words):
+    monkeypatch.chdir(tmp_path)
+    told = {"steps": 3, "seconds": 1.0, "images_per_second": 9.0, "waited": 0.1}
+    ended = Trained(status=status, run=Path("a run"), skipped=0, unreadable=0, **told)
+    assert words in ended.lines()[-1]

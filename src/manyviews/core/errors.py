@@ -31,6 +31,7 @@ def out_of_memory(error: BaseException) -> str:
     if not ran_out:
         return ""
     return (
-        "Not enough memory. Use a smaller --data.batch-size, fewer --data.workers or a smaller "
-        "encoder, or give this process more (ulimit -v, the container's or the job's limit)."
+        "Not enough memory. Use a smaller --data.batch-size, fewer --data.workers, a smaller "
+        "encoder or smaller widths of --method, or give this process more (ulimit -v, the "
+        "container's or the job's limit)."
     )

@@ -48,6 +48,18 @@ def phase(what: str) -> Generator[None]:
         yield
 
 
+def once_each(say: Callable[[str], object]) -> Callable[[str], None]:
+    """The same, but a line that was said before is not said again."""
+    said: set[str] = set()
+
+    def once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return once
+
+
 def _write(line: str) -> None:
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()

@@ -163,7 +163,8 @@ def _ask(value: Any, path: str) -> None:
 
 def _refuse(path: str, value: object, wanted: str) -> None:
     if isinstance(value, tuple):
-        value = " ".join(f"{x:g}" for x in cast("tuple[float, ...]", value))
+        several = cast("tuple[float | str, ...]", value)
+        value = " ".join(x if isinstance(x, str) else f"{x:g}" for x in several) or "empty"
     raise UsageError(f"--{path.replace('_', '-')} is {value}; wanted {wanted}.")
 
 
@@ -208,7 +209,7 @@ def from_yaml(text: str, *, name: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
-        raise UsageError(f"{name} is not valid YAML: {problem}. Mend the file.") from None
+        raise UsageError(f"{name} is not valid YAML: {problem}. Correct the file.") from None
 
 
 def nearest(name: str, known: list[str]) -> str:

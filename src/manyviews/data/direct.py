@@ -11,7 +11,7 @@ from manyviews.data.micro_batch import Make, Makes
 from manyviews.data.order import Pass
 from manyviews.data.packet import rooms
 from manyviews.data.pairs import Pairs
-from manyviews.data.patience import Unanswered, within
+from manyviews.data.timeouts import Unanswered, within
 
 
 def seen(

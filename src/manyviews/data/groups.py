@@ -1,6 +1,6 @@
 """What is known of samples beside their pixels: columns of a CSV, folders, parts of file names.
 
-It makes pairs of samples (`data.pairs`). Nobody else is told, and no batch has it.
+It makes pairs of samples (`data.pairs`) and colours a report's map. No batch has it.
 """
 
 import os
@@ -92,7 +92,7 @@ def _found(paths: list[str], pattern: str, said: str) -> list[str]:
     try:
         search = re.compile(pattern).search
     except re.error as error:
-        raise UsageError(f"{said} is no regular expression: {error}. Mend it.") from None
+        raise UsageError(f"{said} is no regular expression: {error}. Correct it.") from None
     matches = [search(Path(path).name) for path in paths]
     found = ["" if m is None else "\0".join(m.groups("") or (m[0],)) for m in matches]
     if not any(found):

@@ -19,9 +19,9 @@ from manyviews.data.micro_batch import SHARED_MEMORY, Make, Makes
 from manyviews.data.order import Order, Pass
 from manyviews.data.packet import Packet, Raw, packed
 from manyviews.data.pairs import Pairs
-from manyviews.data.patience import Doing
 from manyviews.data.quarantine import Bad, most_bad
 from manyviews.data.slots import Slots, slots
+from manyviews.data.timeouts import Doing
 
 log = logging.getLogger("manyviews")
 

@@ -42,11 +42,17 @@ def read_mask_of(source: Files, index: int, path: str, *, max_pixels: int) -> ND
         Unreadable: as `read_mask`, or of another size.
     """
     mask = read_mask(path, max_pixels=max_pixels)
-    header = source.header(index)
-    if mask.shape == (header.height, header.width) and not may_be_turned(source.name(index)):
-        return mask
-    height, width = source.read(index).shape[:2]  # a photograph may be stored on its side
+    height, width = upright_size(source, index)
     if mask.shape != (height, width):
         sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels and its image {width} x {height}"
         raise Unreadable(path, f"has {sizes}")
     return mask
+
+
+def upright_size(source: Files, index: int) -> tuple[int, int]:
+    """Height and width of an image as `read` gives it. Raises `Unreadable`."""
+    header = source.header(index)
+    if not may_be_turned(source.name(index)):
+        return header.height, header.width
+    height, width = source.read(index).shape[:2]  # a photograph may be stored on its side
+    return height, width

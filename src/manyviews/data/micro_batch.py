@@ -19,9 +19,9 @@ from manyviews.data import workers as processes
 from manyviews.data.order import Order, Pass
 from manyviews.data.packet import Packet, rooms
 from manyviews.data.pairs import Pairs
-from manyviews.data.patience import Doing, Unanswered, within
 from manyviews.data.quarantine import Bad
 from manyviews.data.slots import Slots
+from manyviews.data.timeouts import Doing, Unanswered, within
 
 SHARED_MEMORY = Path("/dev/shm")
 

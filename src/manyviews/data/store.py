@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 
 from manyviews.core.sample import WHOLE, Bytes, Source, Stream, Window
-from manyviews.data.room import free_disk, free_memory
+from manyviews.data.free_space import free_disk, free_memory
 from manyviews.data.streams.image import Header
 
 if TYPE_CHECKING:

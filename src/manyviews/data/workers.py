@@ -20,7 +20,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from manyviews.core import Failure
-from manyviews.data.patience import Doing, Late, Watchman
+from manyviews.data.timeouts import Doing, Late, Watchman
 
 log = logging.getLogger("manyviews")
 

@@ -12,7 +12,7 @@ import torch
 
 from manyviews.core import comm
 from manyviews.core.sample import Source, Unreadable
-from manyviews.data.room import free_disk, free_memory
+from manyviews.data.free_space import free_disk, free_memory
 from manyviews.data.settings import Data
 from manyviews.data.store import NOWHERE, Arrangement, Kept, Place, Store, create, join
 

@@ -165,7 +165,8 @@ def judge_untrained(
 
     Labels decide as in `judge_start`. Without any, it learnt where shared neighbours rose clearly.
     View consistency decides nothing: views of noise can be matched too, and of noise nothing is to
-    be learnt. Nor does LiDAR, which differs without any training. The thresholds are our own, see
+    be learnt. Nor does LiDAR, which differs without any training, and falls in some that teach.
+    Where one of those moved the other way the words say so. The thresholds are our own, see
     docs/experiments/verdict.md.
 
     Args:
@@ -183,6 +184,8 @@ def judge_untrained(
         "open": ("Better than before training? Open", "warn"),
     }
     title, light = words[standing]
+    if found is None and standing == "better" and _fallen(before, after):
+        title = "It learnt, though the measures are mixed"
     return Against(
         what=what,
         standing=standing,
@@ -220,22 +223,47 @@ def _learned(
     both = [name for name in _TITLES if name in before and name in after]
     if not both:
         return "open", f"nothing could be measured of both it and {what} without labels."
-    moved = ", ".join(
-        f"{_TITLES[name]} {after[name]:.3f} after {before[name]:.3f} untrained" for name in both
-    )
+    moved = "; ".join(_moved(name, before[name], after[name]) for name in both)
     name = "shared_neighbours"
     if name not in both:
         return "open", f"{moved}."
     least, share, most = _LEARNED
     margin = max(least, min(share * before[name], most))
-    return "better" if after[name] > before[name] + margin else "no better", f"{moved}."
+    learnt = after[name] > before[name] + margin
+    others = [other for other in both if other != name and _change(before, after, other) > _MARGIN]
+    if learnt and (fallen := _fallen(before, after)):
+        down = " and ".join(_TITLES[other] for other in fallen)
+        moved += f". {_TITLES[name].capitalize()} decide; {down} can fall in a training that helps"
+    elif not learnt and others:
+        up = " and ".join(_TITLES[other] for other in others)
+        moved += f". {_TITLES[name].capitalize()} decide; {up} can rise where nothing is learnt"
+    return "better" if learnt else "no better", f"{moved}."
+
+
+def _moved(name: str, before: float, after: float) -> str:
+    """Which way a measure went, in words that its numbers bear out."""
+    went = "rose" if after > before else "fell"
+    if f"{before:.3f}" == f"{after:.3f}":
+        return f"{_TITLES[name]} stayed at {after:.3f}"
+    return f"{_TITLES[name]} {went} from {before:.3f} untrained to {after:.3f}"
+
+
+def _change(before: Mapping[str, float], after: Mapping[str, float], name: str) -> float:
+    """Of a measure, as a share of what it was."""
+    return (after[name] - before[name]) / max(abs(before[name]), 1e-12)
+
+
+def _fallen(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
+    """Measures beside the one that decides, that went down by more than the margin."""
+    both = [name for name in _OF_A_START if name in before and name in after]
+    return [name for name in both if _change(before, after, name) < -_MARGIN]
 
 
 def _of_both(
     before: Mapping[str, float], after: Mapping[str, float], what: str
 ) -> tuple[Standing, str]:
     both = [name for name in _OF_A_START if name in before and name in after]
-    changes = [(after[name] - before[name]) / max(abs(before[name]), 1e-12) for name in both]
+    changes = [_change(before, after, name) for name in both]
     moved = " and ".join(
         f"{_TITLES[name]} went from {before[name]:.3f} to {after[name]:.3f}" for name in both
     )

@@ -16,7 +16,31 @@ Phase = Literal["too early", "still improving", "stop", "ended", "getting worse"
 _PROGRESS = ("view_consistency", "lidar")
 """What `trend` judges by, the first that was measured often enough; more is better in one run."""
 
-_TITLES = {"view_consistency": "view consistency", "lidar": "LiDAR"}
+
+@dataclass(frozen=True, kw_only=True)
+class _Words:
+    """What numbers and times of a history are called, so that no two numbers share a name."""
+
+    titles: Mapping[str, str]
+    times: str
+
+
+_KEPT = _Words(
+    titles={
+        "view_consistency": "view consistency",
+        "lidar": "LiDAR",
+        "effective_rank": "the effective rank",
+    },
+    times="checkpoints",
+)
+_LOGGED = _Words(
+    titles={
+        "view_consistency": "the share of views found in their batch",
+        "lidar": "the batches' LiDAR",
+        "effective_rank": "the batches' effective rank",
+    },
+    times="stretches of the training",
+)
 
 _CHOICE = ("lidar", "view_consistency", "rankme")
 """What `choose` goes by, the first that all checkpoints have; more is better in one run."""
@@ -50,7 +74,7 @@ class Trend:
     rising: bool = False
 
 
-def trend(history: Sequence[tuple[int, Mapping[str, float]]]) -> Trend:
+def trend(history: Sequence[tuple[int, Mapping[str, float]]], *, of_batches: bool = False) -> Trend:
     """Judge whether training on is worth it. Our own heuristic; no published study backs it.
 
     Judged is view consistency, or LiDAR where that was not measured, at four checkpoints or more.
@@ -68,6 +92,8 @@ def trend(history: Sequence[tuple[int, Mapping[str, float]]]) -> Trend:
             order of steps. Names: "view_consistency", "lidar", "effective_rank",
             "graph_stability" (to the checkpoint before), "lr" (as a share of its peak). Missing
             and NaN values are left out.
+        of_batches: the numbers are those of training's own batches, over stretches of it, and are
+            called so: in a batch views are found more easily than among a thousand samples.
 
     Raises:
         UsageError: steps that do not rise.
@@ -77,12 +103,13 @@ def trend(history: Sequence[tuple[int, Mapping[str, float]]]) -> Trend:
         raise UsageError(
             f"Checkpoints come at steps {steps}; wanted them in rising order. Sort the checkpoints."
         )
-    worse = _worse(history)
+    words = _LOGGED if of_batches else _KEPT
+    worse = _worse(history, words)
     if worse is not None:
         return worse
     rates = _series(history, "lr")
     if rates and rates[-1] < _ENDED:
-        return _ended([(s, n) for s, n in history if n.get("lr", 0.0) >= _HIGH])
+        return _ended([(s, n) for s, n in history if n.get("lr", 0.0) >= _HIGH], words)
     measure, values = _judged(history)
     if not measure:
         return Trend(
@@ -91,7 +118,7 @@ def trend(history: Sequence[tuple[int, Mapping[str, float]]]) -> Trend:
             measure="",
             light="ok",
         )
-    return _progress(measure, values, _series(history, "graph_stability"))
+    return _progress(measure, values, _series(history, "graph_stability"), words)
 
 
 def choose(checkpoints: Mapping[int, Mapping[str, float]]) -> int:
@@ -142,18 +169,18 @@ def _judged(history: Sequence[tuple[int, Mapping[str, float]]]) -> tuple[str, li
     return "", []
 
 
-def _worse(history: Sequence[tuple[int, Mapping[str, float]]]) -> Trend | None:
+def _worse(history: Sequence[tuple[int, Mapping[str, float]]], words: _Words) -> Trend | None:
     measure, values = _judged(history)
     ranks = _series(history, "effective_rank")
     said = ""
     if len(ranks) >= 4 and max(ranks[-2:]) < 0.5 * max(ranks[:-2]):
         measure = "effective_rank"
-        said = f"the effective rank fell to {ranks[-1]:.1f} from {max(ranks[:-2]):.1f}"
+        said = f"{words.titles[measure]} fell to {ranks[-1]:.1f} from {max(ranks[:-2]):.1f}"
     elif measure:
         calm, noise = _calm(values)
         best = max(calm[:-2])
         if max(calm[-2:]) < best - max(0.01, 0.05 * abs(best), 2 * noise):
-            said = f"{_TITLES[measure]} fell to {calm[-1]:.3f} from {best:.3f}"
+            said = f"{words.titles[measure]} fell to {calm[-1]:.3f} from {best:.3f}"
     if not said:
         return None
     return Trend(
@@ -178,13 +205,13 @@ def _calm(values: Sequence[float]) -> tuple[list[float], float]:
     return [statistics.median(group) for group in groups], spread
 
 
-def _ended(high: Sequence[tuple[int, Mapping[str, float]]]) -> Trend:
+def _ended(high: Sequence[tuple[int, Mapping[str, float]]], words: _Words) -> Trend:
     """Of a schedule that is over, from the checkpoints while its rate was high."""
     measure, values = _judged(high)
     rose, said = False, "Whether a longer one would help, this run cannot tell."
     if measure:
         rose, before, now = _rose(values)
-        moved = f"{_TITLES[measure]} went from {before:.3f} to {now:.3f}"
+        moved = f"{words.titles[measure]} went from {before:.3f} to {now:.3f}"
         said = (
             f"While its rate was high, {moved} and was still rising: a longer one may well help."
             if rose
@@ -210,14 +237,14 @@ def _rose(values: Sequence[float]) -> tuple[bool, float, float]:
     return now > before + max(0.002, 0.01 * abs(before)), before, now
 
 
-def _progress(measure: str, values: list[float], stability: list[float]) -> Trend:
-    name, recent = _TITLES[measure], _recent(values)
+def _progress(measure: str, values: list[float], stability: list[float], words: _Words) -> Trend:
+    name, recent = words.titles[measure], _recent(values)
     rose, before, now = _rose(values)
     if rose:
         return Trend(
             state="still improving",
             sentence=f"Still improving: {name} rose to {now:.3f} from {before:.3f} over the last "
-            f"{recent} checkpoints. Train on.",
+            f"{recent} {words.times}. Train on.",
             measure=measure,
             light="ok",
             rising=True,
@@ -230,7 +257,7 @@ def _progress(measure: str, values: list[float], stability: list[float]) -> Tren
     )
     return Trend(
         state="stop",
-        sentence=f"Stop: {name} has not risen over the last {recent} checkpoints ({now:.3f}, "
+        sentence=f"Stop: {name} has not risen over the last {recent} {words.times} ({now:.3f}, "
         f"{before:.3f} before), though the learning rate is high.{moved} More steps are unlikely "
         "to help.",
         measure=measure,

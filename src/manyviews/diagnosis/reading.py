@@ -9,8 +9,10 @@ from manyviews.diagnosis.verdict import WORDS
 _WIDER = "milder --views.global.jitter and .scale, a larger --data.batch-size, a lower --optim.lr"
 _SAME = "different images look the same: a lower --optim.lr, a longer --optim.warmup"
 _LONGER = "below the untrained encoder: train longer, look at the views in the report"
-_BEFORE = ("view_consistency", "shared_neighbours", "lidar")
+BEFORE = ("view_consistency", "shared_neighbours", "lidar")
 """Measures that are held against the untrained encoder's."""
+_LIT = ("view_consistency", "shared_neighbours")
+"""Those of them in which a fall is a light: LiDAR falls in trainings that help."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Read:
 
 
 def read_number(
-    name: str, value: float, *, directions: int, untrained: Mapping[str, float]
+    name: str, value: float, *, directions: int, held: Mapping[str, tuple[float, float]]
 ) -> Read:
     """What a measure of the encoder says by itself.
 
@@ -36,7 +38,8 @@ def read_number(
         name: of `explain.MEASURES`.
         value: of it.
         directions: that there can be at most: the lower of the width and the images less one.
-        untrained: the same measures of the untrained encoder, where those were taken.
+        held: measure -> its value of the untrained encoder and of this one, both of the same views
+            of the same samples: how many there are changes the value.
     """
     if name in ("effective_rank", "rankme"):
         least = value < max(1.5, 0.02 * directions)
@@ -46,8 +49,9 @@ def read_number(
         return Read("bad", _SAME) if value > 0.9999 else Read("ok")
     if name == "std":
         return Read("bad", _SAME) if value < 0.01 else Read("ok")
-    if name in _BEFORE and name in untrained:
-        return Read("warn", _LONGER) if value < untrained[name] else Read("ok")
+    if name in _LIT and name in held:
+        untrained, now = held[name]
+        return Read("warn", _LONGER) if now < untrained else Read("ok")
     return Read()
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from manyviews.core.extras import frame
 from manyviews.core.in_words import InWords
+from manyviews.diagnosis.dse import WINDOW, dense_candidates
 from manyviews.diagnosis.explain import MEASURES
 from manyviews.diagnosis.geometry import Geometry
 from manyviews.diagnosis.invariance import Bar
-from manyviews.diagnosis.patches import WINDOW, dense_candidates
 from manyviews.diagnosis.prototypes import Usage
-from manyviews.diagnosis.reading import Read, of_change, read_number
+from manyviews.diagnosis.reading import BEFORE, Read, of_change, read_number
 from manyviews.diagnosis.state import FeatureState
 from manyviews.diagnosis.verdict import Verdict
 
@@ -36,6 +36,8 @@ class Diagnosed(InWords):
         prototypes: how they are used, where there are any.
         groups: k-means clusters against labels, where those were given.
         untrained: measure -> value of the encoder before training, where it was held against that.
+        trained: the same measures of the encoder now, of the same views of the same samples; those
+            in `spaces` are of more of both, and not to be compared with them.
         geometry: of a run on clouds, whether features of points are their height.
         version: rises whenever the same features could give another number.
         unsaved: why it is not in RUN/diagnosis.json; "" where it is, or without a run.
@@ -54,6 +56,7 @@ class Diagnosed(InWords):
     prototypes: Usage | None
     groups: dict[str, float]
     untrained: Mapping[str, float] = field(default_factory=dict[str, float])
+    trained: Mapping[str, float] = field(default_factory=dict[str, float])
     geometry: Geometry | None = None
     version: int = 3
     unsaved: str = ""
@@ -62,7 +65,8 @@ class Diagnosed(InWords):
     def lines(self) -> list[str]:
         """For people."""
         said = self.verdict.lines()
-        if self.best is not None:
+        told = any("--step best" in step.command for step in self.verdict.next)
+        if self.best is not None and not told:
             said += ["", f"of {len(self.checkpoints)} checkpoints, step {self.best} looks best"]
         said += self._of_patches()
         if self.geometry is not None and self.geometry.alarm:
@@ -89,7 +93,7 @@ class Diagnosed(InWords):
         for name in names:
             cells = [_number(numbers.get(name)) for numbers in self.spaces.values()]
             read = self._read(name, next(iter(self.spaces.values())).get(name))
-            note = read.do or MEASURES[name].better
+            note = read.do or self._held(name) or MEASURES[name].better
             said.append(_row(MEASURES[name].title, cells, f"{read.word():<8}{note}"))
         if self.invariance:
             note = "light   0: no change, 1: as far as another image"
@@ -124,7 +128,16 @@ class Diagnosed(InWords):
         if value is None:
             return Read()
         most = min(self.images - 1, self.state.width)
-        return read_number(name, value, directions=most, untrained=self.untrained)
+        before = self.untrained
+        held = {n: (before[n], now) for n, now in self.trained.items() if n in before}
+        return read_number(name, value, directions=most, held=held)
+
+    def _held(self, name: str) -> str:
+        """What stands in the first answer, where that is of the same name and another sample."""
+        if name not in BEFORE or name not in self.trained or name not in self.untrained:
+            return ""
+        now, before = (_number(side[name]) for side in (self.trained, self.untrained))
+        return f"of the first answer's samples: {now}, untrained {before}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text."""

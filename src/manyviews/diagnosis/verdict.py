@@ -202,7 +202,7 @@ def _learned(evidence: Evidence) -> Answer | None:
             question=question,
             light="warn",
             number="not measured",
-            sentence="Nothing was there to hold it against.",
+            sentence="There was nothing to compare it with.",
         )
     worst = max(held, key=lambda one: _ORDER.index(one.light))
     light, said = worst.light, worst.sentence
@@ -251,7 +251,7 @@ def _enough(course: Course) -> Answer:
     elif trend is not None and trend.state == "getting worse":
         sentence = trend.sentence
     elif course.passes < FEW:
-        sentence = f"That is little: below {FEW:.0f} passes more are the first thing to try."
+        sentence = f"That is little: below {FEW:.0f} passes, train longer first."
         sentence += f" {trend.sentence}" if trend is not None and trend.rising else ""
     elif trend is not None and trend.rising:
         sentence = trend.sentence
@@ -286,7 +286,9 @@ def _next(evidence: Evidence, plan: Commands, answers: Sequence[Answer]) -> list
             )
         )
     elif learned.light != "ok":
-        found.append(Next(command=f"manyviews doctor {plan.data}", why="Are the images as meant?"))
+        found.append(
+            Next(command=f"manyviews doctor {plan.data}", why="Are they the right images?")
+        )
     if learned.light != "ok":
         found.append(
             Next(
@@ -319,7 +321,7 @@ def _time(hours: float) -> str:
 def _mend(evidence: Evidence, plan: Commands) -> list[Next]:
     """Of a training that collapsed or is broken."""
     alike = evidence.untrained is not None and evidence.untrained.before.get("collapsed") == 1
-    look = Next(command=f"manyviews doctor {plan.data}", why="Are the images as meant?")
+    look = Next(command=f"manyviews doctor {plan.data}", why="Are they the right images?")
     if alike:
         why = "An untrained encoder cannot tell these images apart either: they are all alike."
         return [Next(command=look.command, why=why)]
@@ -336,7 +338,7 @@ def _keep_the_start(plan: Commands) -> list[Next]:
     return [
         Next(
             command=f"manyviews embed {plan.start} --data {plan.data} --out features.parquet",
-            why="Where it began is better than what came of it.",
+            why="The weights that it began from are better than the result.",
         ),
         Next(command=f"{plan.again} {plan.gentler}", why="A lower rate changes less of it."),
     ]

@@ -15,6 +15,7 @@ from manyviews.encoders.convolutions3d import C3D, S3DG, C3DConfig, S3DGConfig
 from manyviews.encoders.dvae import DVAE
 from manyviews.encoders.lab import Lab, LabConfig
 from manyviews.encoders.points import PointNet, PointNetConfig
+from manyviews.encoders.raster import Raster
 from manyviews.encoders.resnet_small import ResNetSmall
 from manyviews.encoders.settings import (
     AudioViTConfig,
@@ -22,14 +23,17 @@ from manyviews.encoders.settings import (
     DVAEConfig,
     HieraConfig,
     HieraVideoConfig,
+    RasterConfig,
     ResNetSmallConfig,
     TimmConfig,
     TubeletsConfig,
     ViTConfig,
+    VQGANConfig,
 )
 from manyviews.encoders.slow import Slow, SlowConfig
 from manyviews.encoders.video import R2Plus1D, R2Plus1DConfig
 from manyviews.encoders.voxels import Voxels, VoxelsConfig
+from manyviews.encoders.vqgan import VQGAN
 
 _MANY = "timm"
 """The kind whose settings name a model; the others are a model each, of the kind's name."""
@@ -124,7 +128,9 @@ KINDS: Mapping[str, Kind] = {
     ),
     "hiera_video": Kind(HieraVideoConfig, _hiera),
     "dvae": Kind(DVAEConfig, DVAE),
-    "coded": Kind(CodedConfig, _coded),
+    "vqgan": Kind(VQGANConfig, VQGAN),
+    "coded": Kind(CodedConfig, _coded, ("coded", "coded_base", "coded_large")),
+    "raster": Kind(RasterConfig, Raster),
     "audio_conv": Kind(AudioConvConfig, AudioConv),
     "audio_vit": Kind(AudioViTConfig, _audio_vit),
     "pointnet": Kind(PointNetConfig, PointNet),

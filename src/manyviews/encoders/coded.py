@@ -1,6 +1,8 @@
 """A vision transformer over the codes of an image, which a frozen tokenizer gives it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from timm.models.vision_transformer import Block
@@ -8,7 +10,15 @@ from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
 from manyviews.encoders.dvae import DVAE
-from manyviews.encoders.settings import CodedConfig, DVAEConfig
+from manyviews.encoders.settings import CodedConfig, DVAEConfig, VQGANConfig
+from manyviews.encoders.vqgan import VQGAN
+
+_MAGES = {"tokenizer": "vqgan", "patch": 16, "codes": 1024, "filters": 128}
+_SIZES: dict[str, dict[str, Any]] = {
+    "coded": {},
+    "coded_base": {**_MAGES, "width": 768, "depth": 12, "heads": 12},
+    "coded_large": {**_MAGES, "width": 1024, "depth": 24, "heads": 16},
+}
 
 
 class Coded(Encoder):
@@ -31,9 +41,10 @@ class Coded(Encoder):
         """Build with random weights.
 
         Raises:
-            UsageError: a width that cannot be split, or a patch as `DVAE` says.
+            UsageError: a width that cannot be split, or a patch as the tokenizer says.
         """
         super().__init__()
+        config = replace(config, **_SIZES[config.name])
         width, heads = config.width, config.heads or max(1, config.width // 64)
         if width % heads:
             raise UsageError(
@@ -41,7 +52,11 @@ class Coded(Encoder):
                 "Change --encoder.width or --encoder.heads."
             )
         sizes = {"patch": config.patch, "width": config.filters, "codes": config.codes}
-        self.tokenizer = DVAE(DVAEConfig(input=config.input, **sizes))
+        self.tokenizer: Encoder = (
+            DVAE(DVAEConfig(input=config.input, **sizes))
+            if config.tokenizer == "dvae"
+            else VQGAN(VQGANConfig(input=config.input, **sizes))
+        )
         self.tokenizer.requires_grad_(requires_grad=False)
         self.input, self.dim = config.input, width
         self.grid, self.patch = self.tokenizer.grid, self.tokenizer.patch
@@ -64,15 +79,16 @@ class Coded(Encoder):
         """Take over another tokenizer's weights.
 
         Raises:
-            UsageError: it is no `dvae`, or of other sizes.
+            UsageError: it is of another kind, or of other sizes.
         """
         mine, theirs = self.tokenizer.state_dict(), tokenizer.state_dict()
         shapes = [{k: tuple(v.shape) for k, v in state.items()} for state in (mine, theirs)]
         if shapes[0] != shapes[1]:
+            kind = type(self.tokenizer).__name__.lower()
             raise UsageError(
-                f"The encoder reads {len(mine['scores.bias'])} codes of a dvae of its own sizes, "
+                f"The encoder reads {self.tokenizer.dim} codes of a {kind} of its own sizes, "
                 f"and was given another {type(tokenizer).__name__}. Set --encoder.codes and "
-                "--encoder.filters as the codes and the width of that, or give another dvae."
+                f"--encoder.filters as the codes and the width of that, or give another {kind}."
             )
         self.tokenizer.load_state_dict(theirs)
 

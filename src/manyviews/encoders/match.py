@@ -169,6 +169,7 @@ def _fit(reading: _Reading, project: Project | None, model: nn.Module) -> Fit:
         *_fold_scales(state, rest),
         *_fold_class_row(state, model),
         *_whole_biases(state, rest, wanted),
+        *_split_words(state, rest, wanted),
     ]
     resized = _resize(state, model, project)
     wrong = [
@@ -254,6 +255,30 @@ def _whole_biases(state: StateDict, rest: StateDict, wanted: Found) -> list[str]
             del rest[q], rest[v]
             made += 1
     return [f"{made} attentions have no bias of keys: it is 0."] if made else []
+
+
+_FIRST_WORD = 76
+"""Of MAGE's 1,000 classes, the one that stands before every image (models_mage.py)."""
+
+
+def _split_words(state: StateDict, rest: StateDict, wanted: Found) -> list[str]:
+    """MAGE's table of codes, classes and a mask: the codes, and the class that is always there.
+
+    What its network has of timm's and never uses is left out.
+    """
+    table, own = state.get("words.weight"), wanted.get("words.weight")
+    positions = state.get("positions")
+    if table is None or own is None or positions is None or positions.ndim != 2:
+        return []
+    codes = len(own)
+    if len(table) <= codes + _FIRST_WORD:
+        return []
+    state["words.weight"] = table[:codes].clone()
+    state["class_token"] = table[codes + _FIRST_WORD].clone().view(1, 1, -1)
+    state["positions"] = positions[None]
+    for name in ("cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias"):
+        rest.pop(name, None)
+    return [f"Of {len(table)} words the first {codes} are taken, and the class that stands first."]
 
 
 def _fold_class_row(state: StateDict, model: nn.Module) -> list[str]:

@@ -223,11 +223,38 @@ class DVAEConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VQGANConfig:
+    """A VQGAN's encoder: its tokens are scores of codes; the defaults are those that MAGE is fed.
+
+    Attributes:
+        input: the images that it is fed.
+        patch: side in pixels of what has a code: 2, 4, 8 or 16.
+        width: channels of the first stage, a multiple of 32.
+        code: width of a code's vector.
+        codes: K, how many there are.
+    """
+
+    input: Pixels = field(default_factory=lambda: Pixels(side=256, mean=(0.0,), std=(1.0,)))
+    patch: Count = 16
+    width: Count = 128
+    code: Count = 256
+    codes: Several = 1024
+
+    @property
+    def name(self) -> str:
+        """As everywhere."""
+        return "vqgan"
+
+
+@dataclass(frozen=True, kw_only=True)
 class CodedConfig:
     """A vision transformer that is fed the codes which a frozen tokenizer gives an image.
 
     Attributes:
+        name: "coded" has the sizes below; "coded_base" and "coded_large" are ViT-B and ViT-L on
+            the codes of a VQGAN, MAGE's.
         input: the images that it is fed.
+        tokenizer: the kind of encoder that gives the codes.
         patch: side in pixels of what has a code; a power of two, and the tokenizer's.
         codes: K, how many there are; the tokenizer's.
         filters: the tokenizer's channels.
@@ -236,7 +263,9 @@ class CodedConfig:
         heads: 0 for 64 channels a head.
     """
 
+    name: Literal["coded", "coded_base", "coded_large"] = "coded"
     input: Pixels = field(default_factory=Pixels)
+    tokenizer: Literal["dvae", "vqgan"] = "dvae"
     patch: Count = 16
     codes: Several = 512
     filters: Count = 64
@@ -244,10 +273,29 @@ class CodedConfig:
     depth: Count = 12
     heads: Depth = 0
 
+
+@dataclass(frozen=True, kw_only=True)
+class RasterConfig:
+    """A transformer over pixels as colours of a palette, row by row; the defaults are iGPT-S's.
+
+    Attributes:
+        input: the images that it is fed; each pixel is a token, so that they are small.
+        colours: K, of the palette.
+        width: of a token.
+        depth: blocks.
+        heads: 0 for 64 channels a head.
+    """
+
+    input: Pixels = field(default_factory=lambda: Pixels(side=32))
+    colours: Several = 512
+    width: Count = 512
+    depth: Count = 24
+    heads: Depth = 0
+
     @property
     def name(self) -> str:
         """As everywhere."""
-        return "coded"
+        return "raster"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,5 +322,14 @@ class AudioViTConfig:
         return "audio_vit"
 
 
-ImageConfig = ResNetSmallConfig | ViTConfig | TimmConfig | HieraConfig | DVAEConfig | CodedConfig
+ImageConfig = (
+    ResNetSmallConfig
+    | ViTConfig
+    | TimmConfig
+    | HieraConfig
+    | DVAEConfig
+    | VQGANConfig
+    | CodedConfig
+    | RasterConfig
+)
 """Settings of an encoder of images."""

@@ -15,7 +15,7 @@ from manyviews.encoders.maps import begin, places, refuse_tokens
 
 _PATCH = (1, 32, 32)
 """Frames and pixels from one place of the last map to the next."""
-_BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
+_BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 _OVER_TIME = (1, 1, 3, 3)
 """Frames that the first convolution of a stage's blocks sees."""
 
@@ -26,14 +26,14 @@ class SlowConfig:
 
     Attributes:
         input: what it is fed; 8 frames, every eighth of 30 a second, is the authors' "8 x 8".
-        layers: 10 and 18 have blocks of two 3x3 convolutions, 50 bottlenecks of four times the
+        layers: 10, 18 and 34 have blocks of two 3x3 convolutions, 50 bottlenecks of four times the
             width.
         width: channels of the first stage; each further stage has twice as many. 64 is the
             authors'. On a CPU, 10 layers of width 16 train on clips of 8 frames of 64 pixels.
     """
 
     input: Frames = field(default_factory=lambda: Frames(frames=8, rate=3.75))
-    layers: Literal[10, 18, 50] = 50
+    layers: Literal[10, 18, 34, 50] = 50
     width: Count = 64
 
     @property

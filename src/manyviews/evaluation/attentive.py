@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manyviews.core import Failure, UsageError
-from manyviews.core.room import check_room
+from manyviews.core.memory import check_memory
 from manyviews.evaluation.linear import hold_out
 from manyviews.evaluation.protocols import Settings, classified
 from manyviews.evaluation.result import Result, check_split
@@ -199,7 +199,7 @@ def check_tokens(count: int, shape: Sequence[int]) -> None:
     """
     if not math.prod(shape):
         raise UsageError("This encoder makes no tokens to attend to. Use --protocol linear.")
-    check_room(
+    check_memory(
         count,
         math.prod(shape),
         what="Tokens",

@@ -60,6 +60,7 @@ def extract(
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
     workers: int = 0,
+    warn: Callable[[str], object] = log.warning,
 ) -> Extracted:
     """Embed every readable sample, in order.
 
@@ -67,23 +68,26 @@ def extract(
         embed: [B, *shape] on `device`, as the encoder is fed -> [B, D] or [B, T, D] of any float
             type; in eval mode.
         source: the samples.
-        pipeline: makes one view of each, by its only family; `views.pipeline.plain_of` makes
-            those of evaluation.
+        pipeline: makes the views of each, by its only family; `views.pipeline.plain_of` makes
+            those of evaluation. A sample's features are the mean over its views.
         rows: positions in the source, of what is embedded; None for all.
-        batch_size: samples at a time.
+        batch_size: views at a time, which are samples where each has one.
         device: where `embed` computes.
         progress: told (samples done, samples in all) after each batch.
         workers: processes that read and make views ahead; 0 for none, which is best for images
             that are in memory already. The result is the same.
+        warn: told how many could not be read; the same line each time that they are read again.
 
     Raises:
         Failure: nothing could be read, or the encoder's output has a changing or a wrong shape.
+        UsageError: tokens [B, T, D] would be averaged over views, which show other places.
     """
     if batch_size < 1:
         raise UsageError(f"The batch size is {batch_size}; wanted 1 or more.")
     wanted = range(len(source)) if rows is None else rows
     what = "images" if source.streams == ("image",) else "files"
-    reader = _Reader(source, pipeline, wanted, batch_size)
+    [layout] = pipeline.makes.values()
+    reader = _Reader(source, pipeline, wanted, max(1, batch_size // layout.count))
     device = torch.device(device)
     out: Tensor | None = None
     bad: list[UnreadRow] = []
@@ -93,7 +97,7 @@ def extract(
             bad.extend(broken)
             if good:
                 [views] = pipeline.finish(raw, {}, torch.tensor(good), device).views.values()
-                part = embed(views[:, 0]).detach().float().cpu()
+                part = _averaged(embed, views, batch_size)
                 out = _room(part, rows=len(wanted)) if out is None else out
                 if part.shape != (len(good), *out.shape[1:]):
                     raise Failure(
@@ -111,9 +115,9 @@ def extract(
             "`manyviews doctor`."
         )
     if bad:
-        log.warning(
-            "%d of %d %s could not be read and have no features; the first is %s: %s",
-            *(len(bad), len(wanted), what, bad[0].path, bad[0].reason),
+        warn(
+            f"{len(bad)} of {len(wanted)} {what} could not be read and have no features; the first "
+            f"is {bad[0].path}: {bad[0].reason}"
         )
     return Extracted(out[: len(index)].clone() if bad else out, torch.tensor(index), tuple(bad))
 
@@ -208,6 +212,20 @@ def _room(part: Tensor, *, rows: int) -> Tensor:
             "at patch level."
         )
     return torch.empty(rows, *part.shape[1:])
+
+
+def _averaged(embed: Embed, views: Tensor, batch_size: int) -> Tensor:
+    """[B, D] float32 on the CPU: each sample's mean over its V views [B, V, *shape]."""
+    samples, count = views.shape[:2]
+    if count == 1:
+        return embed(views[:, 0]).detach().float().cpu()
+    each = torch.cat([embed(x).detach().float() for x in views.flatten(0, 1).split(batch_size)])
+    if each.ndim > 2:
+        raise UsageError(
+            f"Tokens of {count} clips or crops of a sample are of other places and have no mean. "
+            "Leave out --clips and --crops."
+        )
+    return each.unflatten(0, (samples, count)).mean(dim=1).cpu()
 
 
 class _Reader:

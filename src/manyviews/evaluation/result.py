@@ -34,7 +34,7 @@ class Result(InWords):
         version: rises whenever the same features could give another number.
         train: labelled examples learnt from.
         n: test examples.
-        classes: distinct classes among the training labels.
+        classes: distinct classes among the training labels; 0 where there are none.
         measures: name -> estimate over the draw of test examples (and of training examples where
             the protocol draws some); the headline first.
         seconds: wall clock of the protocol, feature extraction not included.
@@ -78,11 +78,9 @@ class Result(InWords):
 
     def lines(self) -> list[str]:
         """For people: the headline with what it was measured on, then the rest."""
-        examples = (
-            f"{self.n} test, {self.train} training examples, {self.classes} classes"
-            if self.train
-            else f"{self.n} examples, {self.classes} classes"
-        )
+        train = f" test, {self.train} training" if self.train else ""
+        classes = f", {self.classes} classes" if self.classes else ""
+        examples = f"{self.n}{train} examples{classes}"
         (name, first), *others = self.measures.items()
         return [
             f"{self.protocol}: {name} {first}; {examples}",

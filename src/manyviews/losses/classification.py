@@ -24,6 +24,21 @@ def classify(logits: Tensor, target: Tensor) -> Tensor:
 
 
 @full_precision
+def yes_or_no(logits: Tensor, *, right: bool, counted: Tensor) -> Tensor:
+    """The mean of -log sigmoid(logits), or of -log sigmoid(-logits) where the answer is no.
+
+    Args:
+        logits: [B] that it is so.
+        right: whether it is.
+        counted: [B] bool; the others cost nothing, and the mean is over all rows.
+
+    Returns:
+        Scalar, float32 (float64 if logits are), even under autocast.
+    """
+    return (F.softplus(-logits if right else logits) * counted).mean()
+
+
+@full_precision
 def soft_classify(logits: Tensor, index: Tensor, share: Tensor, *, factor: Tensor) -> Tensor:
     """Cross-entropy with targets that are shared among a few of many classes.
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from manyviews.core import comm
-from manyviews.losses.pairs import products
+from manyviews.losses.pairs import products, several
 from manyviews.losses.precision import full_precision
 
 
@@ -31,12 +31,16 @@ def nt_xent(z: Tensor, *, temperature: float) -> Tensor:
     Returns:
         Scalar; the mean over this rank's anchors. Under autocast float32.
 
+    Raises:
+        UsageError: there is one sample in all.
+
     Source: Chen et al. 2020 (SimCLR), equation 1 and algorithm 1. google-research/simclr
     objective.py adds the means of the two views, which is twice this.
     """
     anchors = z.transpose(0, 1).flatten(0, 1)  # view by view: [2B, D]
     others = comm.gather(z).transpose(0, 1).flatten(0, 1)  # [2N, D]
     samples = len(others) // 2
+    several(samples)
     row = comm.share(torch.arange(samples, device=z.device))
     itself = torch.cat([row, row + samples])
     positive = torch.cat([row + samples, row])
@@ -60,9 +64,13 @@ def multi_crop_nt_xent(z: Tensor, *, temperature: float) -> Tensor:
     Returns:
         Scalar; the mean over this rank's anchors. Under autocast float32.
 
+    Raises:
+        UsageError: there is one sample in all.
+
     Source: Caron et al. 2020 (SwAV), equation 7 (appendix A.8).
     """
     crops, everyone = z.shape[1], comm.gather(z).flatten(0, 1)
+    several(len(everyone) // crops)
     samples = torch.arange(len(everyone), device=z.device) // crops
     own = comm.share(samples)[:, None] == samples  # [B M, N M]
     logits = z.flatten(0, 1) @ everyone.T / temperature
@@ -110,10 +118,14 @@ def batch_info_nce(query: Tensor, key: Tensor, *, temperature: float) -> Tensor:
     Returns:
         Scalar; the mean over this rank's queries. Under autocast float32.
 
+    Raises:
+        UsageError: there is one sample in all.
+
     Source: Chen et al. 2021 (MoCo v3), equation 1, without its factor of 2T; Dwibedi et al. 2021
     (NNCLR), equation 3, with the neighbour as the query.
     """
     keys = comm.gather(key)
+    several(len(keys))
     own = comm.share(torch.arange(len(keys), device=key.device))
     return F.cross_entropy(query @ keys.T / temperature, own)
 

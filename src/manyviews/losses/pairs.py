@@ -3,7 +3,23 @@
 import torch
 from torch import Tensor
 
-from manyviews.core import comm
+from manyviews.core import UsageError, comm
+
+
+def several(count: int) -> None:
+    """Refuse a global batch of one sample, which there is nothing to tell from.
+
+    Args:
+        count: samples of all ranks.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if count < 2:
+        raise UsageError(
+            f"A contrastive loss tells a sample from others of its batch, and the batch has {count}"
+            " sample. Raise --data.batch-size."
+        )
 
 
 def products(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -14,14 +30,17 @@ def products(z: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         [2B] and [2B, 2N - 2]; the first view of each sample first, then the second.
+
+    Raises:
+        UsageError: N is 1.
     """
-    anchors, everyone = _views(z), _views(comm.gather(z))
+    anchors, everyone = _everyone(z)
     return _split(anchors @ everyone.T)
 
 
 def squared_distances(z: Tensor) -> tuple[Tensor, Tensor]:
     """As `products`, of squared Euclidean distances; z need not have unit length."""
-    anchors, everyone = _views(z), _views(comm.gather(z))
+    anchors, everyone = _everyone(z)
     return _split(squared(anchors, everyone))
 
 
@@ -29,6 +48,13 @@ def squared(a: Tensor, b: Tensor) -> Tensor:
     """Squared distances of the rows of [A, D] and [B, D]: [A, B], 0 or more."""
     lengths = a.square().sum(dim=1, keepdim=True) + b.square().sum(dim=1)
     return (lengths - 2 * a @ b.T).clamp(min=0)
+
+
+def _everyone(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Views of this rank and of all, each view by view."""
+    gathered = comm.gather(z)
+    several(len(gathered))
+    return _views(z), _views(gathered)
 
 
 def _views(z: Tensor) -> Tensor:

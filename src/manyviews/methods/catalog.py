@@ -13,6 +13,8 @@ from manyviews.methods.audiovisual.cavmae import CAVMAE, CAVMAEConfig
 from manyviews.methods.audiovisual.cma import CMA, CMAConfig
 from manyviews.methods.audiovisual.gdt import GDT, GDTConfig
 from manyviews.methods.audiovisual.l3 import L3, L3Config
+from manyviews.methods.audiovisual.mavil import MAViL, MAViLConfig
+from manyviews.methods.audiovisual.multisensory import Multisensory, MultisensoryConfig
 from manyviews.methods.audiovisual.selavi import SeLaVi, SeLaViConfig
 from manyviews.methods.audiovisual.xdc import XDC, XDCConfig
 from manyviews.methods.clustering.bownet import BoWNet, BoWNetConfig
@@ -53,6 +55,7 @@ from manyviews.methods.distillation.distill import Distill, DistillConfig
 from manyviews.methods.distillation.ibot import IBOT, IBOTConfig
 from manyviews.methods.distillation.msn import MSN, MSNConfig
 from manyviews.methods.distillation.simsiam import SimSiam, SimSiamConfig
+from manyviews.methods.elo import ELo
 from manyviews.methods.information.er import ER, ERConfig
 from manyviews.methods.joint import Joint
 from manyviews.methods.masked.autoencoder import AutoEncoder, AutoEncoderConfig
@@ -60,6 +63,7 @@ from manyviews.methods.masked.beit import BEiT, BEiTConfig
 from manyviews.methods.masked.capi import CAPI, CAPIConfig
 from manyviews.methods.masked.data2vec import Data2Vec, Data2VecConfig
 from manyviews.methods.masked.eat import EAT, EATConfig
+from manyviews.methods.masked.igpt import IGPT, IGPTConfig
 from manyviews.methods.masked.ijepa import IJEPA, IJEPAConfig
 from manyviews.methods.masked.mae import MAE, MAEConfig
 from manyviews.methods.masked.mage import MAGE, MAGEConfig
@@ -125,12 +129,63 @@ class JointConfig:
     mixed: Any = field(default_factory=_both)
     weights: tuple[NotNegative, ...] = (1.0, 0.1)
 
+    @property
+    def weighed(self) -> tuple[str, ...]:
+        """What each weight is of."""
+        return tuple(parts(self.mixed))
+
     def wrong(self) -> Iterator[tuple[str, object, str]]:
         """No methods, or as many weights as there are none of."""
         names = list(parts(self.mixed))
         if not names or len(self.weights) != len(names):
             wanted = f"one number for each of the methods {', '.join(names) or '(there are none)'}"
             yield "weights", self.weights, wanted
+
+
+def _contrasts() -> Any:
+    return struct("Tasks", {"contrast": SimCLRConfig(), "flow_contrast": SimCLRConfig()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ELoConfig:
+    """Settings of tasks on several streams and of what is distilled between them.
+
+    Attributes:
+        tasks: name -> settings of any method, as `core.settings.struct` makes a class of a
+            mapping. A name is that of the task's views too, and no encoder's.
+        on: the encoder of each task, in the same order; of one with several encoders their names
+            joined by "+".
+        main: the encoder that the others are distilled into, and that is the one to keep.
+        sides: those others.
+        weights: of each task's losses, then of the distillation from each side.
+    """
+
+    OPEN: ClassVar[tuple[str, ...]] = ("tasks",)
+    """What holds settings of other methods; config.yaml says the kind of each."""
+    tasks: Any = field(default_factory=_contrasts)
+    on: tuple[str, ...] = ("video", "flow")
+    main: str = "video"
+    sides: tuple[str, ...] = ("flow",)
+    weights: tuple[NotNegative, ...] = (1.0, 1.0, 1.0)
+
+    @property
+    def weighed(self) -> tuple[str, ...]:
+        """What each weight is of."""
+        return (*parts(self.tasks), *(f"from_{side}" for side in self.sides))
+
+    def wrong(self) -> Iterator[tuple[str, object, str]]:
+        """Tasks and encoders that do not fit together, or another number of weights."""
+        names, encoders = list(parts(self.tasks)), {self.main, *self.sides}
+        on = {name for each in self.on for name in each.split("+")}
+        if len(encoders) <= len(self.sides):
+            yield "sides", self.sides, f"different encoders, without the main one {self.main!r}"
+        if len(self.on) != len(names) or on != encoders:
+            wanted = f"one for each of {', '.join(names)}, in which all of "
+            yield "on", self.on, f"{wanted}{', '.join(sorted(encoders))} are named"
+        if taken := sorted(encoders & set(names)):
+            yield "tasks", names, f"other names than the encoder's {taken[0]!r}"
+        if len(self.weights) != len(names) + len(self.sides):
+            yield "weights", self.weights, f"one number for each of {', '.join(self.weighed)}"
 
 
 METHODS: dict[str, Entry] = {
@@ -171,6 +226,7 @@ METHODS: dict[str, Entry] = {
     "tokenizer": Entry(DiscreteVAE, DiscreteVAEConfig, "microsoft/unilm beit"),
     "beit": Entry(BEiT, BEiTConfig, "microsoft/unilm beit"),
     "mage": Entry(MAGE, MAGEConfig, "LTH14/mage"),
+    "igpt": Entry(IGPT, IGPTConfig, "openai/image-gpt"),
     "simmim": Entry(SimMIM, SimMIMConfig, "microsoft/SimMIM"),
     "maskfeat": Entry(MaskFeat, MaskFeatConfig, "facebookresearch/SlowFast: targets"),
     "data2vec": Entry(Data2Vec, Data2VecConfig, "facebookresearch/data2vec_vision"),
@@ -203,13 +259,16 @@ METHODS: dict[str, Entry] = {
     "brave": Entry(BraVe, BraVeConfig),
     "playback": Entry(Playback, PlaybackConfig),
     "joint": Entry(Joint, JointConfig),
+    "elo": Entry(ELo, ELoConfig),
     "avid": Entry(AVID, AVIDConfig, "facebookresearch/AVID-CMA"),
     "cma": Entry(CMA, CMAConfig, "facebookresearch/AVID-CMA", follows=("avid",)),
     "gdt": Entry(GDT, GDTConfig, "facebookresearch/GDT"),
     "l3": Entry(L3, L3Config),
     "avts": Entry(AVTS, AVTSConfig),
+    "multisensory": Entry(Multisensory, MultisensoryConfig),
     "xdc": Entry(XDC, XDCConfig),
     "cav-mae": Entry(CAVMAE, CAVMAEConfig),
+    "mavil": Entry(MAViL, MAViLConfig),
     "selavi": Entry(SeLaVi, SeLaViConfig, "facebookresearch/selavi: labels"),
     "depthcontrast": Entry(DepthContrast, DepthContrastConfig, "facebookresearch/DepthContrast"),
     "pointcontrast": Entry(PointContrast, PointContrastConfig, "facebookresearch/PointContrast"),

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manyviews.core import UsageError, comm, wide
-from manyviews.core.room import check_room
+from manyviews.core.memory import check_memory
 from manyviews.losses import nce
 from manyviews.parts.counted import mixed, words
 
@@ -40,7 +40,9 @@ class Bank(nn.Module):
                 f"A bank has a row for each sample and needs 2 or more; it was given {samples}. "
                 "Set Given.samples to the size of the data set."
             )
-        check_room(samples, dim, what="The bank", advice="Lower --method.out, or take fewer files.")
+        check_memory(
+            samples, dim, what="The bank", advice="Lower --method.out, or take fewer files."
+        )
         self.momentum = momentum
         self.register_buffer("items", F.normalize(torch.randn(samples, dim), dim=1))
         self.register_buffer("seed", torch.randint(2**62, ()))

@@ -3,16 +3,22 @@
 import torch
 from torch import Tensor
 
-_GOLDEN, _FIRST, _SECOND = -7046029254386353131, -4658895280553007687, -7723592293110705685
-"""splitmix64's constants as signed integers, which wrap around as its unsigned ones do."""
+GOLDEN = -7046029254386353131
+"""What splitmix64 counts in, as a signed integer, which wraps around as its unsigned one does."""
+_FIRST, _SECOND = -4658895280553007687, -7723592293110705685
+"""splitmix64's factors, likewise."""
 
 
 def mixed(x: Tensor) -> Tensor:
-    """splitmix64's next number, of int64 of any shape; products and sums wrap around.
+    """splitmix64's next number after the state x, of int64 of any shape; sums wrap around."""
+    return hashed(x + GOLDEN)
+
+
+def hashed(x: Tensor) -> Tensor:
+    """splitmix64's number of the state x, of int64 of any shape; products wrap around.
 
     Source: Steele, Lea, Flood 2014, Fast splittable pseudorandom number generators.
     """
-    x = x + _GOLDEN
     x = (x ^ ((x >> 30) & (2**34 - 1))) * _FIRST
     x = (x ^ ((x >> 27) & (2**37 - 1))) * _SECOND
     return x ^ ((x >> 31) & (2**33 - 1))
@@ -20,7 +26,7 @@ def mixed(x: Tensor) -> Tensor:
 
 def words(state: Tensor, count: int) -> Tensor:
     """[..., count] int64 of each state [...] int64: the numbers that follow it, in [0, 2^63)."""
-    steps = _GOLDEN * torch.arange(count, device=state.device)
+    steps = GOLDEN * torch.arange(count, device=state.device)
     return mixed(state[..., None] + steps) & (2**63 - 1)
 
 

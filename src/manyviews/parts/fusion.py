@@ -45,14 +45,16 @@ class JointBlocks(nn.Module):
         dim: of what goes in and out, the widest encoder's.
     """
 
-    def __init__(self, dims: Mapping[str, int], *, depth: int) -> None:
+    def __init__(self, dims: Mapping[str, int], *, depth: int, alone: bool = True) -> None:
         """Build it.
 
         Args:
             dims: modality -> width of its tokens; each other than the widest has a linear map.
             depth: blocks.
+            alone: each modality's tokens go through by themselves too, with norms of their own.
         """
         super().__init__()
+        self._alone = alone
         self.dim = max(dims.values())
         self.entry = nn.ModuleDict(
             {
@@ -61,9 +63,10 @@ class JointBlocks(nn.Module):
             }
         )
         heads = max(1, self.dim // 64)
-        self.blocks = nn.ModuleList(JointBlock(self.dim, heads, dims) for _ in range(depth))
+        names = tuple(dims) if alone else ()
+        self.blocks = nn.ModuleList(JointBlock(self.dim, heads, names) for _ in range(depth))
         self.norm = nn.ModuleDict(
-            {name: nn.LayerNorm(self.dim, eps=1e-6) for name in (TOGETHER, *dims)}
+            {name: nn.LayerNorm(self.dim, eps=1e-6) for name in (TOGETHER, *names)}
         )
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -71,9 +74,10 @@ class JointBlocks(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Each modality's tokens [B, K, D] -> those after the blocks, and all of them together."""
+        """Modality -> tokens [B, K, D], to those of all together after the blocks, and of each."""
         entered = {name: self.entry[name](x) for name, x in tokens.items()}
-        cases = {TOGETHER: torch.cat(list(entered.values()), dim=1)} | entered
+        cases = {TOGETHER: torch.cat(list(entered.values()), dim=1)}
+        cases |= entered if self._alone else {}
         for block in self.blocks:
             cases = {name: block(x, name) for name, x in cases.items()}
         return {name: self.norm[name](x) for name, x in cases.items()}

@@ -1,5 +1,7 @@
 """Pairs that do not belong together."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -20,3 +22,19 @@ def of_another(x: Tensor) -> Tensor:
     every = comm.gather(x)
     own = comm.share(torch.arange(len(every), device=x.device))
     return every[(own + 1) % len(every)]
+
+
+def shared_seconds(offset: Tensor, *, clip: float, sound: float) -> Tensor:
+    """How long a sound and a clip go on together; 0 and less where they share no time.
+
+    Args:
+        offset: [B] seconds by which the sound begins later than its clip.
+        clip: seconds that a clip lasts.
+        sound: seconds that a sound lasts.
+    """
+    return (offset + sound).clamp(max=clip) - offset.clamp(min=0)
+
+
+def seconds(input: Any) -> float:
+    """How long what is fed lasts; 0 of what has no time."""
+    return float(getattr(input, "seconds", 0.0))

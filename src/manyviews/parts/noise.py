@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_FACTORS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
-_GOLDEN = 0x9E3779B97F4A7C15 - 2**64
+from manyviews.parts.counted import GOLDEN, hashed
 
 
 def uniform(index: Tensor, step: int, shape: Sequence[int], *, salt: Tensor) -> Tensor:
@@ -27,10 +26,10 @@ def uniform(index: Tensor, step: int, shape: Sequence[int], *, salt: Tensor) -> 
 
     Source: counters through Steele et al. 2014's SplitMix64.
     """
-    at = (step * _GOLDEN + 2**63) % 2**64 - 2**63  # as int64 wraps
-    key = _mix(_mix(index + salt) + at)
+    at = (step * GOLDEN + 2**63) % 2**64 - 2**63  # as int64 wraps
+    key = hashed(hashed(index + salt) + at)
     count = torch.arange(1, math.prod(shape) + 1, device=index.device)
-    bits = _right(_mix(key[:, None] + count * _GOLDEN), 41)
+    bits = (hashed(key[:, None] + count * GOLDEN) >> 41) & (2**23 - 1)
     return ((bits.float() + 0.5) * 2.0**-23).view(len(index), *shape)
 
 
@@ -59,14 +58,3 @@ def truncated_normal(u: Tensor, *, mean: float, std: float, least: Tensor, most:
     high = torch.special.ndtr(u.new_tensor((most - mean) / std))
     drawn = mean + std * torch.special.ndtri(low + u * (high - low))
     return torch.minimum(torch.maximum(drawn, least), least.new_tensor(most))
-
-
-def _mix(x: Tensor) -> Tensor:
-    for shift, factor in zip((30, 27), _FACTORS, strict=True):
-        x = (x ^ _right(x, shift)) * factor
-    return x ^ _right(x, 31)
-
-
-def _right(x: Tensor, by: int) -> Tensor:
-    """A shift that fills with zeros, which int64's own does not."""
-    return (x >> by) & (2 ** (64 - by) - 1)

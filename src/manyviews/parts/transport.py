@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from manyviews.core import Clock, comm
+from manyviews.core import Clock, UsageError, comm
 from manyviews.parts.cluster import UNASSIGNED
 
 _TINY = 1e-300
@@ -49,7 +49,12 @@ def by_rank(shares: Tensor, p: Tensor) -> Tensor:
 
 @torch.no_grad()
 def transported(
-    p: Tensor, *, sharpness: float, tolerance: float, shares: Tensor | None = None
+    p: Tensor,
+    *,
+    sharpness: float,
+    tolerance: float,
+    shares: Tensor | None = None,
+    setting: str = "clusters",
 ) -> Tensor:
     """Each row's class in the transport of rows to classes that takes 1/K of them to each.
 
@@ -61,9 +66,13 @@ def transported(
         sharpness: lambda.
         tolerance: seen every tenth round.
         shares: [K] of sum 1, the part of all rows that each class takes instead of 1/K.
+        setting: of the method, that K comes from; for the message.
 
     Returns:
         [n] int64 in [0, K).
+
+    Raises:
+        UsageError: there are fewer rows than classes, so that not every class can have one.
 
     Source: Asano et al. 2020 (SeLa), equations 6 to 8; yukimasano/self-label sinkhornknopp.py,
     optimize_L_sk. With shares: Asano et al. 2020 (SeLaVi); facebookresearch/selavi
@@ -72,6 +81,11 @@ def transported(
     mass = p.double().pow(sharpness)
     classes = mass.shape[1]
     rows = comm.total(mass.new_tensor(float(len(mass))))
+    if rows < classes:
+        raise UsageError(
+            f"{classes} classes need as many embeddings; there are {int(rows)}. "
+            f"Lower --method.{setting}."
+        )
     row = mass.new_ones(len(mass)) / rows
     column = mass.new_ones(classes)
     wanted = mass.new_full((classes,), 1 / classes) if shares is None else shares.to(mass)

@@ -1,6 +1,5 @@
 """What the recipes for one's own data share: sizes from the images, time from the hardware."""
 
-import logging
 import math
 import re
 from dataclasses import replace
@@ -18,8 +17,6 @@ from manyviews.training.settings import Optim, Train
 from manyviews.views.image.masked import masked as masked_crops
 from manyviews.views.image.tiles import Tiles
 from manyviews.views.plan import Crops, Mask
-
-log = logging.getLogger("manyviews")
 
 LARGEST_BATCH = 256
 
@@ -45,11 +42,15 @@ def run(
         light: without a GPU, a ViT and batches so small that the time suffices for many steps.
         optim: the optimiser; None takes AdamW as below.
     """
-    encoder = encoder_of(facts, tokens=tokens)
     light = light and facts.device == "cpu"
-    if light and facts.encoder is None and isinstance(encoder, ViTConfig):
+    lighter = light and facts.encoder is None
+    encoder = encoder_of(replace(facts, say=str) if lighter else facts, tokens=tokens)
+    if lighter and isinstance(encoder, ViTConfig):
         encoder = replace(encoder, patch=encoder.input.side // 4, width=96, depth=4)
-        log.info("Without a GPU this method takes 4 x 4 patches, width 96 and depth 4.")
+        facts.say(
+            f"encoder: a ViT of width 96, depth 4 and patch {encoder.patch} at {encoder.input}: no "
+            "GPU, and each step of this method costs much."
+        )
     size = encoder.input.side
     views = {"global": crops(facts, size=size)}
     if local:
@@ -118,7 +119,7 @@ def encoder_of(facts: Facts, *, tokens: bool = False, masked: bool = False) -> I
         masked=masked,
         time=time,
     )
-    log.info("encoder: %s", chosen.why)
+    facts.say(f"encoder: {chosen.why}")
     return chosen.config
 
 

@@ -106,6 +106,11 @@ def line_chart(lines: Sequence[Line], *, x: str, y: str, log: bool = False) -> M
     return Markup("".join(parts))
 
 
+def _shortened(name: str) -> str:
+    """A name that fits: of a long one mostly the end, in which rows tend to differ."""
+    return name if len(name) <= _LONG else f"{name[:5]}…{name[6 - _LONG :]}"
+
+
 def _dots(
     points: Sequence[tuple[float, float]], across: Axis, up: Axis, colour: str
 ) -> Iterator[str]:
@@ -237,8 +242,7 @@ def dot_chart(rows: Mapping[str, Interval], *, x: str, marked: Collection[str] =
     for i, (name, row) in enumerate(there.items()):
         y, low, high = TOP + step * (i + 0.5), across.place(row.low), across.place(row.high)
         said = f"{name}: {row.value:.3f} ({row.low:.3f} to {row.high:.3f})"
-        short = name if len(name) <= _LONG else f"{name[: _LONG - 1]}…"
-        parts.append(_text(short, left - 10, y + 4, anchor="end"))
+        parts.append(_text(_shortened(name), left - 10, y + 4, anchor="end"))
         parts.append(
             f'<g class="{"dot best" if name in marked else "dot"}"><title>{escape(said)}</title>'
             f'<path d="M{low:.1f} {y:.1f}H{high:.1f}M{low:.1f} {y - 4:.1f}v8M{high:.1f} '

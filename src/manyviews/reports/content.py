@@ -55,11 +55,14 @@ class Embedded:
         features: [N, D] float32.
         images: N pictures [h, w, C] uint8, of any sizes.
         names: N file names.
+        values: what the map can be coloured by, one of each image; "" where none is known, and
+            empty where there is nothing to colour by.
     """
 
     features: NDArray[np.float32]
     images: Sequence[Bytes]
     names: Sequence[str]
+    values: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,7 @@ class Content:
             of patch features, reconstructions).
         levels: protocol -> what stands beside it -> accuracy, on the labels of `records`.
         map: how the features become points.
+        colour: what `Embedded.values` are of.
         alarms: a line each.
         quarantine: the lines of quarantine.jsonl.
         command: what to type to do the same again.
@@ -114,6 +118,7 @@ class Content:
         default_factory=dict[str, Mapping[str, float]]
     )
     map: MapKind = "pca"
+    colour: str = ""
     alarms: Sequence[str] = ()
     quarantine: Sequence[Mapping[str, Any]] = ()
     command: str = ""

@@ -1,13 +1,15 @@
 """One offline HTML page for a run. It asks the network for nothing."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from manyviews.diagnosis.explain import MEASURES
 from manyviews.diagnosis.verdict import WORDS
@@ -17,6 +19,7 @@ from manyviews.reports.figures import invariance_bars, neighbours, spectrum
 from manyviews.reports.maps import MapKind, place
 from manyviews.reports.pictures import data_uri, sheet
 from manyviews.reports.samples import alike, groups, lonely
+from manyviews.reports.templates import template
 
 TILE = 56
 GROUPS = (
@@ -31,6 +34,8 @@ NOTES = {
     "that agree raise the reconstruction; features that spread raise the entropy, and features "
     "that collapse lower it. Their sum bounds from below what one view tells of the other. The "
     "first chart shows the change since the first check: values depend on width and batch.",
+    "Entropy": "Of the batch's own features, without labels, in nats. Features that spread raise "
+    "it, features that collapse lower it. Values depend on width and batch.",
     "With labels, which training never saw": "Measured beside the training. Level lines: raw "
     "pixels and the untrained encoder on the same labels, where manyviews evaluate has measured "
     "them.",
@@ -61,18 +66,12 @@ def render(content: Content) -> str:
 
     Every string from the data (file names, reasons) is escaped; pictures are inlined.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     embedded = {
         name: seen.embedded for name, seen in content.encoders.items() if seen.embedded is not None
     }
-    return environment.get_template("page.html.j2").render(
+    return template("page.html.j2", breakable=_breakable, flags=_flags).render(
         content=content,
+        alarms=_untold(content),
         charts=_charts(content),
         notes=NOTES,
         words=WORDS,
@@ -91,17 +90,15 @@ def render(content: Content) -> str:
             for name, found in embedded.items()
         },
         colours=GROUPS,
-        maps={
-            name: _map_if(found, content.map, of("a map", name)) for name, found in embedded.items()
-        },
+        maps={name: _map_if(found, content, of("a map", name)) for name, found in embedded.items()},
     )
 
 
-def _map_if(embedded: Embedded, how: MapKind, what: str) -> dict[str, Any] | None:
+def _map_if(embedded: Embedded, content: Content, what: str) -> dict[str, Any] | None:
     """The map; one that was asked for says what is wrong."""
-    if how == "pca":
-        return attempt(what, lambda: _map(embedded, how), None)
-    return _map(embedded, how)
+    if content.map == "pca":
+        return attempt(what, lambda: _map(embedded, "pca", content.colour), None)
+    return _map(embedded, content.map, content.colour)
 
 
 def _charts(content: Content) -> dict[str, list[Markup]]:
@@ -109,6 +106,9 @@ def _charts(content: Content) -> dict[str, list[Markup]]:
     train = [r for r in content.records if r.get("kind") == "train"]
     probe = [r for r in content.records if r.get("kind") == "probe"]
     health = [r for r in content.records if r.get("kind") == "health"] or train
+    entropies = "Entropy"
+    if any(r.get("reconstruction") is not None for r in health):
+        entropies = "Entropy and reconstruction"
     groups: dict[str, Callable[[], list[Markup]]] = {
         "Training": lambda: [
             line_chart([series(train, "loss")], x="step", y="loss"),
@@ -116,12 +116,14 @@ def _charts(content: Content) -> dict[str, list[Markup]]:
         ],
         "Health": lambda: (
             [
-                line_chart([series(health, k) for k in _of_each(health, *keys)], x="step", y=label)
+                line_chart(
+                    [_called(series(health, k)) for k in _of_each(health, *keys)], x="step", y=label
+                )
                 for label, keys in HEALTH.values()
             ]
             + _watched(health)
         ),
-        "Entropy and reconstruction": lambda: _entropy_reconstruction(health),
+        entropies: lambda: _entropy_reconstruction(health),
         "With labels, which training never saw": lambda: [
             line_chart(_beside(probe, content, key), x="step", y=f"{key} top-1")
             for key in ("knn", "linear")
@@ -135,6 +137,31 @@ def _charts(content: Content) -> dict[str, list[Markup]]:
         for name, draw in groups.items()
     }
     return {name: charts for name, charts in drawn.items() if charts}
+
+
+def _untold(content: Content) -> list[str]:
+    """Alarms that no verdict above them has in its words."""
+    verdicts = [seen.verdict for seen in content.encoders.values() if seen.verdict is not None]
+    said = [answer.sentence for verdict in verdicts for answer in verdict.answers]
+    return [alarm for alarm in content.alarms if not any(alarm in one for one in said)]
+
+
+def _breakable(text: str) -> Markup:
+    """A name that may go on in a new line after what divides it, rather than anywhere."""
+    return Markup(re.sub(r"(?<=[/#_.-])(?=\w)", "<wbr>", str(escape(text))))
+
+
+def _flags(text: str) -> Markup:
+    """Words in which a flag stays whole: browsers end a line after its dashes."""
+    return Markup(
+        re.sub(r"(--[A-Za-z][\w.-]*)", r'<span class="flag">\1</span>', str(escape(text)))
+    )
+
+
+def _called(line: Line) -> Line:
+    """A line of health named by what it is of: "rank_embedding/video" is "embedding, video"."""
+    key, _, encoder = line.name.partition("/")
+    return replace(line, name=", ".join(filter(None, (key.rpartition("_")[2], encoder))))
 
 
 def _of_each(records: Sequence[Mapping[str, Any]], *keys: str) -> list[str]:
@@ -257,7 +284,19 @@ def _gallery(embedded: Embedded) -> list[list[tuple[str, str, str, str]]]:
     return rows
 
 
-def _map(embedded: Embedded, how: MapKind) -> dict[str, Any]:
+def _by_value(values: Sequence[str]) -> dict[str, Any]:
+    """The commonest values, a colour each, and one colour for all others."""
+    common = [value for value, _ in Counter(values).most_common()]
+    if len(common) > len(GROUPS):
+        common = common[: len(GROUPS) - 1]
+    last = len(common)
+    names = [value.replace("\0", " ") or "unknown" for value in common]
+    place = {value: i for i, value in enumerate(common)}
+    of = [place.get(value, last) for value in values]
+    return {"of": of, "names": [*names, "others"] if last in of else names}
+
+
+def _map(embedded: Embedded, how: MapKind, colour: str) -> dict[str, Any]:
     """Points in the unit square, and a sprite sheet to show on hover."""
     points = place(embedded.features, how)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -268,9 +307,12 @@ def _map(embedded: Embedded, how: MapKind) -> dict[str, Any]:
     numbers = [f"{i + 1}" for i in range(len(found))]
     # by folder the page colours by itself, from the names of the files
     colourings = {"cluster": {"of": of.tolist(), "names": numbers}} if found else {}
+    if embedded.values:
+        colourings = {colour: _by_value(embedded.values), **colourings}
     data = {
         "colours": GROUPS,
         "colourings": colourings,
+        "chosen": colour if embedded.values else "",
         "points": placed.astype(float).round(4).tolist(),
         "names": names,
         "files": [_short(name) for name in embedded.names],

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import jinja2
 
 from manyviews.reports.content import Strip
 from manyviews.reports.pictures import data_uri
+from manyviews.reports.templates import template
 
 SIDE = 192
 """Pixels of the longer side of a picture."""
@@ -30,13 +28,6 @@ class Panel:
 
 def panel_page(title: str, panels: Sequence[Panel]) -> str:
     """The page as HTML. Every string from the data is escaped; pictures are inlined."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     rows = {
         panel.heading: [
             [
@@ -47,4 +38,4 @@ def panel_page(title: str, panels: Sequence[Panel]) -> str:
         ]
         for panel in panels
     }
-    return environment.get_template("sight.html.j2").render(title=title, panels=panels, rows=rows)
+    return template("sight.html.j2").render(title=title, panels=panels, rows=rows)

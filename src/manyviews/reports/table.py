@@ -11,9 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
-import jinja2
-
 from manyviews.reports.charts import Interval, dot_chart
+from manyviews.reports.templates import template
 
 DIFFERS = "Not comparable as it stands: "
 HEADINGS = {
@@ -286,13 +285,6 @@ def page(table: Table, *, at: Path | None = None) -> str:
         table: what to show.
         at: the folder that it will lie in, from which the runs' reports are linked.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     best = table.best
     rows = [
         (
@@ -314,7 +306,7 @@ def page(table: Table, *, at: Path | None = None) -> str:
         for row in table.rows
         if at and row.report
     }
-    return environment.get_template("table.html.j2").render(
+    return template("table.html.j2").render(
         table=table, rows=rows, links=links, dots=dots(table), differs=DIFFERS, headings=HEADINGS
     )
 

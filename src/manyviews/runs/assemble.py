@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manyviews import encoders
 from manyviews.core import (
@@ -66,7 +66,7 @@ class Assembly:
     method: Method
     steps_per_epoch: int
     device: torch.device
-    teachers: Mapping[str, Encoder] = field(default_factory=dict[str, Encoder])
+    teachers: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
     pairs: Pairs | None = None
     spent: loader.Spent = field(default_factory=loader.Spent)
 
@@ -207,7 +207,8 @@ def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
     device = launch.device()
     kept = initial(run)
     teachers = {name: _on(device, teacher) for name, teacher in open_teachers(run).items()}
-    fed, taught = _fed(kept), _fed(teachers)
+    fed = _fed(kept)
+    taught = _fed({k: each for k, each in teachers.items() if isinstance(each, Encoder)})
     pipeline = Pipeline(settings.parts(run.views), {**fed, **taught}, seed=run.seed)
     source = source_of(run)
     order = Order(
@@ -286,8 +287,9 @@ def _placed(method: Method, device: torch.device) -> Method:
     return cast(Any, method).to(device=device, memory_format=order).train()
 
 
-def _on(device: torch.device, teacher: Encoder) -> Encoder:
-    order = torch.channels_last if isinstance(teacher.input, Pixels) else torch.preserve_format
+def _on(device: torch.device, teacher: nn.Module) -> nn.Module:
+    images = isinstance(teacher, Encoder) and isinstance(teacher.input, Pixels)
+    order = torch.channels_last if images else torch.preserve_format
     return cast(Any, teacher).to(device=device, memory_format=order)
 
 

@@ -7,11 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from manyviews import encoders
-from manyviews.core import Given, Method, UsageError
+from manyviews.core import Method, UsageError
 from manyviews.core.settings import parts
 from manyviews.encoders.headed import Headed, first_layers
 from manyviews.methods import catalog
@@ -21,7 +19,7 @@ from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
 from manyviews.runs.look import look_at_method
 from manyviews.runs.subject import encoder_file, open_subject
-from manyviews.runs.teachers import open_teachers
+from manyviews.runs.teachers import unloaded
 from manyviews.training import checkpoint
 
 log = logging.getLogger("manyviews")
@@ -167,8 +165,4 @@ def _with_head(directory: Path, step: str, which: str, count: int) -> Embedder:
 
 def _method(directory: Path) -> Method:
     """A run's method, with random weights."""
-    run, began = read.saved_run(directory), read.read_began(directory)
-    with torch.random.fork_rng(devices=[]):
-        kept = {name: encoders.build(config) for name, config in parts(run.encoders).items()}
-        given = Given(kept, samples=int(began["images"]), teachers=open_teachers(run))
-        return catalog.build(run.method, given)
+    return unloaded(read.saved_run(directory), samples=int(read.read_began(directory)["images"]))

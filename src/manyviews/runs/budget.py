@@ -53,7 +53,7 @@ def words(
         flag = f"--train.minutes {math.ceil(FEW * each / 60)}"
     return [
         f"{said}.",
-        f"That is little: below {FEW:.0f} passes, more are the first thing to try: {flag}.",
+        f"That is little: below {FEW:.0f} passes, train longer first: {flag}.",
     ]
 
 

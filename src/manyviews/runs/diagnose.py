@@ -32,12 +32,12 @@ from manyviews.evaluation.labelled import open_labelled
 from manyviews.runs import moved
 from manyviews.runs.against import UNTRAINED, HeldAgainst, of, standing
 from manyviews.runs.assemble import Assembly, assemble
+from manyviews.runs.dse import structure_of
 from manyviews.runs.embedder import Embedder
 from manyviews.runs.folder.paths import Paths
 from manyviews.runs.folder.read import saved_run
 from manyviews.runs.geometry import geometry_of
 from manyviews.runs.look import Look, Sight, look_at_encoder, look_at_method, see
-from manyviews.runs.structure import structure_of
 from manyviews.runs.verdict import verdict_of
 from manyviews.training import checkpoint
 
@@ -123,6 +123,7 @@ def _diagnosed(
         prototypes=usage,
         groups=groups_of(sight.plain[first], given, sight.rows, clusters=clusters),
         untrained={} if untrained is None else untrained.before,
+        trained={} if untrained is None else untrained.after,
         geometry=geometry,
     )
 

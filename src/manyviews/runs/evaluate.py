@@ -17,7 +17,12 @@ from manyviews.core.settings import nearest
 from manyviews.evaluation import baselines as raw
 from manyviews.evaluation.attentive import attentive, check_tokens
 from manyviews.evaluation.dense.settings import DENSE_PROTOCOLS
-from manyviews.evaluation.depth import (
+from manyviews.evaluation.features import Cache, Embed, fingerprint
+from manyviews.evaluation.image import finetune as finetuning
+from manyviews.evaluation.image import robustness as robust
+from manyviews.evaluation.image.corruptions import CORRUPTIONS
+from manyviews.evaluation.image.settings import IMAGE_PROTOCOLS, FineTune, Robustness
+from manyviews.evaluation.layer_choice import (
     LayerScores,
     Pool,
     Tap,
@@ -26,11 +31,6 @@ from manyviews.evaluation.depth import (
     tap_of,
     tokens_at,
 )
-from manyviews.evaluation.features import Cache, Embed, fingerprint
-from manyviews.evaluation.image import finetune as finetuning
-from manyviews.evaluation.image import robustness as robust
-from manyviews.evaluation.image.corruptions import CORRUPTIONS
-from manyviews.evaluation.image.settings import IMAGE_PROTOCOLS, FineTune, Robustness
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.evaluation.result import Result
 from manyviews.evaluation.settings import TOKEN_PROTOCOLS
@@ -38,6 +38,7 @@ from manyviews.runs.assemble import readers
 from manyviews.runs.embedder import Embedder
 from manyviews.runs.probe import LabelledProbe, SplitFeatures, Tell
 from manyviews.runs.subject import untrained
+from manyviews.views.pipeline import plain_of
 
 log = logging.getLogger("manyviews")
 
@@ -83,6 +84,7 @@ def finetuned(side: Contender, probe: LabelledProbe, settings: FineTune) -> Resu
             device=probe.device,
             progress=progress,
             workers=readers(probe.train.source),
+            warn=probe.warn,
         )
 
 
@@ -120,6 +122,7 @@ def spoilt(side: Contender, probe: LabelledProbe, settings: Robustness) -> Resul
             device=probe.device,
             workers=readers(probe.test.source),
             progress=progress,
+            warn=probe.warn,
         )
 
 
@@ -127,6 +130,21 @@ def _pixels(side: Contender) -> Pixels:
     """What a side of an encoder of images is fed; `for_input` has left out others."""
     assert isinstance(side.input, Pixels)
     return side.input
+
+
+def refuse_averaged(names: Sequence[str], input: Input, *, clips: int, crops: int) -> None:
+    """What has no several views, or no features to average: tokens are of their own clip's places.
+
+    Raises:
+        UsageError: such an encoder or protocol is asked for several.
+    """
+    plain_of(input, clips=clips, crops=crops)  # says it of the encoder
+    of_tokens = [name for name in names if name in TOKEN_PROTOCOLS]
+    if of_tokens and clips * crops != 1:
+        raise UsageError(
+            f"--clips {clips} --crops {crops} average features, and {of_tokens[0]} takes tokens. "
+            f"Leave them out, or --protocol {of_tokens[0]}."
+        )
 
 
 def for_input(names: Sequence[str], input: Input) -> list[str]:
@@ -294,13 +312,24 @@ def layers_of(
             subject.encoder,
             probe.train,
             pool=pool,
+            fixed=probe.fixed(),
             batch_size=batch_size,
             device=probe.device,
             progress=progress,
             workers=readers(probe.train.source),
+            warn=probe.warn,
         )
     best = {name: compared.best(nearest=name in ("knn", "retrieval")) for name in names}
     return Layered(best, compared)
+
+
+def averaged(result: Result, probe: LabelledProbe) -> Result:
+    """A result that says over how many views its features were averaged, where over several."""
+    if not probe.averaged:
+        return result
+    settings = {**result.settings, "clips": probe.clips, "crops": probe.crops}
+    notes = (f"features averaged over {probe.averaged}", *result.notes)
+    return replace(result, settings=settings, notes=notes)
 
 
 def content_of(probe: LabelledProbe, cache: Cache) -> str:

@@ -148,11 +148,11 @@ def diagnosis_of(past: Past) -> dict[str, Any]:
 
 
 def read_evaluations(past: Past) -> list[dict[str, Any]]:
-    """RUN/evaluation/*.json of the present encoder's output, with the data of each."""
+    """RUN/evaluation/*.json of the present encoder's output of one view, with the data of each."""
     found: list[dict[str, Any]] = []
     for path in Paths(past.directory).evaluations():
         result = read.read_evaluation(path)
-        if not result or result.get("train_data") or result.get("layer"):
+        if not result or any(result.get(name) for name in ("train_data", "layer", "averaged")):
             continue
         if result.get("encoder", past.encoder) != past.encoder:
             continue

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from manyviews.core import Clock, Method, UsageError
 from manyviews.core.inputs import Input, image_channels
+from manyviews.core.progress import once_each
 from manyviews.evaluation.features import Cache, Embed, cached, extract, said
 from manyviews.evaluation.identity import content
 from manyviews.evaluation.labelled import Labelled, open_labelled
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.evaluation.result import Result
 from manyviews.runs.assemble import embed_with, readers
-from manyviews.views.pipeline import plain_of
+from manyviews.views.pipeline import Pipeline, plain_of
 
 log = logging.getLogger("manyviews")
 
@@ -43,9 +44,12 @@ class LabelledProbe:
         device: where the encoder is.
         protocols: what runs during training.
         name: of the encoder, of a method with several.
+        clips: of each sample that features are averaged over; see `views.pipeline.plain_of`.
+        crops: of each of them, likewise.
 
     Attributes:
         last: the results of the last call during training.
+        warn: told of what cannot be read, each line once however often the samples are.
     """
 
     def __init__(
@@ -57,10 +61,14 @@ class LabelledProbe:
         device: torch.device,
         protocols: tuple[str, ...] = ("knn",),
         name: str = "",
+        clips: int = 1,
+        crops: int = 1,
     ) -> None:
+        self.clips, self.crops = clips, crops
         self.train, self.test, self.input = train, test, input
         self.device, self.protocols, self.name = device, protocols, name
         self.last: list[Result] = []
+        self.warn = once_each(log.warning)
 
     def split(
         self,
@@ -81,7 +89,7 @@ class LabelledProbe:
             progress: told (samples done, samples in all), of each part.
         """
         fed = input or self.input
-        fixed = plain_of(fed)
+        fixed = self.fixed(fed)
 
         def features(part: Labelled) -> tuple[Tensor, Tensor]:
             def compute():
@@ -93,6 +101,7 @@ class LabelledProbe:
                     device=self.device,
                     progress=progress,
                     workers=readers(part.source),
+                    warn=self.warn,
                 )
 
             if cache is None:
@@ -102,13 +111,24 @@ class LabelledProbe:
                     cache.directory,
                     encoder=cache.encoder,
                     source=part.source.digest,
-                    transform=said(fed),
+                    transform=said(fed) + self.averaged,
                     compute=compute,
                     warn=cache.warn,
                 )
             return found.features, part.labels[found.index]
 
         return SplitFeatures(*features(self.train), *features(self.test))
+
+    @property
+    def averaged(self) -> str:
+        """Of how many views features are the mean; "" of one."""
+        if self.clips * self.crops == 1:
+            return ""
+        return f"{self.clips} clips x {self.crops} crops"
+
+    def fixed(self, input: Input | None = None) -> Pipeline:
+        """Makes the views that features are averaged over, of the probe's own input or another."""
+        return plain_of(input or self.input, clips=self.clips, crops=self.crops)
 
     def content(self, *, cache: Path | None = None, progress: Tell | None = None) -> str:
         """A hash of all samples and labels; see `evaluation.identity`."""
@@ -152,6 +172,8 @@ def open_probe(
     linear: bool = False,
     train_spec: str = "",
     name: str = "",
+    clips: int = 1,
+    crops: int = 1,
 ) -> LabelledProbe:
     """Open both parts of LABELLED.
 
@@ -164,10 +186,13 @@ def open_probe(
         train_spec: learn from this data's training part instead (transfer); classes are matched
             by name.
         name: of the encoder, of a method with several.
+        clips: as `LabelledProbe`.
+        crops: likewise.
 
     Raises:
         UsageError: there is no such data, or its labels cannot be used.
     """
+    streams = plain_of(input, clips=clips, crops=crops).streams
 
     def part(spec: str, split: Literal["train", "test"]) -> Labelled:
         return open_labelled(
@@ -175,7 +200,7 @@ def open_probe(
             channels=image_channels(input),
             max_pixels=max_pixels,
             split=split,
-            streams=plain_of(input).streams,
+            streams=streams,
         )
 
     train, test = part(train_spec or spec, "train"), part(spec, "test")
@@ -183,7 +208,16 @@ def open_probe(
         test = _renumbered(test, train, spec=spec, train_spec=train_spec)
     _check_classes(train, test, spec)
     protocols = ("knn", "linear") if linear else ("knn",)
-    return LabelledProbe(train, test, input, device=device, protocols=protocols, name=name)
+    return LabelledProbe(
+        train,
+        test,
+        input,
+        device=device,
+        protocols=protocols,
+        name=name,
+        clips=clips,
+        crops=crops,
+    )
 
 
 def _check_classes(train: Labelled, test: Labelled, spec: str) -> None:

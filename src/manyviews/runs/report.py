@@ -17,7 +17,7 @@ from manyviews.core import Batch, Encoder, Unsupported
 from manyviews.core.files import atomic
 from manyviews.core.sample import Bytes
 from manyviews.core.settings import parts
-from manyviews.data import direct, packet
+from manyviews.data import direct, groups, packet
 from manyviews.diagnosis import spectrum
 from manyviews.diagnosis.state import FeatureState, state_of
 from manyviews.encoders.vit import ViT, attention
@@ -56,7 +56,12 @@ class Reconstructs(Protocol):
 
 
 def write(
-    assembly: Assembly, directory: Path, *, step: int | None = None, how: MapKind = "pca"
+    assembly: Assembly,
+    directory: Path,
+    *,
+    step: int | None = None,
+    how: MapKind = "pca",
+    colour: str = "",
 ) -> Path:
     """Write `report.html` of a run.
 
@@ -65,24 +70,34 @@ def write(
         directory: where it lies.
         step: of the checkpoint that the method is at; the newest if not given.
         how: features become points of the map.
+        colour: of its points, as `data.groups.values` takes it.
+
+    Raises:
+        UsageError: it names nothing that these samples have.
     """
     page = Paths(directory).report
-    text = render(gather(assembly, directory, step=step, how=how))
+    text = render(gather(assembly, directory, step=step, how=how, colour=colour))
     with atomic(page) as draft:
         draft.write_text(text, encoding="utf-8")
     return page
 
 
 def gather(
-    assembly: Assembly, directory: Path, *, step: int | None = None, how: MapKind = "pca"
+    assembly: Assembly,
+    directory: Path,
+    *,
+    step: int | None = None,
+    how: MapKind = "pca",
+    colour: str = "",
 ) -> Content:
     """Everything that the page shows."""
+    values = groups.values(assembly.source, colour, flag="--colour") if colour else []
     names = list(assembly.method.encoders)
     newest = checkpoint.latest(Paths(directory).checkpoints)
     last = 0 if newest is None else checkpoint.step_of(newest)
     step = last if step is None else step
     records = read.read_metrics(directory)
-    embedded = attempt("what needs features", lambda: embedded_by(assembly), {})
+    embedded = attempt("what needs features", lambda: embedded_by(assembly, values), {})
     states = {
         name: attempt(
             of("a state", name if len(names) > 1 else ""),
@@ -114,6 +129,7 @@ def gather(
         insight=_insight(assembly),
         levels=_levels(directory, assembly.run.probe.source),
         map=how,
+        colour=colour,
         alarms=alarms,
         quarantine=read.read_quarantine(directory),
         command=read.read_began(directory)["command"],
@@ -168,15 +184,20 @@ def _diagnosis(directory: Path, encoder: str, step: int) -> tuple[dict[str, Any]
     return found, seen if seen and seen != step else 0
 
 
-def embedded_by(assembly: Assembly) -> dict[str, Embedded]:
-    """Features of each encoder, and a picture of what it is fed of each sample."""
+def embedded_by(assembly: Assembly, values: Sequence[str] = ()) -> dict[str, Embedded]:
+    """Features of each encoder, and a picture of what it is fed of each sample.
+
+    Args:
+        assembly: the run.
+        values: of each sample of its data, to colour by; empty for none.
+    """
     source = assembly.source
     count = min(SAMPLE, len(source))
     index = np.linspace(0, len(source) - 1, count).astype(int).tolist()
     encoders, inputs = assembly.method.encoders, assembly.fixed.inputs()
     features: dict[str, list[NDArray[np.float32]]] = {name: [] for name in encoders}
     images: dict[str, list[Bytes]] = {name: [] for name in encoders}
-    names: list[str] = []
+    rows: list[int] = []
     for start in range(0, count, 128):
         where, seen = assembly.look(index[start : start + 128])
         if not where:
@@ -185,9 +206,14 @@ def embedded_by(assembly: Assembly) -> dict[str, Embedded]:
             views = seen[name][:, 0]
             features[name].append(embed_with(encoder, assembly.device)(views).cpu().numpy())
             images[name] += [_thumbnail(inputs[name].picture(view)) for view in views]
-        names += [_name(assembly, i) for i in where]
+        rows += where
     return {
-        name: Embedded(features=np.concatenate(features[name]), images=images[name], names=names)
+        name: Embedded(
+            features=np.concatenate(features[name]),
+            images=images[name],
+            names=[_name(assembly, i) for i in rows],
+            values=[values[i] for i in rows] if values else [],
+        )
         for name in encoders
     }
 
@@ -238,6 +264,7 @@ def _accuracies(directory: Path) -> dict[str, str]:
         of = f"{result['which']}: " if result.get("which") else ""
         at = f" at step {result['step']}" if result.get("step") else ""
         at += f" after block {result['settings'].get('layer')}" if result.get("layer") else ""
+        at += f" over {result['averaged']}" if result.get("averaged") else ""
         at += f" on {result['data']}" if many and result.get("data") else ""
         label = f"{of}{result['protocol']}, {result['metric']}{at}"
         if label not in found or result.get("beside"):  # a training's own has nothing beside it
@@ -260,7 +287,7 @@ def _levels(directory: Path, data: str) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for path in Paths(directory).evaluations():
         result = read.read_evaluation(path)
-        told = (result.get("train_data"), result.get("layer"), result.get("step"))
+        told = [result.get(name) for name in ("train_data", "layer", "step", "averaged")]
         if result and data and result.get("data") == data and not any(told):
             beside = {name: float(one["value"]) for name, one in result.get("beside", {}).items()}
             found.setdefault(str(result["protocol"]), {}).update(beside)

@@ -46,7 +46,9 @@ def from_yaml(text: str, *, name: str) -> AnyRun:
     """
     tree = settings.from_yaml(text, name=name)
     if not isinstance(tree, dict) or not isinstance(tree.get("method"), dict):
-        raise UsageError(f"{name} holds no run: it wants a mapping with a 'method'. Mend the file.")
+        raise UsageError(
+            f"{name} holds no run: wanted a mapping with a 'method'. Correct the file."
+        )
     version = tree.pop("version", 1)
     if version not in (1, VERSION):
         raise UsageError(

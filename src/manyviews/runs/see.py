@@ -51,17 +51,8 @@ def objects_seen(subject: Embedder, images: Tensor, names: Sequence[str]) -> Pan
     Raises:
         UsageError: an encoder of very many, or of hardly any places.
     """
-    rows, columns = grid = _grid(subject)
-    if not 16 <= rows * columns <= _PATCHES:
-        raise UsageError(
-            f"This encoder has {rows} x {columns} places in an image; objects want 4 x 4 to 40 x "
-            "40. Give an encoder of finer patches, or another --image-size."
-        )
-    try:
-        features, what = keys(subject.encoder, images), "the keys of its last block"
-    except Unsupported:
-        features = subject.tokens(images)
-        features, what = features - features.mean(dim=1, keepdim=True), "its features, less a mean"
+    rows, columns = grid = grid_of(subject)
+    features, what = patches_of(subject, images)
     strips: list[Strip] = []
     for image, name, patches in zip(images, names, features, strict=True):
         picture = subject.pixels.picture(image)
@@ -89,7 +80,27 @@ def objects_seen(subject: Embedder, images: Tensor, names: Sequence[str]) -> Pan
     return Panel(heading="Objects", says=says, strips=strips)
 
 
-def _grid(subject: Embedder) -> tuple[int, int]:
+def grid_of(subject: Embedder) -> tuple[int, int]:
+    """Rows and columns of places, among which objects can be looked for.
+
+    Raises:
+        UsageError: an encoder of something else, of very many, or of hardly any places.
+    """
     _ = subject.pixels  # which says what is wrong with other encoders
     rows, columns = subject.encoder.grid
+    if not 16 <= rows * columns <= _PATCHES:
+        raise UsageError(
+            f"This encoder has {rows} x {columns} places in an image; objects want 4 x 4 to 40 x "
+            "40. Give an encoder of finer patches, or another --image-size."
+        )
     return rows, columns
+
+
+@torch.inference_mode()
+def patches_of(subject: Embedder, images: Tensor) -> tuple[Tensor, str]:
+    """What objects are looked for in, [B, N, D] of [B, C, S, S]; and what that is, in words."""
+    try:
+        return keys(subject.encoder, images), "the keys of its last block"
+    except Unsupported:
+        features = subject.tokens(images)
+        return features - features.mean(dim=1, keepdim=True), "its features, less a mean"

@@ -1,6 +1,7 @@
 """A run, complete: everything that decides what a training does."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +13,8 @@ from manyviews.data.settings import Data, Positives
 from manyviews.encoders.settings import ImageConfig
 from manyviews.evaluation.settings import Probe
 from manyviews.training.settings import Optim, Train
+
+log = logging.getLogger("manyviews")
 
 MethodConfig = TypeVar("MethodConfig")
 Encoders = TypeVar("Encoders")
@@ -40,11 +43,21 @@ class Teacher:
             project's checkpoint.
         encoder: timm's name of the architecture of such a checkpoint.
         image_size: side in pixels of timm's models and such checkpoints; 0 takes their own.
+        whole: the method of a run as its last checkpoint has it, with all that it consists of,
+            and not one encoder.
     """
 
     source: str = ""
     encoder: str = ""
     image_size: Natural = 0
+    whole: bool = False
+
+    def wrong(self) -> Iterator[tuple[str, object, str]]:
+        """What is for single encoders, and a run."""
+        if self.whole and self.encoder:
+            yield "encoder", self.encoder, "nothing, as its source is a run, which is taken whole"
+        if self.whole and self.image_size:
+            yield "image_size", self.image_size, "0, as its source is a run, which is taken whole"
 
 
 def _none() -> Any:
@@ -100,6 +113,8 @@ class Facts:
             nobody has, and then the encoder follows from the images' size alone.
         encoder: settings of the encoder of images that training begins from; None where it begins
             with random weights.
+        say: told in a sentence each what a recipe chose and why. Flags may yet choose otherwise,
+            and who knows them keeps the sentences until then.
     """
 
     source: str
@@ -112,6 +127,7 @@ class Facts:
     cores: int
     speed: float = 0.0
     encoder: ImageConfig | None = None
+    say: Callable[[str], object] = log.info
 
 
 AnyRun = Run[Any, Any, Any]

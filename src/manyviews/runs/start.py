@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from manyviews import encoders
-from manyviews.core import Encoder, Failure, Given, Method, UsageError, comm
+from manyviews.core import Encoder, Failure, Method, UsageError, comm
 from manyviews.core.sample import Source
 from manyviews.core.settings import parts
 from manyviews.data.places import contents
@@ -30,7 +30,7 @@ from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
 from manyviews.runs.settings import AnyRun
 from manyviews.runs.subject import TIMM, described, open_subject
-from manyviews.runs.teachers import open_teachers
+from manyviews.runs.teachers import unloaded
 from manyviews.runs.units import differs, put, units
 from manyviews.training import checkpoint
 
@@ -286,10 +286,7 @@ def _of_run(spec: str, directory: Path) -> Start:
         raise UsageError(
             f"--start {spec} is damaged ({damage}). Restore it, or give its encoder.safetensors."
         ) from None
-    with torch.random.fork_rng(devices=[]):
-        kept = {name: encoders.build(config) for name, config in parts(run.encoders).items()}
-        given = Given(kept, samples=int(began["images"]), teachers=_teachers(run, spec))
-        method = catalog.build(run.method, given)
+    method = _unloaded(run, spec, samples=int(began["images"]))
     try:
         checkpoint.load(newest, method=method)
     except Failure as failure:
@@ -305,10 +302,12 @@ def _of_run(spec: str, directory: Path) -> Start:
     )
 
 
-def _teachers(run: AnyRun, spec: str) -> dict[str, Encoder]:
+def _unloaded(run: AnyRun, spec: str, *, samples: int) -> Method:
     try:
-        return open_teachers(run)
+        return unloaded(run, samples=samples)
     except UsageError as error:
+        if not parts(run.teachers):
+            raise
         raise UsageError(
             f"--start {spec} learnt from a teacher that cannot be read ({str(error).rstrip('.')}). "
             f"Put it back, or give {Paths(Path(spec)).encoder('')}."

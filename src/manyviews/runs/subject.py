@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -300,6 +301,18 @@ def _is_timm(name: str) -> bool:
     return bool(timm.is_model(name))
 
 
+@contextlib.contextmanager
+def _quiet(logger: str) -> Generator[None]:
+    """Without another package's warnings: each of its tries would be a line before our own."""
+    its = logging.getLogger(logger)
+    level = its.level
+    its.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        its.setLevel(level)
+
+
 def _timm(name: str, image_size: int) -> Embedder:
     """A timm model with the weights that timm has for its name."""
     import timm
@@ -309,13 +322,15 @@ def _timm(name: str, image_size: int) -> Embedder:
         raise UsageError(f"timm has no weights '{name}'. Leave out the part after the dot.")
     about = _about_timm(name, image_size)
     built = _build(about.encoder)
+    log.info("weights of %s: the copy kept here, or from the Hugging Face hub", name)
     try:
-        with contextlib.redirect_stdout(None):
+        with contextlib.redirect_stdout(None), _quiet("huggingface_hub"):
             given = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # a hub client's: of any kind
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Failure(
-            f"timm cannot get the weights of {name} ({line[:200]}). Give a checkpoint file and "
+            f"timm cannot get the weights of {name} ({line[:200]}). Try again with a connection to "
+            "huggingface.co, after which they are kept, or give a checkpoint file and "
             f"--encoder {name.partition('.')[0]}."
         ) from None
     problem = network(built).load_state_dict(given.state_dict(), strict=False)

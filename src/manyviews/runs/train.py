@@ -93,9 +93,14 @@ class Trained(InWords):
         said += self.against
         page = Paths(self.run).report
         encoders = [f"encoder: {file}" for file in Paths(self.run).encoders().values()]
+        run = shlex.quote(str(self.run))
         after = {
-            "done": [*encoders, f"report: {page}"],
-            "interrupted": [f"go on with: manyviews resume {shlex.quote(str(self.run))}"],
+            "done": [
+                *encoders,
+                f"report: {page}",
+                f"did it work, what next: manyviews diagnose {run}",
+            ],
+            "interrupted": [f"go on with: manyviews resume {run}"],
             "collapsed": [f"see {page}; change what the alarm names and train again"],
         }
         return [*said, *after[self.status]]
@@ -186,8 +191,8 @@ def _leave_behind(
         failed = isinstance(error, OSError)
         said = f"Cannot write to {directory}: {error.strerror}." if failed else str(error)
         raise Failure(
-            f"{said} The training is saved: when that "
-            f"is mended, `manyviews resume {shlex.quote(str(directory))}` does the rest."
+            f"{said} The training is saved: when that is repaired, `manyviews resume "
+            f"{shlex.quote(str(directory))}` does the rest."
         ) from error
     return evaluation
 

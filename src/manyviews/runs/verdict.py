@@ -113,8 +113,9 @@ def trend_of(records: Sequence[Mapping[str, Any]], history: History, name: str) 
     course = logged(records, name)
     if sum("view_consistency" in numbers for _, numbers in course) < 4 and history:
         rates = rates_of(records)
-        course = [(s, {**n, **rate_at(rates, s)}) for s, n in history if s > 0]
-    return trend(course) if course else None
+        kept = [(s, {**n, **rate_at(rates, s)}) for s, n in history if s > 0]
+        return trend(kept) if kept else None
+    return trend(course, of_batches=True) if course else None
 
 
 def logged(records: Sequence[Mapping[str, Any]], encoder: str = "") -> History:

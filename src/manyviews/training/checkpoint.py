@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from manyviews import __version__
-from manyviews.core import Failure
+from manyviews.core import Failure, UsageError
 
 _METHOD, _OPTIMIZER, _STATE = "method.safetensors", "optimizer.safetensors", "state.json"
 _MONITORS = "monitors.safetensors"
@@ -131,6 +132,23 @@ def latest(folder: Path) -> Path | None:
 def exists(folder: Path) -> bool:
     """Whether the folder holds any checkpoint, good or not."""
     return bool(_candidates(folder))
+
+
+def refuse_second(run: Path, folder: Path) -> None:
+    """Refuse to begin a run where there is one.
+
+    Args:
+        run: the run directory, for the message.
+        folder: of its checkpoints.
+
+    Raises:
+        UsageError: the folder holds one.
+    """
+    if exists(folder):
+        raise UsageError(
+            f"{run} already holds a run. Continue it with `manyviews resume "
+            f"{shlex.quote(str(run))}`, or choose another --out."
+        )
 
 
 def newest(folder: Path) -> Path | None:

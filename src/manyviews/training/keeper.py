@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manyviews.core import Failure, Method, UsageError, comm
+from manyviews.core import Failure, Method, comm
 from manyviews.training import checkpoint
 from manyviews.training.guard import Guard
 from manyviews.training.job import Directory
@@ -96,11 +96,8 @@ class Keeper:
         """
         folder, path = self._directory.checkpoints, self._directory.path
         if comm.rank() == 0:
-            if not resume and checkpoint.exists(folder):
-                raise UsageError(
-                    f"{path} already holds a run. Continue it with `manyviews resume {path}`, "
-                    "or choose another --out."
-                )
+            if not resume:
+                checkpoint.refuse_second(path, folder)
             checkpoint.sweep(folder)
             self._warn_of_space()
         saved = self._load() if resume else None

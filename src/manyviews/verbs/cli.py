@@ -1,4 +1,4 @@
-"""The command line: `manyviews VERB ...`. Each verb is the function of that name in `api`.
+"""The command line: `manyviews VERB ...`. Each verb is a function in a file of this room.
 
 Nothing heavy is imported before a verb is known, so `manyviews --help` answers at once.
 """
@@ -17,10 +17,11 @@ from manyviews import __version__
 from manyviews.verbs import verb_of
 
 VERBS = {
-    "demo": "built-in images: train, evaluate, report; minutes on a laptop",
-    "doctor": "DATA: what is in it and wrong with it; --bench: what bounds this machine",
+    "demo": "train, evaluate and report on built-in images; minutes on a laptop",
+    "doctor": "DATA: what is in it and wrong with it; --bench: what limits this machine",
     "pack": "DATA OUT: copy DATA once, resized, into few large files that read faster",
-    "train": "RECIPE --data DATA --out RUN [--dotted.override value ...]",
+    "train": "RECIPE --data DATA --out RUN [--SETTING VALUE ...]: learn features",
+    "evolve": "RECIPE --data DATA --out FILE: loss weights of a mixture, by short trainings",
     "resume": "RUN: go on where an interrupted run stopped",
     "embed": "RUN --data DATA --out FILE (.parquet or .npy) [--step N | best]",
     "evaluate": "RUN --data LABELLED --protocol knn|linear|lowshot|finetune|...",
@@ -29,7 +30,7 @@ VERBS = {
     "see": "RUN [--data DATA]: a page of what its features keep, and the objects they find",
     "compare": "RUN RUN ...: measures side by side, with intervals; --data LABELLED",
     "report": "RUN: write RUN/report.html, one offline page",
-    "export": "RUN --format timm|safetensors|onnx --out FILE",
+    "export": "RUN --format timm|safetensors|onnx|torch|huggingface --out FILE",
     "list": "recipes|methods|encoders|protocols",
 }
 
@@ -63,7 +64,8 @@ def _overview() -> str:
     verbs = "\n".join(f"  {verb:<10}{line}" for verb, line in VERBS.items())
     return (
         "usage: manyviews VERB ...\n\n"
-        "Learn features from unlabelled images, see whether it worked, keep the encoder.\n\n"
+        "Learn features from unlabelled images, videos, sound or points, see whether it worked,\n"
+        "keep the encoder.\n\n"
         f"{verbs}\n\n"
         "DATA: a folder (searched recursively), a text file of paths, frames:DIR@RATE (a video of\n"
         "RATE pictures a second in each folder), fashion-mnist:DIR, builtin:fashion, or what\n"

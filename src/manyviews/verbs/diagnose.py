@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from manyviews.core.errors import UsageError
 from manyviews.data.settings import MAX_PIXELS
+from manyviews.runs.folder.there import check_encoder_there
 from manyviews.verbs.parse import Flag, Positional
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def diagnose(
         all: print every number, with a light where one can be given, and what to do.
     """
     data, labels = str(data), str(labels)
+    check_encoder_there(run)
     from manyviews.diagnosis.result import DiagnosedEach
     from manyviews.runs.diagnose import (
         Asked,

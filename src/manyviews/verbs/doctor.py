@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,7 @@ def doctor(
         check_recipe(recipe)  # a word that is none is said first
     check_there(data)
     from manyviews.core.settings import override
-    from manyviews.data import doctor as doctoring
+    from manyviews.data.doctor import images
     from manyviews.data.sources import kind_of
     from manyviews.recipes import streams_of
     from manyviews.runs.facts import facts
@@ -97,7 +97,7 @@ def doctor(
         run = make(seen)
         found = _look_at(data, streams, run, sample)
         return Examined(report=found, advice=_advice(recipe, data, run, seen))
-    examine = partial(doctoring.doctor, data, max_pixels=max_pixels, sample=sample)
+    examine = partial(images.doctor, data, max_pixels=max_pixels, sample=sample)
     try:
         seen = facts(data, channels=channels, max_pixels=max_pixels)
     except UsageError:
@@ -105,16 +105,18 @@ def doctor(
         found = examine(channels=channels or 3)
         return Examined(report=found, advice=["too few readable images to train on"])
     found = examine(channels=seen.channels)
-    advice = _advice(recipe, data, make(seen), seen, channels=channels)
+    chosen: list[str] = []
+    run = make(replace(seen, say=chosen.append))
+    advice = [*chosen, *_advice(recipe, data, run, seen, channels=channels)]
     return Examined(report=found, advice=advice)
 
 
 def _look_at(data: str, streams: tuple[str, ...], run: "AnyRun", sample: int) -> Any:
     """What is found of files of these streams."""
-    from manyviews.data.doctor_clouds import cloud_doctor
-    from manyviews.data.doctor_media import media_doctor
-    from manyviews.data.doctor_sound import sound_doctor
-    from manyviews.data.doctor_video import video_doctor
+    from manyviews.data.doctor.clouds import cloud_doctor
+    from manyviews.data.doctor.media import media_doctor
+    from manyviews.data.doctor.sounds import sound_doctor
+    from manyviews.data.doctor.videos import video_doctor
 
     of_one = {
         "points": partial(cloud_doctor, streams=streams),

@@ -21,6 +21,8 @@ def embed(
     level: Literal["image", "patch"] = "image",
     which: str = "",
     step: str | int = "",
+    clips: int = 1,
+    crops: int = 1,
     encoder: str = "",
     image_size: int = 0,
     mean: tuple[float, ...] = (),
@@ -44,6 +46,9 @@ def embed(
         which: of a run with several encoders, the one that is meant.
         step: of a run's checkpoint (a number, or best: what label-free measures choose); its own
             encoder if not given.
+        clips: average features over so many clips, spread evenly over each video or sound.
+        crops: and over so many squares of each clip, from one end of its longer side to the other;
+            of one the middle is taken.
         encoder: timm's name of the architecture of a checkpoint.
         image_size: side in pixels for timm models and checkpoints; 0 takes their own.
         mean: per channel, of pixels in [0, 1], to normalise with; what is known of the weights if
@@ -73,6 +78,7 @@ def embed(
     from manyviews.training import launch
     from manyviews.verbs import columns
     from manyviews.verbs.written import Written
+    from manyviews.views.pipeline import plain_of
 
     device = launch.device()
     network = open_at(
@@ -85,12 +91,13 @@ def embed(
         std=std,
     ).to(device)
     pipeline, channels = network.fixed, image_channels(network.input)
+    averaged = plain_of(network.input, clips=clips, crops=crops)
     source = open_data(data, pipeline.streams, channels=channels, max_pixels=max_pixels)
     with bar("embedding") as progress:
         found = features.extract(
             network if level == "image" else network.tokens,
             source,
-            pipeline,
+            averaged,
             batch_size=batch_size,
             device=device,
             progress=progress,
@@ -103,6 +110,8 @@ def embed(
     paths = embedding.write(Path(out), names, found.features, index=found.index, columns=more)
     shape = " x ".join(str(n) for n in found.features.shape)
     notes = [f"{shape} float32"] + [f"beside it: {p}" for p in paths[1:]]
+    if clips * crops > 1:
+        notes.append(f"averaged over {clips} clips x {crops} crops")
     if found.bad:
         notes.append(f"{len(found.bad)} unreadable files are left out")
     return Written(path=paths[0], notes=notes)

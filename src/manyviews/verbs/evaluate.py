@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from manyviews.core.errors import UsageError
 from manyviews.data.settings import MAX_PIXELS
 from manyviews.data.there import check_there
-from manyviews.evaluation.dense.settings import Segmentation
+from manyviews.evaluation.dense.settings import Propagation, Segmentation
 from manyviews.evaluation.image.settings import FineTune, Robustness
 from manyviews.runs.folder.there import check_encoder_there
 from manyviews.verbs.parse import Positional
@@ -30,6 +30,8 @@ def evaluate(
     layer: str | int = "",
     pool: Literal["", "mean", "class"] = "",
     head_layers: int = 0,
+    clips: int = 1,
+    crops: int = 1,
     encoder: str = "",
     image_size: int = 0,
     mean: tuple[float, ...] = (),
@@ -40,6 +42,7 @@ def evaluate(
     finetune: FineTune = FineTune(),
     robustness: Robustness = Robustness(),
     segmentation: Segmentation = Segmentation(),
+    propagation: Propagation = Propagation(),
     max_pixels: int = MAX_PIXELS,
 ) -> "Evaluated":
     """Measure features with labels, which training never saw, beside raw pixels.
@@ -53,7 +56,9 @@ def evaluate(
             another project, or a .npy of features.
         data: a folder of class folders or a CSV of path,label, of images, videos, sounds or
             clouds as the encoder is fed; fashion-mnist:DIR or builtin:fashion. For segmentation a
-            folder of images with a mask beside each: dog.jpg and dog.png, or dog_mask.png.
+            folder of images with a mask beside each: dog.jpg and dog.png, or dog_mask.png. For
+            discovery a folder of images with a JSON as COCO's. For propagation
+            a folder of folders of frames, with masks of the first and of others.
         protocol: one or several of `manyviews list protocols`.
         train_data: learn from this labelled data instead, test on --data (transfer). Classes are
             matched by name.
@@ -67,6 +72,9 @@ def evaluate(
             output is made if not given, and with best whichever is better.
         head_layers: of a run, take so many layers of the projection head as the encoder's end;
             with finetune they train too. Of a deep head the first can serve labels best.
+        clips: average features over so many clips, spread evenly over each video or sound.
+        crops: and over so many squares of each clip, from one end of its longer side to the other;
+            of one the middle is taken.
         encoder: timm's name of the architecture of a checkpoint.
         image_size: side in pixels for timm models and checkpoints; 0 takes their own.
         mean: per channel, of pixels in [0, 1], to normalise with; what is known of the weights if
@@ -80,31 +88,34 @@ def evaluate(
         finetune: how the protocol finetune trains.
         robustness: what the protocol robustness tries.
         segmentation: what the protocol segmentation learns from.
+        propagation: how the protocol propagation leads masks on.
         max_pixels: larger images are refused from their header.
     """
     data, train_data = str(data), str(train_data)
     check_encoder_there(run)
     check_there(data)
-    from manyviews.core.settings import check
     from manyviews.evaluation.features import fingerprint
     from manyviews.evaluation.protocols import PROTOCOLS
     from manyviews.evaluation.result import Beside, Evaluated, Result
     from manyviews.evaluation.stored import read_split
     from manyviews.runs.at_step import open_at
-    from manyviews.runs.dense import dense_of, parts_of, segmented
+    from manyviews.runs.dense import DenseTask
     from manyviews.runs.evaluate import (
         Contender,
         attended,
+        averaged,
         contenders,
         content_of,
         finetuned,
         for_input,
         layers_of,
         names_of,
+        refuse_averaged,
         refuse_for_features,
         spoilt,
     )
     from manyviews.runs.folder.write import cache_of, keep_result
+    from manyviews.runs.placed import dense_of, placed
     from manyviews.runs.probe import SplitFeatures, open_probe
     from manyviews.training import launch
 
@@ -116,6 +127,8 @@ def evaluate(
             "layer": layer,
             "pool": pool,
             "head_layers": head_layers,
+            "clips": clips if clips != 1 else 0,
+            "crops": crops if crops != 1 else 0,
             "encoder": encoder,
             "image_size": image_size,
             "mean": mean,
@@ -139,26 +152,28 @@ def evaluate(
         mean=mean,
         std=std,
     ).to(device)
+    refuse_averaged(names, subject.input, clips=clips, crops=crops)
     if dense_of(names, subject, layer=layer, pool=pool):
-        check(segmentation, "segmentation.")
-        parts = parts_of(data, subject, max_pixels=max_pixels, train_data=train_data)
-        one = segmented(
-            subject,
-            parts,
-            settings=segmentation,
-            cache=cache_of(run),
-            batch_size=batch_size,
-            baselines=baselines,
-            device=device,
-        )
-        content = ", ".join(part.content() for part in parts) if Path(run).is_dir() else ""
+        asked = DenseTask(
+            data=data, train_data=train_data, max_pixels=max_pixels, cache=cache_of(run),
+            batch_size=batch_size, baselines=baselines, device=device,
+        )  # fmt: skip
+        settings = {"segmentation": segmentation, "propagation": propagation}
+        one, hashed = placed(names[0], subject, asked, settings)
+        content = hashed() if Path(run).is_dir() else ""
         told = {"data": data, "train_data": train_data, "which": which, "step": str(step)}
         told = {name: value for name, value in told.items() if value}
         why = keep_result(run, one, told, encoder=fingerprint(subject), content=content)
         return Evaluated(run=str(run), data=data, found=[one], content=content, unsaved=why)
     names = for_input(names, subject.input)
     probe = open_probe(
-        data, subject.input, max_pixels=max_pixels, device=device, train_spec=train_data
+        data,
+        subject.input,
+        max_pixels=max_pixels,
+        device=device,
+        train_spec=train_data,
+        clips=clips,
+        crops=crops,
     )
     mark, cache = fingerprint(subject), cache_of(run)
     content = content_of(probe, cache) if Path(run).is_dir() else ""
@@ -171,6 +186,7 @@ def evaluate(
     }
     told = {"data": data, "train_data": train_data, "which": which, "step": str(step)}
     told |= {"layer": str(layer), "pool": pool, "head_layers": str(head_layers or "")}
+    told |= {"averaged": probe.averaged}
     told = {name: value for name, value in told.items() if value}
     tests: dict[str, Callable[[Contender], Result | None]] = {
         "finetune": lambda side: finetuned(side, probe, finetune),
@@ -185,7 +201,7 @@ def evaluate(
         test = tests.get(name, lambda side, name=name: PROTOCOLS[name](*side.split()))
         all_found = {title: test(side) for title, side in sides.items()}
         beside = {title: r for title, r in all_found.items() if title and r is not None}
-        mine = chosen.noted(name, cast(Result, all_found[""]))
+        mine = averaged(chosen.noted(name, cast(Result, all_found[""])), probe)
         found.append(Beside(result=mine, beside=beside))
         why = keep_result(run, found[-1], told, encoder=mark, content=content)
         unkept += [why] if why else []

@@ -28,6 +28,11 @@ _KNN = (
     "kNN: accuracy on the built-in images after the same work of all encoders, where it was "
     "measured (docs/results.md)."
 )
+_SAME = "Your own data, sized to the images and the hardware"
+_PLAIN = (
+    f"A plain name: {_SAME[0].lower()}{_SAME[1:]}. With -imagenet, -kinetics and the like: the\n"
+    "authors' hyper-parameters. `manyviews doctor DATA` recommends one for what your files are."
+)
 MEASURED = Path(__file__).parent.parent / "methods" / "measured.json"
 """What `bench/methods.py` found: kNN accuracy of each method's own recipe, and what is beside."""
 
@@ -93,7 +98,17 @@ def listing(
         return Listed(items=items, about=f"{_TESTED}\n{_KNN} Beside: {beside}.")
     from manyviews.recipes import RECIPES
 
-    return Listed(items={name: RECIPES.about(name) for name in RECIPES})
+    ideas = written("manyviews.methods.catalog", "METHODS")
+    items = {name: _with_idea(RECIPES.about(name), *ideas.get(name, ())[:1]) for name in RECIPES}
+    return Listed(items=items, about=_PLAIN)
+
+
+def _with_idea(line: str, method: str = "") -> str:
+    """What a recipe of one's own data says, or where that is the same of all, the method's idea."""
+    if not method or not line.startswith(_SAME):
+        return line
+    rest = line.removeprefix(_SAME).strip(" ,;:.")
+    return f"{about(method)} {rest[:1].upper()}{rest[1:]}{'.' if rest else ''}".rstrip()
 
 
 def _proofs(name: str, code: Sequence[str], known: Mapping[str, Mapping[str, float]]) -> str:

@@ -23,6 +23,10 @@ Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A parameter that is off unless its name is given."""
 
 UNSAVED, INTERRUPTED, COLLAPSED = 1, 75, 20
+_ARGUMENT = re.compile(r"(--[\w.-]+)(?: [A-Z{\[(]\S*)*|([A-Z]+)(?: \[.*\])?|(\{[\w,-]+\})")
+"""A line of a box of tyro's that names an argument: --data STR|PATH, RUN or {recipes,...}."""
+_RULE = re.compile(r"[-─]{3,}")
+"""What divides a box of tyro's."""
 
 
 def parse(
@@ -52,16 +56,27 @@ def parse(
 
 def _one_line(box: str, prog: str) -> str:
     """The first sentence and the first suggestion of tyro's box, which may be drawn in ASCII."""
-    lines = [re.sub(r"^[│|+╭╰]|[│|+╮╯]$", "", line.strip()).strip() for line in box.splitlines()]
-    rule = re.compile(r"[-─]{3,}")
+    drawn = [re.sub(r"^[│|+╭╰]|[│|+╮╯]$", "", line.strip()) for line in box.splitlines()]
+    verb = prog.partition(" [")[0]
+    if missing := _missing(drawn):
+        return f"{verb} needs {' and '.join(missing)}. See {verb} --help."
+    lines = [line.strip() for line in drawn]
     inside = lines[1:]  # after the title
-    sections = [list(part) for ruled, part in itertools.groupby(inside, rule.match) if not ruled]
+    sections = [list(part) for ruled, part in itertools.groupby(inside, _RULE.match) if not ruled]
     sections = [[line for line in part if line] for part in sections if any(part)]
     body = " ".join(sections[0]) if sections else "the arguments cannot be read"
     meant = [part for part in sections if part[0].startswith("Perhaps you meant")]
     flags = [line.split()[0] for line in meant[0] if line.startswith("--")] if meant else []
     hint = f" Did you mean {flags[0]}?" if flags else ""
-    return f"{body.rstrip('.')}.{hint} See {prog.partition(' [')[0]} --help."
+    return f"{body.rstrip('.')}.{hint} See {verb} --help."
+
+
+def _missing(drawn: Sequence[str]) -> list[str]:
+    """Names of the arguments that a box says are missing: lines of nothing else."""
+    lines = [line.strip() for line in drawn]
+    starts = [i for i, line in enumerate(lines) if line.startswith("Missing from ")]
+    below = itertools.takewhile(lambda x: not _RULE.match(x), lines[starts[0] :] if starts else [])
+    return [found[found.lastindex or 0] for x in below if (found := _ARGUMENT.fullmatch(x))]
 
 
 def pop(args: list[str], flag: str) -> str | None:

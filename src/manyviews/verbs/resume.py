@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manyviews.core.errors import UsageError
+from manyviews.runs.folder.there import check_run_there
 from manyviews.verbs.parse import Flag, Positional
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def resume(
         accept_data_change: go on although the files in the data have changed.
     """
     data = str(data)
+    check_run_there(run)
     from manyviews.core.settings import check
     from manyviews.data.pairs import fingerprint
     from manyviews.data.places import contents

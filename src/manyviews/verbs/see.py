@@ -75,7 +75,7 @@ def see(
     from manyviews.runs.folder.paths import Paths
     from manyviews.runs.folder.read import is_run, saved_run
     from manyviews.runs.look import look_at_encoder, look_at_method
-    from manyviews.runs.samples import samples_seen
+    from manyviews.runs.rcdm import samples_seen
     from manyviews.runs.see import objects_seen, shown_of
     from manyviews.training import launch
     from manyviews.verbs.written import Written

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import shlex
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -57,8 +58,11 @@ def train(
     begun = _Begun.of(recipe, str(start), _before_looking(given))
     if begun.named:
         given = {k: v for k, v in given.items() if k.replace("-", "_") not in _NAMES}
-    default = _prepared(begun.default(begun.facts(data)), given.pop(_PRESET, ""))
+    chosen: list[str] = []
+    seen = replace(begun.facts(data), say=chosen.append)
+    default = _prepared(begun.default(seen), given.pop(_PRESET, ""))
     run = one_duration(settle(default, given), default)
+    _say_encoders(run, default, chosen)
     _say_scaling(run, default)
     return execute(run, out=Path(out) if out else None)
 
@@ -248,7 +252,8 @@ def command(args: list[str]) -> int:
     prog = f"manyviews train {recipe} [--data DATA] [--start START] [--out RUN] "
     prog += "[--views.preset PRESET] [--json]"
     if not wants_help and data is None:
-        raise UsageError(f"train wants data: manyviews train {recipe} --data DIR.")
+        given = rest[0] if rest and not rest[0].startswith("-") else "DIR"
+        raise UsageError(f"train wants data: manyviews train {recipe} --data {shlex.quote(given)}.")
     if data is not None:
         check_there(data)
     say_loading()
@@ -259,17 +264,34 @@ def command(args: list[str]) -> int:
         from manyviews.runs.facts import facts
 
         seen = facts(data, streams_of(recipe)) if data else typical_facts()
-        default = _prepared(recipe_of(recipe)(seen), preset)
+        silent = replace(seen, say=str)  # flags among these could choose otherwise
+        default = _prepared(recipe_of(recipe)(silent), preset)
         _flagged(default, [*rest, "--help"], prog, _about(recipe, data))
     begun = _Begun.of(recipe, start, _flags_before_looking(rest))
     if begun.named:
         for name in _NAMES:
             pop(rest, f"--{name}")
-    default = begun.default(begun.facts(data) if data else typical_facts())
-    default = _prepared(default, preset)
+    chosen: list[str] = []
+    seen = begun.facts(data) if data else typical_facts()
+    default = _prepared(begun.default(replace(seen, say=chosen.append)), preset)
     run = _flagged(default, [*rest, *["--help"] * wants_help], prog, _about(recipe, data))
+    _say_encoders(run, default, chosen)
     _say_scaling(run, default)
     return finish(execute(run, out=Path(out) if out else None), as_json)
+
+
+def _say_encoders(run: "AnyRun", recipe: "AnyRun", chosen: list[str]) -> None:
+    """Print which encoder is trained: why the recipe chose it, unless flags changed that."""
+    from manyviews.core.settings import parts
+
+    own, before = parts(run.encoders), parts(recipe.encoders)
+    named = [
+        f"encoder: {each.name} at {each.input}, by your flags."
+        for key, each in own.items()
+        if each != before.get(key)
+    ]
+    for line in named or chosen:
+        log.info("%s", line)
 
 
 def _say_scaling(run: "AnyRun", recipe: "AnyRun") -> None:
@@ -307,10 +329,18 @@ def _without_a_recipe(*, wants_help: bool) -> int:
     for name in RECIPES:
         rooms.setdefault(RECIPES.module(name).partition(".")[0], []).append(name)
     for room, names in rooms.items():
-        inside = f"  {room:<15}"
-        print(textwrap.fill(" ".join(names), 96, initial_indent=inside, subsequent_indent=" " * 17))
-    print("\nA plain name is for your own data. `manyviews list recipes` has a line on each, and")
-    print("`manyviews train RECIPE --help` every setting with its default.")
+        print(
+            textwrap.fill(
+                " ".join(names),
+                96,
+                initial_indent=f"  {room:<15}",
+                subsequent_indent=" " * 17,
+                break_on_hyphens=False,
+            )
+        )
+    print("\nA plain name is for your own data; one with -imagenet or the like has the authors'")
+    print("hyper-parameters. `manyviews list recipes` has a line on each recipe, and")
+    print("`manyviews train RECIPE --help` has every setting with its default.")
     return 0
 
 

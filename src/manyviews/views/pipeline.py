@@ -46,6 +46,7 @@ PLAIN: Mapping[type[Any], type[Any]] = {
 """Kind of input -> the family that is its evaluation view.
 
 One with `beside`, a kind of input, is cut around the view of the first encoder that is fed that.
+`averaged` names of what there can be several, to average features over: "clips" in time, "crops".
 """
 
 RANDOM: Mapping[type[Any], type[Any]] = {
@@ -334,9 +335,40 @@ def plain(encoders: Mapping[str, Fed]) -> Pipeline:
     return Pipeline(families, encoders)
 
 
-def plain_of(input: Input) -> Pipeline:
-    """The evaluation view of one encoder, which is fed `input`, as the only family."""
-    return plain({"encoder": Fed(input)})
+def plain_of(input: Input, *, clips: int = 1, crops: int = 1) -> Pipeline:
+    """The evaluation view of one encoder, which is fed `input`, as the only family.
+
+    Args:
+        input: what the encoder is fed.
+        clips: of each video or sound, spread evenly over it.
+        crops: of each clip, spread along its longer side; 1 is its middle.
+
+    Raises:
+        UsageError: the input has no clips or crops to have several of.
+    """
+    encoders, asked = {"encoder": Fed(input)}, {"clips": clips, "crops": crops}
+    kind = PLAIN[type(input)]
+    can: tuple[str, ...] = getattr(kind, "averaged", ())
+    for name, number in asked.items():
+        if number < 1:
+            raise UsageError(f"--{name} is {number}; wanted 1 or more.")
+        if number > 1 and name not in can:
+            fed = type(input).__name__
+            raise UsageError(
+                f"--{name} {number}: an encoder that is fed {fed} has one. Leave it out."
+            )
+    if clips * crops == 1:
+        return plain(encoders)
+    settings = {"crops": crops} if "crops" in can else {}
+    alone = {"around": ""} if hasattr(kind, "beside") else {}
+    return Pipeline(
+        {"encoder": kind(to="encoder", count=clips * crops, **settings, **alone)}, encoders
+    )
+
+
+def whole_of(input: Pixels) -> Pipeline:
+    """As `plain_of`, of whole images made square: boxes keep their shares of the sides."""
+    return Pipeline({"encoder": PlainImages(to="encoder", whole=True)}, {"encoder": Fed(input)})
 
 
 def plain_numbers(input: Pixels, mask: NDArray[np.int32]) -> NDArray[np.int32]:

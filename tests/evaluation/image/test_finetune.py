@@ -16,10 +16,10 @@ from manyviews.evaluation.features import extract
 from manyviews.evaluation.image import supervised
 from manyviews.evaluation.image.finetune import finetune
 from manyviews.evaluation.image.mix import mix, soft
+from manyviews.evaluation.image.partial import param_groups, set_modes, thaw
 from manyviews.evaluation.image.settings import MAE_BASE, FineTune
 from manyviews.evaluation.image.supervised import Batches, Part, Setup, Training, fit, score
 from manyviews.evaluation.labelled import Labelled
-from manyviews.evaluation.layers import param_groups, set_modes, thaw
 from manyviews.evaluation.linear import linear_probe
 from manyviews.views.image.plain import Plain
 from manyviews.views.pipeline import plain_of

@@ -194,10 +194,55 @@ def _cavmae() -> list[Row]:
     ]
 
 
+def _brave() -> list[Row]:
+    config, model = "brave/models/brave/config.py", "brave/models/brave/brave.py"
+    colours, heads = "brave/datasets/augmentations.py", "brave/models/brave/modules.py"
+    frames, sound = "encoders.narrow.input", "encoders.broad.input"
+    network = "ours: a slow-only network (docs/methods/brave.md)"
+    return [
+        (f"{config}:32, 33, sound alone", {"method.broad": ["broad"]}),
+        (f"{config}:34", {f"{frames}.side": 224}),
+        (f"{config}:35", {f"{frames}.frames": 16}),
+        (f"{config}:36, 43", {f"{frames}.rate": 25 / 2}),
+        (f"{colours}, normalize_video", {f"{frames}.mean": [0.0], f"{frames}.std": [1.0]}),
+        (network, {"encoders.narrow.layers": 50, "encoders.narrow.width": 64}),
+        ("ours: AVID's network", {"encoders.broad.width": 64, "encoders.broad.depth": 2}),
+        (f"{config}:30, 31, 43", {f"{sound}.seconds": 64 * 4 / 25}),
+        (f"{config}:39", {f"{sound}.bins": 80}),
+        (f"{config}:40, 42", {f"{sound}.rate": 48_000, f"{sound}.hop": 160 / 48_000}),
+        ("brave/datasets/spectrograms.py:20", {f"{sound}.window": 320 / 48_000}),
+        ("ours: log-mel bands, normalised", {f"{sound}.mean": -4.2677393}),
+        ("ours: log-mel bands, normalised", {f"{sound}.std": 4.5689974}),
+        (f"{config}:37", {"method.out": 128}),
+        (f"{heads}:95, 114", {"method.hidden": 4096}),
+        ("ours: encoders of two widths", {"method.shared": False}),
+        (f"{config}:61", {"method.predictor_lr": 10.0}),
+        (f"{model}:504-507", at("narrow", scale=[0.3, 1.0], ratio=[0.5, 2.0])),
+        (f"{model}:379; ours: 3 sigma wide", at("narrow", blur=1.0, sigma=[0.1, 2.0])),
+        (f"{model}:381", at("narrow", flip=0.5)),
+        (f"{model}:383", at("narrow", grey=0.2)),
+        (f"{colours}:173-176; ours: a factor", jitter("narrow", 32 / 255, 0.4, 0.4, 0.2, p=0.8)),
+        ("ours: with antialiasing", at("narrow", interpolation="bilinear")),
+        (f"{model}, _brave_random_view_sampler", anywhere("narrow") | at("narrow", count=1)),
+        (f"{model}:424", at("broad", offset=0.0, count=1)),
+        (f"{model}, _get_audio_for_view, nothing else", as_it_is("broad")),
+        (f"{config}:25", {"data.batch_size": 512}),
+        (f"{config}:58", {"train.steps": 300_000, "train.epochs": 0}),
+        (f"{config}:46", OFF | {"optim.name": "lars-classic"}),
+        ("brave/training/optimizers.py, exclude_bias_and_normalizers", {"optim.decay_all": False}),
+        (f"{config}:47", {"optim.weight_decay": 1e-2}),
+        (f"{config}:49", {"optim.momentum": 0.9}),
+        (f"{config}:55, 56", {"optim.lr": 1.0, "optim.lr_per": 0}),
+        (f"{config}:57", {"optim.warmup": 5000 / 300_000}),
+        (f"{config}:59", {"optim.lr_end": 0.0}),
+    ]
+
+
 AUTHORS: dict[str, tuple[str, list[Row]]] = {
     "avid-kinetics": ("facebookresearch/AVID-CMA", _avid()),
     "gdt-kinetics": ("facebookresearch/GDT", _gdt()),
     "cma-kinetics": ("facebookresearch/AVID-CMA", _cma()),
+    "brave-audioset": ("google-deepmind/brave", _brave()),
     "cav-mae-audioset": ("YuanGongND/cav-mae", _cavmae()),
     "selavi-kinetics": ("facebookresearch/selavi", _selavi()),
 }

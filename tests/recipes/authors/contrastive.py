@@ -18,6 +18,7 @@ def _moco() -> list[Row]:
         ("moco/builder.py:31", {"method.hidden": 0}),
         ("README.md:41, 8 GPUs with norms of their own", {"method.norm_groups": 8}),
         ("moco/builder.py:120", {"method.symmetric": False}),
+        ("moco/builder.py, no tiles", {"method.jigsaw": 0.0}),
         ("main_moco.py:195, all parameters in one group", {"optim.decay_all": True}),
         ("main_moco.py:195", {"optim.name": "sgd"}),
         ("main_moco.py:375, by epoch to 0", OFF | {"optim.by_epoch": True, "optim.lr_end": 0.0}),
@@ -233,6 +234,7 @@ def _infomin() -> list[Row]:
         ("options/base_options.py:84", {"method.momentum.end": 0.999}),
         ("learning/contrast_trainer.py:157, 8 GPUs", {"method.norm_groups": 8}),
         ("learning/contrast_trainer.py, one direction", {"method.symmetric": False}),
+        ("options/base_options.py:19, options/train_options.py:13", {"method.jigsaw": 0.5}),
         ("options/base_options.py:36", {"data.batch_size": 256}),
         ("options/base_options.py:42", {"train.epochs": 200}),
         ("options/base_options.py:44", {"optim.lr": 0.03, "optim.lr_per": 0}),
@@ -249,6 +251,10 @@ def _infomin() -> list[Row]:
         ("datasets/util.py:296", at("global", grey=0.2)),
         ("datasets/util.py, nothing else", at("global", solarize=[0.0])),
         torchvision("global"),
+        ("datasets/util.py:326", at("tiles", scale=[0.6, 1.0])),
+        ("datasets/util.py:327, the whole image", at("tiles", flip=0.5)),
+        ("datasets/util.py:27", at("tiles", grid=3, cell=255 // 3, size=64)),
+        ("datasets/util.py:329, no colours", at("tiles", jitter=0.0, grey=0.0)),
     ]
 
 

@@ -91,7 +91,7 @@ def _beit() -> list[Row]:
         ("beit/transforms.py", at("global", scale=[0.08, 1.0], count=1, flip=0.5)),
         ("beit/datasets.py, nothing else", at("global", grey=0.0, blur=[0.0], solarize=[0.0])),
         ("yours to name", {"teachers.tokenizer.source": "", "teachers.tokenizer.encoder": ""}),
-        ("yours to name", {"teachers.tokenizer.image_size": 0}),
+        ("yours to name", {"teachers.tokenizer.image_size": 0, "teachers.tokenizer.whole": False}),
         torchvision("global", interpolation="bicubic"),
     ]
 
@@ -258,6 +258,30 @@ def _capi() -> list[Row]:
     ]
 
 
+def _igpt() -> list[Row]:
+    paper = "Generative Pretraining from Pixels, section"
+    crop = [(224 / 384) ** 2, (224 / 256) ** 2]
+    return [
+        ("src/run.py:31", {"encoders.image.width": 512}),
+        (
+            "src/run.py:32, 33, 64 channels a head",
+            {"encoders.image.heads": 0, "encoders.image.depth": 24},
+        ),
+        ("src/run.py:34", {"encoders.image.input.side": 32}),
+        ("src/run.py:35", {"encoders.image.colours": 512}),
+        ("src/model.py:168", {"method.init": 0.0}),
+        ("ours, of k-means", {"method.pixels": 8}),
+        (f"{paper} 3.4", {"data.batch_size": 128, "train.steps": 1_000_000, "train.epochs": 0}),
+        (f"{paper} 3.4", OFF | {"optim.name": "adam", "optim.betas": [0.9, 0.95]}),
+        (f"{paper} 3.4", {"optim.warmup": IMAGENET_IMAGES // 128 / 1e6, "optim.lr_end": 0.0}),
+        (f"{paper} 3.4, one of those tried", {"optim.lr": 0.003, "optim.lr_per": 0}),
+        (f"{paper} 3.4, none", {"optim.weight_decay": 0.0, "optim.decay_all": False}),
+        *_crop_and_flip(f"{paper} 3.1, of square images", scale=crop, ratio=[1.0, 1.0], flip=0.0),
+        ("ours, no filter is said", at("global", interpolation="bicubic", colour="torchvision")),
+        (f"{paper} 2.1, none", at("global", **{"mask.ratio": 0.0})),
+    ]
+
+
 AUTHORS: dict[str, tuple[str, list[Row]]] = {
     "mae-imagenet": ("facebookresearch/mae", _mae()),
     "mae-hiera-imagenet": ("facebookresearch/hiera", _hiera()),
@@ -266,5 +290,6 @@ AUTHORS: dict[str, tuple[str, list[Row]]] = {
     "data2vec-imagenet": ("facebookresearch/data2vec_vision", _data2vec()),
     "ijepa-imagenet": ("facebookresearch/ijepa", _ijepa()),
     "capi-imagenet": ("facebookresearch/capi", _capi()),
+    "igpt-imagenet": ("openai/image-gpt", _igpt()),
     "simmim-imagenet": ("microsoft/SimMIM", _simmim()),
 }

@@ -32,6 +32,7 @@ def as_it_is(family: str, *but: str) -> dict[str, object]:
     """Pieces of sound to which nothing is done but what is named."""
     whole = {"gain": 0.0, "speed": 0.0, "roll": 0.0, "noise": 0.0, "mix": 0.0, "canvas": 1.5}
     whole |= {"crop_time": [1.0, 1.0], "crop_bands": [1.0, 1.0], "snr": [5.0, 40.0]}
+    whole |= {"reverb": 0.0, "decay": [0.1, 0.8], "lead": 0.0}
     whole |= {"apart": -1.0, "mask_time": 0.0, "mask_bands": 0.0, "mask.ratio": 0.0}
     return at(family, **{name: value for name, value in whole.items() if name not in but})
 

@@ -64,6 +64,7 @@ def _rho_moco() -> list[Row]:
         (f"{yaml}:18", {"method.temperature": 0.1}),
         (f"{yaml}:19", {"method.layers": 3}),
         (f"{yaml}:20, each clip a query", {"method.symmetric": True}),
+        ("slowfast/models/contrastive.py, no tiles", {"method.jigsaw": 0.0}),
         (f"{yaml}:22, 23", {"method.momentum.start": 0.994, "method.momentum.end": 1.0}),
         ("slowfast/config/defaults.py:33", {"method.queue": 65536}),
         ("slowfast/config/defaults.py:57, as wide as the encoder", {"method.hidden": 0}),
@@ -295,12 +296,68 @@ def _svt() -> list[Row]:
     ]
 
 
+def _dpc(main: str, *, gap: Row, crops: str, jitter_at: str) -> list[Row]:
+    """What both of Han's share; which line of its `main` says what of the clips."""
+    grey, clips = "utils/augmentation.py, RandomGray; ours: once a video", "global"
+    return [
+        (f"{main}, --seq_len", {"encoders.video.input.frames": 5}),
+        gap,
+        ("backbone/resnet_2d3d.py, as wide at first", {"encoders.video.width": 64}),
+        (f"{main}, --num_seq", at(clips, count=8)),
+        (f"{main}, --pred_step", {"method.predict": 3}),
+        ("dataset, idx_sampler: anywhere, one after the other", at(clips, times="in-a-row")),
+        ("the same", at(clips, within=-1.0, speeds=[1.0])),
+        ("ours: one crop and one set of colours a video", at(clips, alike=True)),
+        (crops, at(clips, scale=[0.5, 1.0])),
+        (f"{crops}; ours: log-uniform", at(clips, ratio=[3 / 4, 4 / 3])),
+        (crops, at(clips, interpolation="bilinear")),
+        (f"{main}, RandomHorizontalFlip", at(clips, flip=0.5)),
+        (f"{jitter_at}; ours: once a video", jitter(clips, 0.5, 0.5, 0.5, 0.25, p=1.0)),
+        (f"{grey}, all of it", at(clips, blur=0.0)),
+        (f"{main}, Adam", OFF | {"optim.name": "adam", "optim.betas": [0.9, 0.999]}),
+        (f"{main}, Adam of all parameters", {"optim.decay_all": True, "optim.warmup": 0.0}),
+        (f"{main}, --lr", {"optim.lr": 1e-3, "optim.lr_per": 0}),
+        (f"{main}, --wd", {"optim.weight_decay": 1e-5}),
+    ]
+
+
+def _dpc_kinetics() -> list[Row]:
+    main, run = "dpc/main.py", "README.md:44"
+    gap = ("dpc/main.py:293, of 30 a second", {"encoders.video.input.rate": 30 / 5})
+    crops = "utils/augmentation.py:156, 157"
+    return [
+        *_dpc(main, gap=gap, crops=crops, jitter_at=f"{main}:130"),
+        (run, {"encoders.video.layers": 18, "encoders.video.input.side": 128}),
+        (f"{main}:129", at("global", grey=0.5)),
+        (run, {"data.batch_size": 128, "train.epochs": 300}),
+        (f"{main}, no schedule", {"optim.lr_end": 1.0}),
+    ]
+
+
+def _memdpc_kinetics() -> list[Row]:
+    main, run = "memdpc/main.py", "readme.md:35"
+    gap = (f"{main}:37, of 30 a second", {"encoders.video.input.rate": 30 / 3})
+    crops = "utils/augmentation.py:184, 185"
+    return [
+        *_dpc(main, gap=gap, crops=crops, jitter_at=f"{main}:93"),
+        (run, {"encoders.video.layers": 34, "encoders.video.input.side": 224}),
+        (f"{main}:38", {"method.slots": 1024}),
+        ("memdpc/model.py, agg_f, agg_b", {"method.both": True}),
+        ("memdpc/model.py, _initialize_weights", {"method.gain": 0.1}),
+        (f"{main}:92", at("global", grey=0.25)),
+        (f"{run}, on 4 GPUs, {main}:65", {"data.batch_size": 4 * 16, "train.epochs": 200}),
+        (f"{main}:104; ours: a cosine to a hundredth", {"optim.lr_end": 0.01}),
+    ]
+
+
 AUTHORS: dict[str, tuple[str, list[Row]]] = {
     "rho-byol-kinetics": ("facebookresearch/SlowFast", _rho_byol()),
     "rho-moco-kinetics": ("facebookresearch/SlowFast", _rho_moco()),
     "rho-simclr-kinetics": ("facebookresearch/SlowFast", _rho_simclr()),
     "rho-swav-kinetics": ("facebookresearch/SlowFast", _rho_swav()),
     "cvrl-kinetics": ("tensorflow/models", _cvrl()),
+    "dpc-kinetics": ("TengdaHan/DPC", _dpc_kinetics()),
+    "memdpc-kinetics": ("TengdaHan/MemDPC", _memdpc_kinetics()),
     "svt-kinetics": ("kahnchana/svt", _svt()),
     "vjepa-videomix": ("facebookresearch/jepa", _vjepa()),
     "mae-video-kinetics": ("MCG-NJU/VideoMAE", _videomae()),

@@ -57,6 +57,18 @@ def test_sounds_begin_within_the_offset_of_their_clips():
     np.testing.assert_allclose(quarters, [-0.5, -0.25, 0, 0.25, 0.5], atol=0.05)
 
 
+def test_a_lead_has_the_clip_begin_so_much_later_in_its_sound():
+    centred = maker(Sounds(count=2, offset=0.0, lead=0.75))
+    _, cues, windows = made(centred, around=clips(3.0, 0.5))
+    assert [w.start for w in windows] == [2.25, 0.0]  # before the file there is nothing
+    np.testing.assert_allclose(cues["offset"], [-0.75, -0.5])
+    near = maker(Sounds(offset=0.1, lead=0.75))
+    starts = [near.windows(i, 0, 10.0, clips(3.0))[0].start for i in range(200)]
+    assert min(starts) >= 2.15
+    assert max(starts) <= 2.35
+    assert np.ptp(starts) > 0.15
+
+
 def test_sounds_stay_inside_the_file():
     make = maker(Sounds(count=3))
     for index in range(50):

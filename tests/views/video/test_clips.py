@@ -306,6 +306,28 @@ def test_plain_clips_are_cut_as_plain_pictures(side):
     assert np.array_equal(got[1], got[0][::-1])
 
 
+def test_crops_of_a_clip_are_squares_from_one_end_of_its_longer_side_to_the_other():
+    make = maker(PlainClips(count=6, crops=3), input=Frames(side=24, frames=4, rate=8.0))
+    windows = make.windows(0, 0, 8.5)
+    assert [w.start for w in windows] == [2.0] * 3 + [6.0] * 3
+    wide = noise(height=24, width=55)  # nothing is resized: squares are pieces of it
+    high = np.ascontiguousarray(wide.swapaxes(1, 2))
+    got = made(make, clips=[wide] * 3 + [high] * 3)
+    for place, left in enumerate((0, 15, 31)):
+        assert np.array_equal(got[place], wide[:, :, left : left + 24])
+        assert np.array_equal(got[3 + place], high[:, left : left + 24])
+    large = np.kron(wide, np.ones((1, 4, 4, 1), dtype=np.uint8))
+    shrunk = made(make, clips=[large] * 6)
+    assert shrunk.shape == (6, 4, 24, 24, 3)
+    assert abs(shrunk.astype(int) - got[[0, 1, 2, 0, 1, 2]]).mean() < 12
+
+
+def test_one_square_along_a_picture_is_its_middle():
+    picture = noise(1, 24, 51)[0]
+    [middle] = Plain(Pixels(side=24)).along(picture, 1)
+    assert np.array_equal(middle, picture[:, 13:37])
+
+
 def test_clips_in_a_row_follow_one_another_without_gaps():
     starts = starts_of(Clips(count=3, times="in-a-row"), span=4.0)
     np.testing.assert_allclose(np.diff(starts, axis=1), 0.5)  # each as long as a clip

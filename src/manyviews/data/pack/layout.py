@@ -167,6 +167,31 @@ def read_index(folder: Path, about: PackHeader) -> tuple[Entries, NDArray[np.uin
     return entries, found[NAMES]
 
 
+def refuse_another(folder: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse to go on with a pack of other data or other settings.
+
+    Args:
+        folder: that holds a pack, finished or begun.
+        there: what it was begun with, a field of `Plan` or `VideoPlan` a name.
+        wanted: what is asked for now.
+
+    Raises:
+        UsageError: they differ.
+    """
+    # what the data are called may change
+    other = [name for name in wanted if name != "data" and there[name] != wanted[name]]
+    if {"digest", "images"} & set(other):
+        raise UsageError(
+            f"{folder} holds a pack of other data, or the data have changed since. Choose another "
+            "folder, or delete that one."
+        )
+    if other:
+        was = ", ".join(f"{name} {there[name]}" for name in other)
+        raise UsageError(
+            f"{folder} holds a pack with {was}. Give the same settings, or choose another folder."
+        )
+
+
 def _outside(start: NDArray[Any], length: NDArray[Any], size: NDArray[Any] | int) -> bool:
     """Whether anything ends behind `size`; a sum of 64 bits would begin anew at 0."""
     sizes = np.broadcast_to(np.asarray(size, np.uint64), start.shape)

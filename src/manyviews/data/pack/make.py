@@ -36,6 +36,7 @@ from manyviews.data.pack.layout import (
     Plan,
     content_digest,
     read_about,
+    refuse_another,
 )
 from manyviews.data.pack.read import Packed
 from manyviews.data.pack.write import Made, Writer, shards
@@ -178,12 +179,12 @@ def _begun(folder: Path, plan: Plan) -> Generator[BinaryIO | None]:
     """The journal of a folder that is ours and locked, or None where all is done already."""
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / HEADER).is_file():
-        _same(folder, read_about(folder).plan, plan)
+        refuse_another(folder, asdict(read_about(folder).plan), asdict(plan))
         _sweep(folder)
         yield None
         return
     if (folder / BEGUN).is_file():
-        _same(folder, _read_plan(folder), plan)
+        refuse_another(folder, asdict(_read_plan(folder)), asdict(plan))
     elif set(folder.iterdir()) - set(_leftovers(folder)):
         raise UsageError(f"{folder} is not empty. Give a new folder to pack into.")
     else:
@@ -220,22 +221,6 @@ def _read_plan(folder: Path) -> Plan:
             f"{folder / BEGUN} is damaged, so that this pack cannot go on. Delete {folder} and "
             "pack the data again."
         ) from None
-
-
-def _same(folder: Path, there: Plan, wanted: Plan) -> None:
-    """Refuse to go on with another pack."""
-    other = [name for name in asdict(wanted) if getattr(there, name) != getattr(wanted, name)]
-    if there == wanted:
-        return
-    if {"digest", "images"} & set(other):
-        raise UsageError(
-            f"{folder} holds a pack of other data, or the data have changed since. Choose another "
-            "folder, or delete that one."
-        )
-    was = ", ".join(f"{name} {getattr(there, name)}" for name in other if name != "data")
-    raise UsageError(
-        f"{folder} holds a pack with {was}. Give the same settings, or choose another folder."
-    )
 
 
 @contextlib.contextmanager

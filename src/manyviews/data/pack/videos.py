@@ -25,6 +25,7 @@ from manyviews.core.files import atomic
 from manyviews.core.progress import bar
 from manyviews.core.sample import Bytes, Unreadable
 from manyviews.data import workers as processes
+from manyviews.data.pack.layout import refuse_another
 from manyviews.data.quarantine import Bad, Quarantine
 from manyviews.data.sources import Media, open_media
 from manyviews.data.streams.container import needed, reasons
@@ -171,16 +172,7 @@ def _begin(folder: Path, plan: VideoPlan) -> None:
         there = VideoPlan(**json.loads(note.read_text(encoding="utf-8")))
     except (ValueError, TypeError):
         raise UsageError(f"{note} is damaged. Delete {folder} and pack the data again.") from None
-    if there.digest != plan.digest:
-        raise UsageError(
-            f"{folder} holds a pack of other data, or the data have changed since. Choose another "
-            "folder, or delete that one."
-        )
-    if there != plan:
-        was = f"size {there.size}, gop {there.gop} and crf {there.crf}"
-        raise UsageError(
-            f"{folder} holds a pack with {was}. Give the same settings, or choose another folder."
-        )
+    refuse_another(folder, asdict(there), asdict(plan))
 
 
 def _names(paths: Sequence[str]) -> list[str]:

@@ -22,14 +22,15 @@ def frame_names(folder: Path) -> list[str]:
     """The pictures in a folder by name, numbers in names by their value. Raises OSError."""
     with os.scandir(folder) as listing:
         names = [entry.name for entry in listing if _is_frame(entry.name)]
-    return sorted(names, key=_by_number)
+    return sorted(names, key=by_number)
 
 
 def _is_frame(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - Path costs ten times as much
 
 
-def _by_number(name: str) -> tuple[list[tuple[int, str]], str]:
+def by_number(name: str) -> tuple[list[tuple[int, str]], str]:
+    """What names are put in order by: 2 comes before 10."""
     parts = re.findall(r"\d+|\D+", name)
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts], name
 

@@ -17,6 +17,7 @@ from manyviews.encoders.official import (
     lightly,
     mae,
     mae_st,
+    mage,
     moco,
     mocov3,
     msn,
@@ -29,6 +30,7 @@ from manyviews.encoders.official import (
     videomae,
     vissl,
     vjepa,
+    vqgan,
 )
 from manyviews.encoders.official.project import Project
 
@@ -47,6 +49,7 @@ OFFICIAL: dict[str, Project] = {
     "vjepa": vjepa.PROJECT,
     "ijepa": ijepa.PROJECT,
     "hiera_mae": hiera_mae.PROJECT,
+    "mage": mage.PROJECT,
     "audiomae": audiomae.PROJECT,
     "mae_st": mae_st.PROJECT,
     "mae": mae.PROJECT,
@@ -61,5 +64,6 @@ OFFICIAL: dict[str, Project] = {
     "simclr": simclr.PROJECT,
     "byol": byol.PROJECT,
     "swin": swin.PROJECT,
+    "vqgan": vqgan.PROJECT,
 }
 """The first that recognises a file has it: the more particular come before those they resemble."""

@@ -20,7 +20,10 @@ from manyviews.evaluation.listing import LabelledFile, role, some, split_rows
 from manyviews.views.pipeline import plain_numbers
 
 IMAGES = ("images", "image", "img", "imgs", "jpegimages", "leftimg8bit")
-MASKS = ("masks", "mask", "labels", "annotations", "SegmentationClass", "segmentation")
+MASKS = (
+    *("masks", "mask", "labels", "annotations", "Annotations", "SegmentationClass"),
+    "segmentation",
+)
 FORMS = (
     "a folder in which dog.jpg has its mask in dog.png or dog_mask.png beside it, or "
     "images/dog.jpg in masks/dog.png; a mask has one whole number a pixel, its class"
@@ -75,7 +78,7 @@ class MaskedImages:
         if bad:
             raise UsageError(
                 f"{len(bad)} of {len(rows)} masks cannot be used; the first is {bad[0].path}: "
-                f"{bad[0].reason}. Mend them, or take them and their images out."
+                f"{bad[0].reason}. Repair them, or take them and their images out."
             )
         out[torch.isin(out, torch.tensor(ignore, dtype=torch.int32))] = VOID
         kinds = len(out.unique())
@@ -121,7 +124,7 @@ def open_masked(spec: str, *, channels: int, max_pixels: int, split: Split) -> M
     files = of_folder(root, suffixes=suffixes(channels) | {".png"}).files
     by_name = {file.path: file for file in files}
     beside = {
-        file.path: mask for file in files if (mask := _mask_of(file.path, by_name)) is not None
+        file.path: mask for file in files if (mask := mask_of(file.path, by_name)) is not None
     }
     taken = set(beside.values())
     images = [file for file in files if file.path in beside and file.path not in taken]
@@ -148,7 +151,7 @@ def open_masked(spec: str, *, channels: int, max_pixels: int, split: Split) -> M
     return MaskedImages(source, masks, _names(root), how, max_pixels)
 
 
-def _mask_of(path: str, files: dict[str, File]) -> str | None:
+def mask_of(path: str, files: dict[str, File]) -> str | None:
     """The mask of an image: the first of the names that it may have which is a file's."""
     return next((name for name in _places(PurePosixPath(path)) if name in files), None)
 
@@ -176,6 +179,11 @@ def _parted(images: Sequence[File]) -> tuple[list[LabelledFile], str]:
         pairs = zip(images, roles, strict=True)
         return [LabelledFile(f, "", parts[kind]) for f, kind in pairs if kind in parts], "given"
     return split_rows([LabelledFile(file, "") for file in images], several=True), "hashed"
+
+
+def middles(old: int, new: int) -> Tensor:
+    """Which of `old` pixels lies below the middle of each of `new`, [new] int64."""
+    return ((torch.arange(new) + 0.5) * old / new).long()
 
 
 def _names(root: Path) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.evaluation.dense.masked import VOID
+from manyviews.evaluation.dense.masked import VOID, middles
 from manyviews.evaluation.dense.settings import Segmentation
 from manyviews.evaluation.intervals import bootstrap_of
 from manyviews.evaluation.linear import linear_probe, standardiser
@@ -196,8 +196,8 @@ class _Patches:
         """Numbers of classes become places in `numbers`."""
         side = part.classes.shape[1]
         (rows, columns), (high, wide) = grid, (-(-side // cells) for cells in grid)
-        down = _middles(side, rows * high)
-        across = _middles(side, columns * wide)
+        down = middles(side, rows * high)
+        across = middles(side, columns * wide)
         there = part.classes[:, down][:, :, across].long()
         sorted_numbers, place = numbers.long().sort()
         at = torch.searchsorted(sorted_numbers, there).clamp(max=len(numbers) - 1)
@@ -307,8 +307,3 @@ def _tally(classes: Tensor, count: int) -> Tensor:
     sums = torch.zeros(*classes.shape[:2], count + 1, dtype=torch.int16)
     place = torch.where(classes == VOID, count, classes)
     return sums.scatter_add_(2, place, torch.ones_like(place, dtype=torch.int16))
-
-
-def _middles(old: int, new: int) -> Tensor:
-    """Which of `old` pixels lies below the middle of each of `new`."""
-    return ((torch.arange(new) + 0.5) * old / new).long()

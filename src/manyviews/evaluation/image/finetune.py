@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 
 import torch
@@ -29,6 +30,7 @@ def finetune(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     workers: int = 0,
+    warn: Callable[[str], object] = log.warning,
 ) -> Result:
     """Train an encoder on, with labels, and test it.
 
@@ -44,6 +46,7 @@ def finetune(
         device: where to compute; bfloat16 autocast on an accelerator, else float32.
         progress: told (steps done, steps in all) after each step, over all trainings.
         workers: processes that read and crop ahead; 0 for none. The result is the same.
+        warn: told what cannot be read.
 
     Returns:
         The measure "accuracy". `settings` holds the recipe, the learning rate that was taken, and
@@ -58,7 +61,7 @@ def finetune(
     began = time.perf_counter()
     whole = Part(train.source, train.labels, torch.arange(len(train)))
     rates = {rate: Training(rate, settings, input, len(train.classes)) for rate in settings.lr}
-    run = Setup(torch.device(device), workers, progress)
+    run = Setup(torch.device(device), workers, progress, warn=warn)
     lr, tried = settings.lr[0], dict[float, float]()
     if len(rates) > 1:
         fitted, judged = _halved(whole, settings.seed)
@@ -73,7 +76,7 @@ def finetune(
     tested = Part(test.source, test.labels, torch.arange(len(test)))
     right, n = score(model, tested, input, run)
     if run.bad:
-        log.warning("%d training images could not be read and were left out.", len(run.bad))
+        warn(f"{len(run.bad)} training images could not be read and were left out.")
     said = {name: value for name, value in asdict(settings).items() if name != "lr"}
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return Result(

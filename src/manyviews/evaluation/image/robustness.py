@@ -1,5 +1,6 @@
 """How well a probe of clean features holds on corrupted images."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from manyviews.core import UsageError
 from manyviews.core.inputs import Pixels
+from manyviews.core.progress import once_each
 from manyviews.evaluation.features import Embed, extract
 from manyviews.evaluation.image.corruptions import CORRUPTIONS, Corrupted
 from manyviews.evaluation.image.corruptions.source import spread
@@ -18,6 +20,8 @@ from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.linear import linear_probe
 from manyviews.evaluation.result import Estimate, Result, accuracy, check_labels, check_split
 from manyviews.views.pipeline import Fed, Pipeline, plain_of
+
+log = logging.getLogger("manyviews")
 
 Predict = Callable[[Tensor], Tensor]
 
@@ -40,6 +44,7 @@ def robustness(
     device: torch.device | str = "cpu",
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    warn: Callable[[str], object] = log.warning,
 ) -> Result:
     """Fit a probe on clean training features; test it on every corruption at every severity.
 
@@ -61,6 +66,7 @@ def robustness(
         device: where `embed` computes.
         workers: processes that read and corrupt ahead; the result is the same.
         progress: told (images done, images in all), clean ones included.
+        warn: told once what cannot be read, of all corruptions.
 
     Returns:
         The measures, all but the last accuracies: "corrupted_accuracy", the mean over corruptions
@@ -82,7 +88,7 @@ def robustness(
         for name in corruptions
         for severity in severities
     ]
-    total = len(rows) * (1 + len(spoilt))
+    total, once = len(rows) * (1 + len(spoilt)), once_each(warn)
     predict: Predict | None = None
     settings: dict[str, float | int | str | bool] = {}
     rights: list[Tensor] = []
@@ -97,6 +103,7 @@ def robustness(
             device=device,
             workers=workers,
             progress=_shifted(progress, done * len(rows), total),
+            warn=once,
         )
         if predict is None:
             index = found.index

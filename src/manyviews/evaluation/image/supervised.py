@@ -1,6 +1,7 @@
 """Training an encoder with labels: its batches, its loss, and what comes of it."""
 
 import copy
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,13 +19,15 @@ from manyviews.data.direct import made, opened
 from manyviews.data.workers import each
 from manyviews.evaluation.features import extract
 from manyviews.evaluation.image.mix import mix, soft
+from manyviews.evaluation.image.partial import param_groups, set_modes, thaw
 from manyviews.evaluation.image.settings import FineTune
-from manyviews.evaluation.layers import param_groups, set_modes, thaw
 from manyviews.views.pipeline import Fed, Pipeline, plain_of
 from manyviews.views.plan import Crops
 
 Progress = Callable[[int, int], None]
 """Told (steps done, steps in all)."""
+
+log = logging.getLogger("manyviews")
 
 _ORDER, _MIX = 1, 2  # what a stream of random numbers is for
 
@@ -90,6 +93,7 @@ class Setup:
     total: int = 0
     done: int = 0
     bad: set[int] = field(default_factory=set[int])
+    warn: Callable[[str], object] = log.warning
 
     def step(self, bad: list[int]) -> None:
         """One more step is done; `bad` are the rows of it that could not be read."""
@@ -195,6 +199,7 @@ def score(model: Classifier, part: Part, input: Pixels, run: Setup) -> tuple[int
         rows=part.rows.tolist(),
         device=run.device,
         workers=run.workers,
+        warn=run.warn,
     )
     labels = part.labels[found.index]
     return int((found.features.argmax(dim=1) == labels).sum()), len(labels)

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from manyviews.core import Batch, Clock, Given, Method, Step
 from manyviews.core.ranges import Count, Positive, Share
 from manyviews.losses.margin import apart, together
 from manyviews.parts.branch import Branch
 from manyviews.parts.heads import mlp
-from manyviews.parts.mismatch import of_another
+from manyviews.parts.mismatch import of_another, seconds, shared_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,7 @@ class AVTS(Method):
             encoder = given.encoders[name]
             head = mlp([encoder.dim, config.hidden, config.out], norm=False)
             self.branches[name] = Branch(encoder, head)
-        self.clip, self.sound = (_seconds(given.encoders[name].input) for name in self.trains)
+        self.clip, self.sound = (seconds(given.encoders[name].input) for name in self.trains)
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """Squared distances of pairs in step, and what others lack of the margin."""
@@ -61,16 +60,8 @@ class AVTS(Method):
         losses = {"in_step": together(clip, sound) / 2, "of_others": of_others * (1 - hard) / 2}
         if hard:
             _, late = self.branches["audio"](batch.views["apart"][:, 0])
-            counted = self._far(batch.cues["apart.offset"][:, 0])
+            offset = batch.cues["apart.offset"][:, 0]
+            counted = shared_seconds(offset, clip=self.clip, sound=self.sound) <= 0
             losses["out_of_step"] = apart(clip, late, margin=margin, counted=counted) * hard / 2
         embedding = {"video": seen, "audio": heard}
         return Step(losses, {k: f.pooled[:, None].detach() for k, f in embedding.items()})
-
-    def _far(self, offset: Tensor) -> Tensor:
-        """[B] bool: whether a piece so many seconds later than its clip shares no time with it."""
-        return (offset >= self.clip) | (offset <= -self.sound)
-
-
-def _seconds(input: Any) -> float:
-    """How long what is fed lasts; 0 of what has no time."""
-    return float(getattr(input, "seconds", 0.0))

@@ -97,7 +97,9 @@ class SeLaV2(Method):
             known = mine.sum(dim=1).isfinite()
             p = (head(mine[known]).double() / config.temperature).softmax(dim=1)
             found = torch.full_like(known, UNASSIGNED, dtype=torch.long)
-            found[known] = transported(p, sharpness=config.sharpness, tolerance=config.tolerance)
+            found[known] = transported(
+                p, sharpness=config.sharpness, tolerance=config.tolerance, setting="prototypes"
+            )
             comm.share(out).copy_(found)
         self.classes.items.copy_(comm.total(labels))
 

@@ -14,8 +14,8 @@ from manyviews.parts.assign import entropies, sinkhorn
 from manyviews.parts.branch import Branch
 from manyviews.parts.crops import encode_crops
 from manyviews.parts.heads import mlp
-from manyviews.parts.memory import Queue
 from manyviews.parts.prototypes import Prototypes
+from manyviews.parts.queue import Queue
 
 
 @dataclass(frozen=True, kw_only=True)

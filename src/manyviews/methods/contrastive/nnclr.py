@@ -9,7 +9,7 @@ from manyviews.core.ranges import Count, Positive
 from manyviews.losses.contrastive import batch_info_nce, unit
 from manyviews.parts.branch import Branch
 from manyviews.parts.heads import apart, mlp
-from manyviews.parts.memory import Support
+from manyviews.parts.queue import Support
 
 
 @dataclass(frozen=True, kw_only=True)

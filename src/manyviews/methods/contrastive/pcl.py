@@ -17,8 +17,8 @@ from manyviews.parts.branch import Branch, evaluating
 from manyviews.parts.cluster import Clusterings
 from manyviews.parts.counted import mixed, words
 from manyviews.parts.heads import mlp
-from manyviews.parts.memory import Queue
 from manyviews.parts.norm import BatchNorm, convert, shuffled
+from manyviews.parts.queue import Queue
 from manyviews.parts.targets import EMA
 
 

@@ -16,7 +16,7 @@ from manyviews.core.ranges import Count, NotNegative, Positive, Several
 from manyviews.losses.contrastive import unit
 from manyviews.losses.distillation import similarity_kl, token_distance
 from manyviews.parts.cluster import spherical_kmeans
-from manyviews.parts.memory import Queue
+from manyviews.parts.queue import Queue
 from manyviews.parts.teaching import Shown, regrid, token_width
 
 

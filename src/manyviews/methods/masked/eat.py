@@ -14,8 +14,7 @@ from manyviews.core.schedules import Ramp
 from manyviews.losses.reconstruction import masked_mse, pixel_mse, prediction_std
 from manyviews.parts.dropout import without_dropout
 from manyviews.parts.grid_decoder import GridDecoder
-from manyviews.parts.keeping import kept_blocks
-from manyviews.parts.masking import patch_of
+from manyviews.parts.masking import kept_blocks, patch_of
 from manyviews.parts.targets import EMA
 
 

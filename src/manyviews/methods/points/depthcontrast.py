@@ -14,8 +14,8 @@ from manyviews.core.schedules import Cosine
 from manyviews.losses.contrastive import info_nce, unit
 from manyviews.parts.branch import Branch
 from manyviews.parts.heads import mlp
-from manyviews.parts.memory import Queue
 from manyviews.parts.norm import convert, shuffled
+from manyviews.parts.queue import Queue
 from manyviews.parts.targets import EMA
 
 FORMATS = ("points", "voxels")

@@ -1,4 +1,4 @@
-"""BraVe on pictures alone, for your own videos."""
+"""BraVe on pictures, or on pictures and their optical flow, for your own videos."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,3 +27,17 @@ def small(facts: Facts) -> Run[BraVeConfig, Any, Any]:
     }
     views = {name: replace(clips, to=name, count=1) for name in encoders}
     return replace(run, encoders=struct("Encoders", encoders), views=struct("Views", views))
+
+
+def flow(facts: Facts) -> Run[BraVeConfig, Any, Any]:
+    """Your own videos: half a second of pictures predicts two seconds of optical flow.
+
+    Command: `manyviews train brave-flow --data DIR`. The flow is of half the side, and between
+    frames an eighth of a second apart.
+    """
+    run: Run[BraVeConfig, Any, Any] = small(facts)
+    encoders = parts(run.encoders)
+    broad = encoders["broad"]
+    moving = own.motion(replace(broad.input, frames=16, rate=8.0))
+    encoders = encoders | {"broad": replace(broad, input=moving)}
+    return replace(run, recipe="brave-flow", encoders=struct("Encoders", encoders))

@@ -74,7 +74,17 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     if "measures" not in found:
         return {}
     beside = found.get("beside", {})
-    texts = ("data", "train_data", "which", "step", "layer", "pool", "encoder", "content")
+    texts = (
+        "data",
+        "train_data",
+        "which",
+        "step",
+        "layer",
+        "pool",
+        "averaged",
+        "encoder",
+        "content",
+    )
     whole = (
         _fits(found, _MEASURED)
         and found["metric"] in found["measures"]

@@ -6,18 +6,18 @@ import json
 import logging
 import os
 import re
-import shlex
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from manyviews.core import Failure, UsageError, comm
+from manyviews.core import Failure, comm
 from manyviews.core.files import write_json
+from manyviews.core.progress import once_each
 from manyviews.evaluation.features import Cache
 from manyviews.evaluation.result import Beside
 from manyviews.runs import saved
@@ -78,7 +78,7 @@ def cache_of(run: str | Path) -> Cache:
 
     That they cannot be kept there is said once, however many there are.
     """
-    return Cache(directory=_directory(run), warn=_once_each(log.warning))
+    return Cache(directory=_directory(run), warn=once_each(log.warning))
 
 
 def _directory(run: str | Path) -> Path:
@@ -91,17 +91,6 @@ def _directory(run: str | Path) -> Path:
         return Path.home() / ".cache" / "manyviews"
     except RuntimeError:  # no $HOME, and a user without an account, as in containers
         return Path(tempfile.gettempdir()) / f"manyviews-{os.getuid()}"
-
-
-def _once_each(say: Callable[[str], object]) -> Callable[[str], None]:
-    said: set[str] = set()
-
-    def once(line: str) -> None:
-        if line not in said:
-            said.add(line)
-            say(line)
-
-    return once
 
 
 def keep_result(
@@ -118,7 +107,8 @@ def keep_result(
         run: nothing is written where it is no directory.
         found: the result.
         told: what it was measured on, by name: data, train_data; `which` encoder of several; `step`
-            of a checkpoint; `layer` and `pool` of features that are not the encoder's output.
+            of a checkpoint; `layer` and `pool` of features that are not the encoder's output;
+            `averaged` of how many clips and crops they are the mean.
         encoder: fingerprint of whose features.
         content: hash of the images and labels.
 
@@ -145,17 +135,14 @@ def keep_result(
 def _is_of(path: Path, told: Mapping[str, str]) -> bool:
     """Whether a result may be written here: nothing is there, or the same data's."""
     found = read.read_evaluation(path) if path.is_file() else {}
-    names = ("data", "train_data", "which", "step", "layer", "pool")
+    names = ("data", "train_data", "which", "step", "layer", "pool", "averaged")
     return not found or all(found.get(name, "") == told.get(name, "") for name in names)
 
 
 def refuse_second(directory: Path) -> None:
     """Only rank 0 looks: by the time that another one did, this run's first checkpoint is there."""
-    if comm.rank() == 0 and checkpoint.exists(Paths(directory).checkpoints):
-        raise UsageError(
-            f"{directory} already holds a run. Continue it with `manyviews resume "
-            f"{shlex.quote(str(directory))}`, or choose another --out."
-        )
+    if comm.rank() == 0:
+        checkpoint.refuse_second(directory, Paths(directory).checkpoints)
 
 
 def new_directory(recipe: str) -> Path:

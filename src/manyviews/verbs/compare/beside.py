@@ -16,6 +16,7 @@ from manyviews.core.inputs import image_channels
 from manyviews.core.progress import bar
 from manyviews.diagnosis.choosing import ChosenSetting
 from manyviews.diagnosis.result import DiagnosedEach
+from manyviews.diagnosis.verdict import WORDS
 from manyviews.evaluation import identity
 from manyviews.evaluation.labelled import open_labelled
 from manyviews.evaluation.result import Evaluated
@@ -43,6 +44,8 @@ log = logging.getLogger("manyviews")
 
 PROTOCOLS = ("knn", "linear", "lowshot")
 """What `compare` sees to where it is given labels."""
+_ASKED = ("learned", "not collapsed", "enough")
+"""The verdict's questions, in a word each."""
 FORMS = (".md", ".json", ".html")
 
 NOTES = (
@@ -296,6 +299,15 @@ def _labelled(diagnoses: Sequence[Mapping[str, Any]]) -> bool:
     return any(d.get("groups") for d in diagnoses)
 
 
+def _verdict(diagnosis: Mapping[str, Any]) -> str:
+    """The light of each of the three answers; that a run has not collapsed is but one of them."""
+    answers = diagnosis.get("verdict", {}).get("answers", [])
+    if len(answers) != len(_ASKED):
+        return diagnosis.get("state", {}).get("title", "-")
+    lights = [WORDS[answer["light"]] for answer in answers]
+    return ", ".join(f"{what}: {light}" for what, light in zip(_ASKED, lights, strict=True))
+
+
 def table_of(
     pasts: Sequence[Past],
     diagnoses: Sequence[Mapping[str, Any]],
@@ -314,7 +326,7 @@ def table_of(
     images = dict(beside.tested)
     for past, diagnosis, results in zip(pasts, diagnoses, evaluations, strict=True):
         cells = performance(results) | label_free(diagnosis, shared) | cost(past)
-        words = past.words | {"verdict": diagnosis.get("state", {}).get("title", "-")}
+        words = past.words | {"verdict": _verdict(diagnosis)}
         page = Paths(past.directory).report
         rows.append(
             Row(

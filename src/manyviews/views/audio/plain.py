@@ -27,9 +27,11 @@ class PlainSounds:
         count: pieces of each sound; as many as there are clips, where cut around some.
         around: family of the clips, "" for sound alone.
         beside: what the clips' encoder is fed; see `views.pipeline.PLAIN`.
+        averaged: likewise.
     """
 
     beside: ClassVar[type[Input]] = Frames
+    averaged: ClassVar[tuple[str, ...]] = ("clips",)
     to: str = "audio"
     of: str = "audio"
     count: int = 1

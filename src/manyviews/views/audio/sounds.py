@@ -1,5 +1,6 @@
 """Random pieces of sound, alone or around the clips of a video."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from manyviews.core.inputs import Input, LogMel
 from manyviews.core.ranges import Count, Decaying, NotNegative, Probability, Range
 from manyviews.core.sample import Floats, Layout, Window
 from manyviews.views.audio import spectra
+from manyviews.views.audio.reverb import convolved, response
 from manyviews.views.draw import Words, family, streams, unit
 from manyviews.views.draw import words as random_words
 from manyviews.views.masks import Masks
@@ -20,8 +22,9 @@ from manyviews.views.plan import Mask
 
 _START, _GAIN, _SPEED, _ROLL, _SHIFT, _NOISE, _LEVEL, _PARTNER = range(64, 72)
 """Elements of a view's stream of random numbers; those of `spectra` come behind them."""
-_HISS = 1 << 16
-"""From here on are those of noise."""
+_REVERB, _DECAY = 1 << 12, (1 << 12) + 1
+_HISS, _ECHO = 1 << 16, 1 << 40
+"""From here on are those of noise, and of echoes."""
 
 Apart = Annotated[float, Range("0 or more seconds, or -1 for none", 0, off=-1)]
 Canvas = Annotated[float, Range("1 or more", 1)]
@@ -32,12 +35,13 @@ class Sounds:
     """A family of `count` pieces of each sound, as long as their encoder is fed (`LogMel`).
 
     Around a family of clips, piece v begins uniformly within `offset` seconds of the start of clip
-    v, and inside the sound: where a whole piece does not fit, as near to that as it does. How much
-    later it begins than its clip is the cue "offset", [V] float32 in seconds. Around nothing, a
-    piece begins uniformly anywhere that it fits. Shorter sounds are followed by silence.
+    v, or of `lead` seconds before that, and inside the sound: where a whole piece does not fit, as
+    near to that as it does. How much later it begins than its clip is the cue "offset", [V] float32
+    in seconds. Around nothing, a piece begins uniformly anywhere that it fits. Shorter sounds are
+    followed by silence.
 
-    Operations run in this order: speed, gain, roll and noise on the wave; on the spectrogram
-    mixing, window and masks. Their defaults, but for `gain`, leave a piece as it is.
+    Operations run in this order: speed, gain, roll, reverb and noise on the wave; on the
+    spectrogram mixing, window and masks. Their defaults, but for `gain`, leave a piece as it is.
 
     `gain` 0.1 is AVID's; AVID draws the sound first and then a clip within half a second of it,
     anywhere along it (facebookresearch/AVID-CMA, datasets/video_db.py, _sample_snippet).
@@ -48,12 +52,16 @@ class Sounds:
         count: pieces of each sound; as many as there are clips, where cut around some.
         around: family of the clips, "" for sound alone.
         offset: seconds.
+        lead: seconds; half of what a piece lasts has its middle where its clip begins.
         apart: a piece instead lies beside its clip, before or after it, at least so many seconds
             away; anywhere there uniformly, or where there is no room as far as it goes. -1: not.
         gain: factor on the wave in [1-g, 1+g], drawn uniformly for each piece.
         speed: a piece is played s times as fast, and sounds as much higher, by resampling; s is
             log-uniform in [1/(1+x), 1+x].
         roll: probability that the wave is turned around its end, by a uniform share of it.
+        reverb: probability of the echoes of a room, by convolution with noise that dies away; the
+            piece keeps its energy and begins when it did (`views.audio.reverb`).
+        decay: seconds in which echoes fall by 60 decibels (RT60), drawn uniformly.
         noise: probability of white noise.
         snr: decibels of the wave above the noise, drawn uniformly.
         mix: the most of another sample's piece that is mixed in, as a share of power, drawn
@@ -72,10 +80,13 @@ class Sounds:
     count: Count = 1
     around: str = "video"
     offset: NotNegative = 0.5
+    lead: NotNegative = 0.0
     apart: Apart = -1.0
     gain: Decaying = 0.1
     speed: NotNegative = 0.0
     roll: Probability = 0.0
+    reverb: Probability = 0.0
+    decay: tuple[float, float] = (0.1, 0.8)
     noise: Probability = 0.0
     snr: tuple[float, float] = (5.0, 40.0)
     mix: Decaying = 0.0
@@ -91,6 +102,8 @@ class Sounds:
         for name, pair in (("crop_time", self.crop_time), ("crop_bands", self.crop_bands)):
             if not 0 < pair[0] <= pair[1]:
                 yield name, pair, "shares with 0 < low <= high"
+        if not 0 < self.decay[0] <= self.decay[1]:
+            yield "decay", self.decay, "seconds with 0 < low <= high"
         if self.snr[0] > self.snr[1]:
             yield "snr", self.snr, "decibels with low <= high"
         if self.mix and self.around:
@@ -149,7 +162,7 @@ class SoundMaker:
         if around and self._sounds.apart >= 0:
             starts = beside(around, lasts, room, unit(states, _START), apart=self._sounds.apart)
         elif around:
-            clips = np.array([window.start for window in around])
+            clips = np.array([window.start for window in around]) - self._sounds.lead
             low, high = (np.clip(clips + by, 0.0, room) for by in (-offset, offset))
             starts = low + (high - low) * unit(states, _START)
         else:
@@ -183,6 +196,7 @@ class SoundMaker:
         for view, row in enumerate(own):
             np.multiply(decoded[view], np.float32(gain[view]), out=row)
             self._roll(row, states[view])
+            self._echo(row, states[view])
             self._hiss(row, states[view])
         if self._sounds.mix:
             partners = decoded[count:] or decoded
@@ -204,6 +218,15 @@ class SoundMaker:
     def _roll(self, row: NDArray[np.float32], state: Words) -> None:
         if unit(state, _ROLL) < self._sounds.roll:
             row[...] = np.roll(row, int(unit(state, _SHIFT) * len(row)))
+
+    def _echo(self, row: NDArray[np.float32], state: Words) -> None:
+        """Put the piece into a room, in place."""
+        if unit(state, _REVERB) < self._sounds.reverb:
+            low, high = self._sounds.decay
+            decay, rate = low + (high - low) * unit(state, _DECAY), self._input.rate
+            length = min(len(row), 1 + math.ceil(decay * rate))
+            noise = normal(state, length, at=_ECHO)
+            row[...] = convolved(row, response(noise, rate=rate, decay=float(decay)))
 
     def _hiss(self, row: NDArray[np.float32], state: Words) -> None:
         """Add white noise in place; silence stays silent."""
@@ -245,10 +268,16 @@ def beside(
     return np.where(before + after > 0, np.minimum(chosen, room), farthest)
 
 
-def normal(state: Words, count: int) -> NDArray[np.float64]:
-    """[count] standard normal numbers of one stream (Box and Muller 1958)."""
+def normal(state: Words, count: int, *, at: int = _HISS) -> NDArray[np.float64]:
+    """[count] standard normal numbers of one stream (Box and Muller 1958).
+
+    Args:
+        state: of the stream.
+        count: how many.
+        at: the first element of the stream that they are made of.
+    """
     pairs = (count + 1) // 2
-    drawn = random_words(state, np.arange(2 * pairs, dtype=np.uint64) + np.uint64(_HISS))
+    drawn = random_words(state, np.arange(2 * pairs, dtype=np.uint64) + np.uint64(at))
     u = ((drawn >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
     radius, angle = np.sqrt(-2 * np.log(u[:pairs])), 2 * np.pi * u[pairs:]
     return np.concatenate((radius * np.cos(angle), radius * np.sin(angle)))[:count]

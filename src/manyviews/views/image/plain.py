@@ -30,11 +30,13 @@ class Plain:
 
     Attributes:
         input: what the encoder is fed: side S, channels C, mean and deviation.
+        whole: the whole image becomes the square at any side, for what lies at its border too.
     """
 
-    def __init__(self, input: Pixels) -> None:
+    def __init__(self, input: Pixels, *, whole: bool = False) -> None:
         """Keep the numbers; nothing is read or drawn."""
         self.input = input
+        self.whole = whole
 
     @property
     def size(self) -> int:
@@ -61,13 +63,31 @@ class Plain:
         """[S, S, C] uint8 of one image [H, W, C] uint8; where nothing changes, the image itself."""
         return self._cut(image, _smooth)
 
+    def along(self, image: Bytes, count: int) -> list[Bytes]:
+        """`count` squares [S, S, C] of one image, from one end of its longer side to the other.
+
+        The shorter side becomes S, so that 2 and more show both ends (VideoMAE's test crops,
+        MCG-NJU/VideoMAE kinetics.py). One is the middle.
+        """
+        size, image = self.size, _middle(image)
+        height, width = image.shape[:2]
+        if height <= width:
+            height, width = size, int(size * width / height)
+        else:
+            height, width = int(size * height / width), size
+        image = _smooth(image, height=height, width=width)
+        places = [spread_squares(side - size, count) for side in (height, width)]
+        return [
+            image[top : top + size, left : left + size] for top, left in zip(*places, strict=True)
+        ]
+
     def numbers(self, mask: NDArray[np.int32]) -> NDArray[np.int32]:
         """[S, S] of a mask [H, W], of the same places: each number is that of the nearest pixel."""
         return self._cut(mask, nearest_pixels)
 
     def _cut(self, image: NDArray[Any], resized: Callable[..., NDArray[Any]]) -> NDArray[Any]:
         size = self.size
-        if size < _PHOTOGRAPH:
+        if size < _PHOTOGRAPH or self.whole:
             return resized(image, height=size, width=size)
         short = size * 256 // 224
         image = _middle(image)
@@ -80,6 +100,11 @@ class Plain:
         image = resized(image, height=height, width=width)
         top, left = round((height - size) / 2), round((width - size) / 2)
         return image[top : top + size, left : left + size]
+
+
+def spread_squares(room: int, count: int) -> list[int]:
+    """Where `count` squares begin that have so many pixels to move in; one in the middle."""
+    return [room * k // (count - 1) for k in range(count)] if count > 1 else [room // 2]
 
 
 def nearest_pixels(image: NDArray[np.int32], *, height: int, width: int) -> NDArray[np.int32]:
@@ -126,11 +151,13 @@ class PlainImages:
         to: the encoder that it is made for.
         of: the stream.
         count: 1.
+        whole: nothing is cut off; see `Plain`.
     """
 
     to: str = "image"
     of: str = "image"
     count: int = 1
+    whole: bool = False
 
     @property
     def around(self) -> str:
@@ -141,7 +168,8 @@ class PlainImages:
         self, name: str, input: Input, grid: tuple[int, ...], *, seed: int
     ) -> "PlainImageMaker":
         """What makes it. Raises UsageError where the encoder is not fed images."""
-        return PlainImageMaker(Plain(fed_pixels(name, self.to, input)), count=self.count)
+        plain = Plain(fed_pixels(name, self.to, input), whole=self.whole)
+        return PlainImageMaker(plain, count=self.count)
 
 
 class PlainImageMaker(OfWhole):

@@ -16,6 +16,7 @@ from manyviews.views.image.columns import columns
 from manyviews.views.image.make import Cutter
 from manyviews.views.masks import Masks, fits_masks
 from manyviews.views.plan import Crops, Mask
+from manyviews.views.video import flow
 
 _START, _BAND = 64, 65
 """Elements of a view's stream of random numbers; those of `draw` come before them."""
@@ -34,6 +35,9 @@ class Clips:
     from one another than `within`, or one after the other (`times`). Crop, flip, colours and blur
     are drawn once for a clip and are the same in each of its frames, but that contrast is around
     each frame's own mean. Operations and their order are those of `Crops`.
+
+    To an encoder that is fed two channels a clip shows its optical flow (`views.video.flow`), for
+    which one frame more is read, without changes of colour and without blur.
 
     The defaults are AVID's (facebookresearch/AVID-CMA, datasets/preprocessing.py, "msc+color").
 
@@ -122,11 +126,12 @@ class Clips:
 
     def maker(self, name: str, input: Input, grid: tuple[int, ...], *, seed: int) -> "ClipMaker":
         """What makes the clips. Raises UsageError where the encoder is not fed video."""
-        return ClipMaker(self, name, fed_frames(name, self.to, input), grid, seed=seed)
+        fed = fed_frames(name, self.to, input, flows=True)
+        return ClipMaker(self, name, fed, grid, seed=seed)
 
 
 class ClipMaker:
-    """Makes the clips of one family, [V, T, S, S, 3] uint8, and masks over the encoder's tokens."""
+    """Makes the clips of one family, [V, T, S, S, C] uint8, and masks over the encoder's tokens."""
 
     def __init__(
         self, clips: Clips, name: str, frames: Frames, grid: tuple[int, ...], *, seed: int
@@ -136,19 +141,24 @@ class ClipMaker:
         fits_masks(name, clips.mask, side=side, fed=frames.side)
         self._masks = Masks(clips.mask, name, grid, count=clips.count, seed=seed)
         self.cues: Mapping[str, Layout] = self._masks.cues
-        self.layout = Layout(clips.count, (frames.frames, side, side, 3), np.dtype(np.uint8))
-        self._frames = frames
+        shape = (frames.frames, side, side, frames.channels)
+        self.layout = Layout(clips.count, shape, np.dtype(np.uint8))
+        self._flows = frames.channels == flow.CHANNELS
+        self._shown = flow.needed(frames)
         self._seed = seed
         self._family = family(name)
         self._clips = clips
         self._crops = clips.crops(side)
+        if self._flows:
+            off = (0.0,)
+            self._crops = replace(self._crops, jitter=0.0, grey=0.0, blur=off, solarize=off)
         self._make = Cutter(self._crops, channels=3)
 
     def windows(
         self, index: int, epoch: int, span: float, around: Sequence[Window] = ()
     ) -> list[Window]:
-        """One window a clip, of `Frames.frames` frames."""
-        clips, frames = self._clips, self._frames
+        """One window a clip, of `Frames.frames` frames, and one more of flow."""
+        clips, frames = self._clips, self._shown
         states = self.states(index, epoch)
         lasts = np.array([abs(self._speed(v)) for v in range(clips.count)]) * frames.seconds
         room = np.maximum(0.0, span - lasts)
@@ -170,7 +180,7 @@ class ClipMaker:
         out: NDArray[np.uint8],
         around: Sequence[Window] = (),
     ) -> Mapping[str, NDArray[Any]]:
-        """Fill out [V, T, S, S, 3] with views of V clips [T, H, W, 3]."""
+        """Fill out [V, T, S, S, C] with views of V clips [T, H, W, 3]."""
         for view, clip in enumerate(decoded):
             height, width = clip.shape[1:3]
             draws = draw(
@@ -186,7 +196,12 @@ class ClipMaker:
             # To the makers of pictures a clip is a batch of pictures with one view each.
             alike = _repeat(draws, 0 if self._clips.alike else view, times=len(clip))
             shown = clip[::-1] if self._speed(view) < 0 else clip
-            self._make(columns(shown), alike, out[view][:, None], scratch)
+            made = (
+                np.empty((len(shown), *out.shape[2:4], 3), np.uint8) if self._flows else out[view]
+            )
+            self._make(columns(shown), alike, made[:, None], scratch)
+            if self._flows:
+                out[view] = flow.flow(made)
         masked = self._masks(np.array([index], dtype=np.int64), epoch)
         return {cue: made[0] for cue, made in masked.items()}
 
@@ -205,8 +220,8 @@ class ClipMaker:
         return speeds[view % len(speeds)]
 
 
-def fed_frames(name: str, to: str, input: Input) -> Frames:
-    """The input of an encoder, if it is fed video in colour.
+def fed_frames(name: str, to: str, input: Input, *, flows: bool = False) -> Frames:
+    """The input of an encoder, if it is fed video in colour, or optical flow where that will do.
 
     Raises:
         UsageError: it is not.
@@ -217,8 +232,11 @@ def fed_frames(name: str, to: str, input: Input) -> Frames:
             f"{type(input).__name__}. Make it for an encoder of video."
         )
         raise UsageError(message)
-    if input.channels != 3:
-        message = f"The encoder {to!r} has {input.channels} channels; videos have 3. Set 3."
+    if input.channels != 3 and not (flows and input.channels == flow.CHANNELS):
+        wanted = (
+            "videos have 3, their optical flow 2. Set 3 or 2" if flows else "videos have 3. Set 3"
+        )
+        message = f"The encoder {to!r} has {input.channels} channels; {wanted}."
         raise UsageError(message)
     return input
 

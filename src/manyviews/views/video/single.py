@@ -11,6 +11,7 @@ from manyviews.core.inputs import Frames, Input
 from manyviews.core.sample import WHOLE, Family, Layout, Window
 from manyviews.views.draw import family, streams, words
 from manyviews.views.video.clips import fed_frames
+from manyviews.views.video.flow import CHANNELS
 
 Change = Literal["middle frame alone", "shuffled frames", "reversed", "half the speed"]
 
@@ -20,9 +21,11 @@ def retimed(input: Frames) -> dict[str, Family]:
 
     "middle frame alone" stands for all of the clip: as far as that moves the features, the clip
     adds to a picture. "shuffled frames" have the same pictures in random order, "reversed" from
-    the last to the first, "half the speed" the middle half of them, each twice.
+    the last to the first, "half the speed" the middle half of them, each twice. Of optical flow
+    there are none, since its frames are motion themselves.
     """
-    del input
+    if input.channels == CHANNELS:
+        return {}
     return {change: Retimed(change=change) for change in get_args(Change)}
 
 

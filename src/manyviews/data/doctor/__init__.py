@@ -1,0 +1,1 @@
+"""What is better known of data before training than during it: a file a kind of data."""
