@@ -61,7 +61,6 @@ BY_KIND = {
     "runs.placed": 1,  # masks and boxes lie beside images
     "verbs.columns": 1,  # a column of that name
     "verbs.doctor": 1,  # images are examined one by one
-    "verbs.embed": 1,  # a level of features of that name
     "verbs.export.from_pixels": 1,  # only what is normalised by channels has pixels
     "verbs.train": 2,  # a recipe for images goes on from an encoder of images
     "views.pipeline": 10,  # the engine makes all crops of a batch at once; a family by itself

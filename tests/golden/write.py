@@ -124,7 +124,7 @@ UNPINNED = {
         ("distill", "bownet", "adapt", "beit", "mae-codes", "mage", "mage-c", "cma"), TAUGHT
     ),
     "mavil-second": TAUGHT,
-    **dict.fromkeys(("xdc", "selavi", "cav-mae", "mavil", "multisensory"), CLIPS),
+    **dict.fromkeys(("xdc", "selavi", "cav-mae", "cav-mae-sync", "mavil", "multisensory"), CLIPS),
     "pirl-imagenet": "differs by 5e-4 between processors in its second step, at a batch of 8",
     **dict.fromkeys(("cmc", "cmc-three", "colorization"), COLOURS),
     **dict.fromkeys(

@@ -2,11 +2,12 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 import torch.nn.functional as F
 from raw import assert_same, gaussian
 
-from manyviews.core import Batch, Clock, Encoder, Features, Given
+from manyviews.core import Batch, Clock, Encoder, Features, Given, UsageError
 from manyviews.methods.audiovisual.cavmae import CAVMAE, CAVMAEConfig
 
 B = 3
@@ -19,8 +20,9 @@ class Rows(Encoder):
 
     patch = (4, 4)
 
-    def __init__(self, dim, size, channels):
+    def __init__(self, dim, size, channels, first=False):
         super().__init__()
+        self.first = torch.nn.Parameter(gaussian(dim, dim).detach()) if first else None
         self.dim, self.grid = dim, (size[0] // 4, size[1] // 4)
         self.input = SimpleNamespace(shape=(channels, *size))
         self.map = torch.nn.Parameter(gaussian(dim, 16 * channels, dim).detach() / 4)
@@ -29,7 +31,8 @@ class Rows(Encoder):
         rows = cut(x) @ self.map
         if keep is not None:
             rows = rows.gather(1, keep[..., None].expand(-1, -1, self.dim))
-        return Features(rows.mean(dim=1), rows)
+        first = None if self.first is None else self.first + rows[:, 0]
+        return Features(rows.mean(dim=1), rows, (), first)
 
 
 def cut(x):
@@ -43,10 +46,10 @@ def cut(x):
     return torch.stack(rows, dim=1)
 
 
-def make(dims=(8, 8), **settings):
+def make(dims=(8, 8), first=False, **settings):
     torch.manual_seed(0)
     encoders = {
-        name: Rows(dim, SIZES[name], c)
+        name: Rows(dim, SIZES[name], c, first)
         for name, dim, c in zip(("audio", "video"), dims, (1, 3), strict=True)
     }
     settings = {"width": 16, "depth": 2, "heads": 4} | settings
@@ -91,6 +94,19 @@ def block(x, layer, heads, norms=None):
     return x + hidden @ layer.mlp.fc2.weight.T + layer.mlp.fc2.bias
 
 
+def compared(method, name, x):
+    """Of a modality's visible tokens a unit vector: the class token's, or the mean's."""
+    net, joint = method.networks[name], method.joint
+    if net.first is not None:
+        x = torch.cat([(net.first + x[:, 0])[:, None], x], dim=1)
+    for layer in joint.blocks:
+        x = block(x, layer, 1, (layer.norm1[name], layer.norm2[name]))
+    for layer in joint.own[name] if joint.own else ():
+        x = block(x, layer, 1)
+    x = norm(x, joint.norm[name])
+    return F.normalize(x.mean(dim=1) if net.first is None else x[:, 0], dim=1)
+
+
 def expected(method, batch, *, weight=0.01, temperature=0.05):
     shown, seen = {}, {}
     for name in ("audio", "video"):
@@ -99,12 +115,10 @@ def expected(method, batch, *, weight=0.01, temperature=0.05):
         rows = cut(batch.views[name][:, 0]) @ method.networks[name].map
         seen[name] = torch.stack([r[k] for r, k in zip(rows, shown[name], strict=True)])
 
-    def joined(x, which):
-        for layer in method.joint.blocks:
-            x = block(x, layer, 1, (layer.norm1[which], layer.norm2[which]))
-        return norm(x, method.joint.norm[which])
-
-    together = joined(torch.cat([seen["audio"], seen["video"]], dim=1), "together")
+    together = torch.cat([seen["audio"], seen["video"]], dim=1)
+    for layer in method.joint.blocks:
+        together = block(together, layer, 1, (layer.norm1["together"], layer.norm2["together"]))
+    together = norm(together, method.joint.norm["together"])
     decoder, full, start = method.decoder, [], 0
     for name in ("audio", "video"):
         count = shown[name].shape[1]
@@ -133,7 +147,8 @@ def expected(method, batch, *, weight=0.01, temperature=0.05):
         start += target.shape[1]
         error = ((made - target) ** 2).mean(-1)
         losses[name] = error[batch.cues[f"{name}.mask"][:, 0]].mean()
-    a, v = (F.normalize(joined(seen[name], name).mean(dim=1), dim=1) for name in ("audio", "video"))
+
+    a, v = (compared(method, name, seen[name]) for name in ("audio", "video"))
     total = a @ v.T / temperature  # rows are sounds; each frame, a column, picks one
     losses["contrast"] = -weight * total.log_softmax(dim=0).diagonal().mean()
     return losses
@@ -160,6 +175,26 @@ def test_two_joint_blocks_follow_one_another_for_each_modality_alone():
     found = method(batch, Clock(0, 1)).losses
     for name, loss in wanted.items():
         torch.testing.assert_close(found[name], loss)
+
+
+@pytest.mark.parametrize(("first", "own"), [(True, 0), (False, 1), (True, 2)])
+def test_what_sync_compares_is_its_own_blocks_class_tokens(first, own):
+    compared = "class" if first else "mean"
+    method, batch = make(first=first, own=own, compared=compared), some_batch()
+    found, wanted = method(batch, Clock(0, 1)).losses, expected(method, batch)
+    for name, loss in wanted.items():
+        torch.testing.assert_close(found[name], loss, rtol=1e-8, atol=1e-10)
+    used = [method.networks["audio"].map, *([method.networks["video"].first] if first else [])]
+    assert_same(found["contrast"], wanted["contrast"], used, rtol=1e-7, atol=1e-10)
+    if first:  # what is reconstructed knows nothing of it
+        made = found["audio"] + found["video"]
+        [grad] = torch.autograd.grad(made, method.networks["video"].first, allow_unused=True)
+        assert grad is None
+
+
+def test_an_encoder_without_class_token_is_refused_with_what_to_set():
+    with pytest.raises(UsageError, match=r"'audio' has none\. Set --encoders\.audio\.class-token"):
+        make(compared="class")(some_batch(), Clock(0, 1))
 
 
 def test_a_modality_learns_to_fill_gaps_from_the_other():

@@ -15,15 +15,16 @@ import torch
 import killing
 import manyviews
 import media
-from manyviews.core import UsageError
-from manyviews.data.direct import seen
+from manyviews.core import Failure, UsageError
+from manyviews.core.sample import Window
+from manyviews.data.direct import made, seen
 from manyviews.data.sources import open_media
 from manyviews.evaluation.settings import Probe
 from manyviews.runs import evaluate as measuring
 from manyviews.runs.past import read_evaluations, read_past
 from manyviews.verbs import cli
 from manyviews.verbs.train import execute
-from manyviews.views.pipeline import plain_of
+from manyviews.views.pipeline import Item, plain_of
 from manyviews.views.video.single import Change
 
 torch.set_num_threads(1)
@@ -122,10 +123,92 @@ def test_features_in_a_file_are_measured_as_those_of_the_encoder(run, clips, tmp
     assert (stored.result.n, stored.result.value) == (own.result.n, own.result.value)
 
 
+def test_what_both_networks_say_is_measured_side_by_side(run, clips, tmp_path, monkeypatch):
+    """As docs/questions.md has it, word for word."""
+    monkeypatch.chdir(tmp_path)
+    for name in BOTH:
+        manyviews.embed(run, which=name, data=clips, out=f"{name}.npy")
+    page = Path(__file__).parents[2] / "docs" / "questions.md"
+    section = page.read_text().split("## Both networks of a run together?")[1]
+    exec(section.split("```python\n")[1].split("```")[0], {})
+    widths = [np.load(f"{name}.npy").shape[1] for name in BOTH]
+    assert np.load("both.npy").shape[1] == sum(widths)
+    [both] = manyviews.evaluate("both.npy", data=clips).found
+    [own] = manyviews.evaluate(run, which="video", data=clips, baselines=False).found
+    assert both.result.n == own.result.n
+
+
 def test_every_place_of_a_clip_has_its_features(run, clips, tmp_path):
     manyviews.embed(run, which="video", data=clips, out=tmp_path / "x.npy", level="patch")
     network = manyviews.load(run / "encoder-video.safetensors")
     assert np.load(tmp_path / "x.npy").shape[1:] == (network.encoder.num_tokens, network.dim)
+
+
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("ending", [".parquet", ".npy"])
+def test_every_window_of_a_file_has_a_row_with_its_times(run, tmp_path, name, ending):
+    folder, out = tmp_path / "long", tmp_path / f"x{ending}"
+    media.clips(folder, count=2, seconds=4.2)
+    (folder / "torn.mkv").write_bytes(b"no clip")
+    network = manyviews.load(run / f"encoder-{name}.safetensors")
+    lasts = network.input.seconds
+    found = manyviews.embed(run, which=name, data=folder, out=out, level="window")
+    assert any("1 unreadable" in note for note in found.notes)
+    if ending == ".npy":
+        features, read = np.load(out), json.loads(out.with_name("x.npy.json").read_text())
+    else:
+        table = pq.read_table(out)
+        read = {key: table[key].to_pylist() for key in ("path", "index", "start", "end")}
+        features = np.array(table["feature"].to_pylist(), dtype=np.float32)
+        assert {"x", "y", "file"} <= set(table.column_names)
+    assert set(read["index"]) == {0, 1}
+    rows = zip(read["index"], read["start"], read["end"], strict=True)
+    first = [(s, e) for i, s, e in rows if not i]
+    count = int(4.2 / lasts + 1e-6)
+    np.testing.assert_allclose([s for s, _ in first[:count]], np.arange(count) * lasts, atol=1e-6)
+    assert len(first) == count + (4.2 - count * lasts > 1e-3)
+    np.testing.assert_allclose(first[-1], (4.2 - lasts, 4.2), atol=0.1)
+    names = [Path(path).name for path in read["path"]]
+    assert names == ["00.mkv" if i == 0 else "01.mkv" for i in read["index"]]
+    # a row is what the encoder makes of that window alone
+    stream = open_media(str(folder), (name,)).open(0)[name]
+    [window] = network.fixed.asks(name, span=0.0)
+    row = 1
+    start = read["start"][row]
+    piece = stream.read(Window(start, start + lasts, window.count))
+    item = Item(windows={"encoder": [window]}, decoded={"encoder": [piece]})
+    raw = {k: torch.from_numpy(v) for k, v in made(network.fixed, {0: item})[0].items()}
+    [views] = network.fixed.finish(raw, {}, torch.tensor([0]), torch.device("cpu")).views.values()
+    with torch.no_grad():
+        wanted = network(views[:, 0])[0].numpy()
+    np.testing.assert_allclose(features[row], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_as_often_as_is_asked(run, tmp_path):
+    media.clips(tmp_path / "long", count=1, seconds=3.0)
+    out = tmp_path / "x.npy"
+    manyviews.embed(run, which="audio", data=tmp_path / "long", out=out, level="window", every=0.25)
+    start = json.loads((tmp_path / "x.npy.json").read_text())["start"]
+    np.testing.assert_allclose(np.diff(start)[:-1], 0.25, atol=1e-6)
+    assert len(np.load(out)) == len(start)
+    with pytest.raises(UsageError, match=r"x\.npy has several rows for .* --level image"):
+        manyviews.evaluate(out, data=media.clips(tmp_path / "labelled", labelled=True))
+
+
+def test_windows_that_cannot_be_had_are_refused_in_a_line(run, clips, tmp_path):
+    image = killing.TEACHER / "encoder.safetensors"
+    asked = {"data": clips, "out": tmp_path / "x.npy"}
+    with pytest.raises(UsageError, match=r"--every is for windows\. Add --level window"):
+        manyviews.embed(run, which="audio", every=1.0, **asked)
+    with pytest.raises(UsageError, match=r"--every is -1; wanted seconds above 0"):
+        manyviews.embed(run, which="audio", every=-1.0, level="window", **asked)
+    with pytest.raises(UsageError, match=r"fed something without time\. Use --level image"):
+        manyviews.embed(image, data="builtin:fashion", out=tmp_path / "x.npy", level="window")
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "torn.mkv").write_bytes(b"no clip")
+    with pytest.raises(Failure, match=r"None of the 1 files could be read; the first is .*torn"):
+        manyviews.embed(run, which="audio", data=bad, out=tmp_path / "x.npy", level="window")
 
 
 @pytest.mark.parametrize("name", BOTH)

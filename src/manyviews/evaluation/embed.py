@@ -22,6 +22,7 @@ def write(
     features: Tensor,
     *,
     index: Tensor | None = None,
+    times: Mapping[str, Tensor] | None = None,
     columns: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write features with the names of their images. The file is whole or not there.
@@ -35,6 +36,8 @@ def write(
         names: N.
         features: [N, D], or [N, T, D] at patch level.
         index: [N] int64; counts up from 0 where it is not given.
+        times: name -> [N] float64, further columns of either kind of file; of windows when they
+            start and end.
         columns: further ones of a Parquet file, N values each; `.npy` has no place for them.
 
     Returns:
@@ -53,13 +56,15 @@ def write(
         )
     array = features.detach().float().cpu().numpy()
     if path.suffix == ".parquet":
-        _write_parquet(path, names, rows, array, columns or {})
+        seconds = {name: pa.array(x.numpy(), pa.float64()) for name, x in (times or {}).items()}
+        _write_parquet(path, names, rows, array, seconds | dict(columns or {}))
         return [path]
     if path.suffix == ".npy":
         sidecar = path.with_name(path.name + ".json")
         write_array(path, array)
         with atomic(sidecar) as temporary:
-            said = {"path": list(names), "index": rows}
+            said: dict[str, Any] = {"path": list(names), "index": rows}
+            said |= {name: x.tolist() for name, x in (times or {}).items()}
             temporary.write_text(json.dumps(said), encoding="ascii")
         return [path, sidecar]
     raise UsageError(f"Cannot write features as {path.name}; end the name in .parquet or .npy.")

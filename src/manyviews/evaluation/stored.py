@@ -56,6 +56,12 @@ def read_split(
             "of the test part too: --test-features FILE.npy."
         )
     where = {path: i for i, path in enumerate(rows.paths)}
+    if len(where) < len(rows.paths):
+        twice = next(path for i, path in enumerate(rows.paths) if where[path] != i)
+        raise UsageError(
+            f"{train} has several rows for {twice}, and one a file is measured. Embed with "
+            "--level image."
+        )
     first = _by_path(
         rows, where, parts[0], f"{train} names no image of the training part of {data}"
     )

@@ -45,14 +45,19 @@ class JointBlocks(nn.Module):
         dim: of what goes in and out, the widest encoder's.
     """
 
-    def __init__(self, dims: Mapping[str, int], *, depth: int, alone: bool = True) -> None:
+    def __init__(
+        self, dims: Mapping[str, int], *, depth: int, alone: bool = True, own: int = 0
+    ) -> None:
         """Build it.
 
         Args:
             dims: modality -> width of its tokens; each other than the widest has a linear map.
             depth: blocks.
             alone: each modality's tokens go through by themselves too, with norms of their own.
+            own: blocks behind these that are of one modality, which goes through them by itself.
         """
+        from timm.models.vision_transformer import Block  # slow to import; most runs never need it
+
         super().__init__()
         self._alone = alone
         self.dim = max(dims.values())
@@ -65,6 +70,10 @@ class JointBlocks(nn.Module):
         heads = max(1, self.dim // 64)
         names = tuple(dims) if alone else ()
         self.blocks = nn.ModuleList(JointBlock(self.dim, heads, names) for _ in range(depth))
+        self.own = nn.ModuleDict()
+        for name in names if own else ():
+            blocks = [Block(self.dim, heads, mlp_ratio=4.0, qkv_bias=True) for _ in range(own)]
+            self.own[name] = nn.Sequential(*blocks)
         self.norm = nn.ModuleDict(
             {name: nn.LayerNorm(self.dim, eps=1e-6) for name in (TOGETHER, *names)}
         )
@@ -73,13 +82,24 @@ class JointBlocks(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Modality -> tokens [B, K, D], to those of all together after the blocks, and of each."""
+    def forward(
+        self, tokens: Mapping[str, Tensor], first: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Modality -> tokens [B, K, D], to those of all together after the blocks, and of each.
+
+        Args:
+            tokens: of each modality.
+            first: modality -> [B, D], a further token that stands before the others where that
+                goes through by itself, and is not among those of all together.
+        """
         entered = {name: self.entry[name](x) for name, x in tokens.items()}
         cases = {TOGETHER: torch.cat(list(entered.values()), dim=1)}
+        for name, x in (first or {}).items():
+            entered[name] = torch.cat([self.entry[name](x)[:, None], entered[name]], dim=1)
         cases |= entered if self._alone else {}
         for block in self.blocks:
             cases = {name: block(x, name) for name, x in cases.items()}
+        cases |= {name: own(cases[name]) for name, own in self.own.items()}
         return {name: self.norm[name](x) for name, x in cases.items()}
 
 

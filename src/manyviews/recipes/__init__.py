@@ -98,6 +98,7 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "xdc": "audiovisual.clusters:xdc",
         "selavi": "audiovisual.clusters:selavi",
         "cav-mae": "audiovisual.cavmae:small",
+        "cav-mae-sync": "audiovisual.cavmae:sync",
         "mavil": "audiovisual.mavil:small",
         "mavil-second": "audiovisual.mavil:second",
         "audio-simclr": "audio.joint:simclr",

@@ -1,5 +1,6 @@
 """`manyviews embed`: the features of every image in a file."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +19,8 @@ def embed(
     *,
     data: str | Path,
     out: str | Path,
-    level: Literal["image", "patch"] = "image",
+    level: Literal["image", "patch", "window"] = "image",
+    every: float = 0.0,
     which: str = "",
     step: str | int = "",
     clips: int = 1,
@@ -42,7 +44,11 @@ def embed(
         data: a folder or a text file of paths, of images, videos, sounds or clouds as the encoder
             is fed; fashion-mnist:DIR or builtin:fashion.
         out: a .parquet or .npy file.
-        level: one vector a sample (image), or one a place in it (patch).
+        level: one vector a sample (image), of video and sound its middle; or one a place in it
+            (patch); or a row for every window of a video or a sound, with where it starts and ends
+            in seconds (window).
+        every: seconds from the start of one window to that of the next; a window's own length if
+            not given.
         which: of a run with several encoders, the one that is meant.
         step: of a run's checkpoint (a number, or best: what label-free measures choose); its own
             encoder if not given.
@@ -63,7 +69,13 @@ def embed(
     one_of("map", map, ["pca", "umap", "pacmap"])
     if Path(out).suffix not in (".parquet", ".npy"):
         raise UsageError(f"--out {out} should end in .parquet or .npy.")
-    one_of("level", level, ["image", "patch"])
+    one_of("level", level, ["image", "patch", "window"])
+    if clips * crops > 1 and level == "window":
+        raise UsageError("--clips and --crops average over a sample. Leave out --level window.")
+    if every and level != "window":
+        raise UsageError("--every is for windows. Add --level window.")
+    if not 0 <= every < math.inf:
+        raise UsageError(f"--every is {every:g}; wanted seconds above 0.")
     if thumbnails < 0:
         raise UsageError(f"--thumbnails is {thumbnails}; wanted 0 or more pixels.")
     check_encoder_there(run)
@@ -76,7 +88,7 @@ def embed(
     from manyviews.runs.assemble import readers
     from manyviews.runs.at_step import open_at
     from manyviews.training import launch
-    from manyviews.verbs import columns
+    from manyviews.verbs import columns, windows
     from manyviews.verbs.written import Written
     from manyviews.views.pipeline import plain_of
 
@@ -93,9 +105,11 @@ def embed(
     pipeline, channels = network.fixed, image_channels(network.input)
     averaged = plain_of(network.input, clips=clips, crops=crops)
     source = open_data(data, pipeline.streams, channels=channels, max_pixels=max_pixels)
+    cut = windows.cut(source, pipeline, every=every) if level == "window" else None
+    source = cut or source
     with bar("embedding") as progress:
         found = features.extract(
-            network if level == "image" else network.tokens,
+            network.tokens if level == "patch" else network,
             source,
             averaged,
             batch_size=batch_size,
@@ -104,14 +118,19 @@ def embed(
             workers=readers(source),
         )
     names = [source.name(i) for i in found.index.tolist()]
-    more = {}
+    more, index, times = {}, found.index, {}
+    if cut:
+        index, times = windows.places(cut, found.index)
     if Path(out).suffix == ".parquet":
         more = columns.columns(found, source, pipeline, how=map, thumbnails=thumbnails)
-    paths = embedding.write(Path(out), names, found.features, index=found.index, columns=more)
+    paths = embedding.write(
+        Path(out), names, found.features, index=index, times=times, columns=more
+    )
     shape = " x ".join(str(n) for n in found.features.shape)
     notes = [f"{shape} float32"] + [f"beside it: {p}" for p in paths[1:]]
     if clips * crops > 1:
         notes.append(f"averaged over {clips} clips x {crops} crops")
-    if found.bad:
-        notes.append(f"{len(found.bad)} unreadable files are left out")
+    bad = {row.path for row in found.bad} | {e.path for e in (cut.bad.values() if cut else ())}
+    if bad:
+        notes.append(f"{len(bad)} unreadable files are left out")
     return Written(path=paths[0], notes=notes)

@@ -1,14 +1,19 @@
-"""CAV-MAE. Gong et al. 2023, arXiv:2210.07839; YuanGongND/cav-mae."""
+"""CAV-MAE, and what Sync, its sequel, compares.
+
+Gong et al. 2023, arXiv:2210.07839; YuanGongND/cav-mae. Araujo et al. 2025 (CAV-MAE Sync),
+arXiv:2505.01237; edsonroteia/cav-mae-sync src/models/cav_mae_sync.py.
+"""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from manyviews.core import Batch, Clock, Given, Method, Step
-from manyviews.core.ranges import Count, NotNegative, Positive
+from manyviews.core import Batch, Clock, Features, Given, Method, Step, UsageError
+from manyviews.core.ranges import Count, Natural, NotNegative, Positive
 from manyviews.losses.contrastive import batch_info_nce, unit
 from manyviews.losses.reconstruction import masked_mse, normalise_patches, prediction_std
 from manyviews.parts.fusion import TOGETHER, JointBlocks, JointDecoder
@@ -21,6 +26,10 @@ class CAVMAEConfig:
 
     Attributes:
         joint: blocks that both modalities go through after their encoders.
+        own: blocks behind the joint ones that each modality goes through by itself before it is
+            compared; Sync has 2.
+        compared: of each modality, the mean of what shows; or its class token, which then is not
+            among what is reconstructed from (Sync).
         contrast: weight of the contrast.
         temperature: of the contrast.
         width: of the decoder.
@@ -30,6 +39,8 @@ class CAVMAEConfig:
     """
 
     joint: Count = 1
+    own: Natural = 0
+    compared: Literal["mean", "class"] = "mean"
     contrast: NotNegative = 0.01
     temperature: Positive = 0.05
     width: Count = 512
@@ -55,7 +66,8 @@ class CAVMAE(Method):
         encoders = {name: given.encoders[name] for name in self.trains}
         self.networks = nn.ModuleDict(encoders)
         self.patches = {name: patch_of(net, "CAV-MAE") for name, net in encoders.items()}
-        self.joint = JointBlocks({k: net.dim for k, net in encoders.items()}, depth=config.joint)
+        dims = {name: net.dim for name, net in encoders.items()}
+        self.joint = JointBlocks(dims, depth=config.joint, own=config.own)
         self.decoder = JointDecoder(
             self.joint.dim,
             grids={name: net.grid for name, net in encoders.items()},
@@ -73,9 +85,11 @@ class CAVMAE(Method):
             check_views(self.encoders[name], views[name], where, "CAV-MAE")
         keep = {name: visible(where) for name, where in hidden.items()}
         made = {name: net(views[name], keep=keep[name]) for name, net in self.networks.items()}
-        after = self.joint({name: features.tokens for name, features in made.items()})
+        by_class = self.config.compared == "class"
+        first = {name: _class_token(name, f) for name, f in made.items()} if by_class else None
+        after = self.joint({name: features.tokens for name, features in made.items()}, first)
         predicted = self.decoder(after[TOGETHER], keep)
-        z = {name: unit(after[name].mean(dim=1)) for name in self.trains}
+        z = {n: unit(after[n][:, 0] if by_class else after[n].mean(dim=1)) for n in self.trains}
         losses = {
             name: masked_mse(predicted[name], self._target(name, views[name]), hidden[name])
             for name in self.trains
@@ -93,3 +107,13 @@ class CAVMAE(Method):
         """[B, N, P] patches, normalised if so set."""
         patches = patchify(views, self.patches[name])
         return normalise_patches(patches) if self.config.normalise_patches else patches
+
+
+def _class_token(name: str, features: Features) -> Tensor:
+    """[B, D], or UsageError where the encoder has none."""
+    if features.class_token is None:
+        raise UsageError(
+            f"CAV-MAE compares class tokens here, and the encoder {name!r} has none. "
+            f"Set --encoders.{name}.class-token True, or --method.compared mean."
+        )
+    return features.class_token

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from manyviews.core.inputs import Frames, LogMel
-from manyviews.core.settings import struct
+from manyviews.core.settings import override, struct
 from manyviews.data.settings import Data
 from manyviews.encoders.settings import AudioViTConfig, TubeletsConfig
 from manyviews.methods.audiovisual.cavmae import CAVMAEConfig
@@ -19,6 +19,8 @@ STREAMS = ("video", "audio")
 """What these recipes take of a sample."""
 
 _HIDDEN = Mask(ratio=0.75)
+_SECONDS = 1.28
+"""Of sound, in the recipes for your own data."""
 
 
 def small(facts: Facts) -> Run[CAVMAEConfig, Any, Any]:
@@ -29,7 +31,7 @@ def small(facts: Facts) -> Run[CAVMAEConfig, Any, Any]:
     gpu = facts.device != "cpu"
     width, depth = (384, 11) if gpu else (192, 4)
     frame = Frames(side=112 if gpu else 64, frames=1, rate=1.0)
-    sound = LogMel(seconds=1.28, bins=64)
+    sound = LogMel(seconds=_SECONDS, bins=64)
     encoders = {
         "audio": AudioViTConfig(input=sound, patch=8, width=width, depth=depth),
         "video": TubeletsConfig(
@@ -49,6 +51,22 @@ def small(facts: Facts) -> Run[CAVMAEConfig, Any, Any]:
         views=struct("Views", views),
         optim=Optim(name="adamw", lr=1.5e-3, weight_decay=0.05, betas=(0.9, 0.95), warmup=0.05),
     )
+
+
+def sync(facts: Facts) -> Run[CAVMAEConfig, Any, Any]:
+    """The same in step, as CAV-MAE Sync: the sound in whose middle the frame is, by class tokens.
+
+    Command: `manyviews train cav-mae-sync --data DIR`. What is compared has two blocks of each
+    modality to itself, so that it hinders reconstruction less.
+    """
+    told = {
+        "method.own": 2,
+        "method.compared": "class",
+        "encoders.video.class_token": True,
+        "views.audio.offset": 0.0,
+        "views.audio.lead": _SECONDS / 2,
+    }
+    return replace(override(small(facts), told), recipe="cav-mae-sync")
 
 
 def audioset(facts: Facts) -> Run[CAVMAEConfig, Any, Any]:
