@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from manyviews.verbs.doctor import doctor
     from manyviews.verbs.embed import embed
     from manyviews.verbs.evaluate import evaluate
+    from manyviews.verbs.evolve import evolve
     from manyviews.verbs.export import export
     from manyviews.verbs.listing import listing
     from manyviews.verbs.pack import pack
@@ -32,6 +33,7 @@ __all__ = [
     "doctor",
     "embed",
     "evaluate",
+    "evolve",
     "export",
     "listing",
     "load",

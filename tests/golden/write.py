@@ -139,6 +139,7 @@ UNPINNED = {
     "memdpc": CLIPS,
     "svt": CLIPS,
     **dict.fromkeys(("brave", "brave-flow", "brave-sound", "brave-sound-flow"), CLIPS),
+    **dict.fromkeys(("elo", "elo-sound"), CLIPS),
     **dict.fromkeys(
         (
             "depthcontrast-scannet",

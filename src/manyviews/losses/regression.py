@@ -1,5 +1,6 @@
 """Losses that predict one embedding from another."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -37,3 +38,19 @@ def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
     Source: Chen and He 2020 (SimSiam), equation 1.
     """
     return -F.cosine_similarity(prediction, target.detach(), dim=-1).mean()
+
+
+@full_precision
+def mean_distance(prediction: Tensor, target: Tensor) -> Tensor:
+    """The Euclidean distance of the two, averaged over samples.
+
+    Args:
+        prediction: [B, D].
+        target: [B, D]; no gradient flows to it.
+
+    Returns:
+        Scalar of 0 or more; the mean over this rank's samples. Under autocast float32.
+
+    Source: Piergiovanni et al. 2020 (ELo), the distillation loss.
+    """
+    return torch.linalg.vector_norm(prediction - target.detach(), dim=-1).mean()

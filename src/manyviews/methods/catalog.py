@@ -53,6 +53,7 @@ from manyviews.methods.distillation.distill import Distill, DistillConfig
 from manyviews.methods.distillation.ibot import IBOT, IBOTConfig
 from manyviews.methods.distillation.msn import MSN, MSNConfig
 from manyviews.methods.distillation.simsiam import SimSiam, SimSiamConfig
+from manyviews.methods.elo import ELo
 from manyviews.methods.information.er import ER, ERConfig
 from manyviews.methods.joint import Joint
 from manyviews.methods.masked.autoencoder import AutoEncoder, AutoEncoderConfig
@@ -125,12 +126,63 @@ class JointConfig:
     mixed: Any = field(default_factory=_both)
     weights: tuple[NotNegative, ...] = (1.0, 0.1)
 
+    @property
+    def weighed(self) -> tuple[str, ...]:
+        """What each weight is of."""
+        return tuple(parts(self.mixed))
+
     def wrong(self) -> Iterator[tuple[str, object, str]]:
         """No methods, or as many weights as there are none of."""
         names = list(parts(self.mixed))
         if not names or len(self.weights) != len(names):
             wanted = f"one number for each of the methods {', '.join(names) or '(there are none)'}"
             yield "weights", self.weights, wanted
+
+
+def _contrasts() -> Any:
+    return struct("Tasks", {"contrast": SimCLRConfig(), "flow_contrast": SimCLRConfig()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ELoConfig:
+    """Settings of tasks on several streams and of what is distilled between them.
+
+    Attributes:
+        tasks: name -> settings of any method, as `core.settings.struct` makes a class of a
+            mapping. A name is that of the task's views too, and no encoder's.
+        on: the encoder of each task, in the same order; of one with several encoders their names
+            joined by "+".
+        main: the encoder that the others are distilled into, and that is the one to keep.
+        sides: those others.
+        weights: of each task's losses, then of the distillation from each side.
+    """
+
+    OPEN: ClassVar[tuple[str, ...]] = ("tasks",)
+    """What holds settings of other methods; config.yaml says the kind of each."""
+    tasks: Any = field(default_factory=_contrasts)
+    on: tuple[str, ...] = ("video", "flow")
+    main: str = "video"
+    sides: tuple[str, ...] = ("flow",)
+    weights: tuple[NotNegative, ...] = (1.0, 1.0, 1.0)
+
+    @property
+    def weighed(self) -> tuple[str, ...]:
+        """What each weight is of."""
+        return (*parts(self.tasks), *(f"from_{side}" for side in self.sides))
+
+    def wrong(self) -> Iterator[tuple[str, object, str]]:
+        """Tasks and encoders that do not fit together, or another number of weights."""
+        names, encoders = list(parts(self.tasks)), {self.main, *self.sides}
+        on = {name for each in self.on for name in each.split("+")}
+        if len(encoders) <= len(self.sides):
+            yield "sides", self.sides, f"different encoders, without the main one {self.main!r}"
+        if len(self.on) != len(names) or on != encoders:
+            wanted = f"one for each of {', '.join(names)}, in which all of "
+            yield "on", self.on, f"{wanted}{', '.join(sorted(encoders))} are named"
+        if taken := sorted(encoders & set(names)):
+            yield "tasks", names, f"other names than the encoder's {taken[0]!r}"
+        if len(self.weights) != len(names) + len(self.sides):
+            yield "weights", self.weights, f"one number for each of {', '.join(self.weighed)}"
 
 
 METHODS: dict[str, Entry] = {
@@ -203,6 +255,7 @@ METHODS: dict[str, Entry] = {
     "brave": Entry(BraVe, BraVeConfig),
     "playback": Entry(Playback, PlaybackConfig),
     "joint": Entry(Joint, JointConfig),
+    "elo": Entry(ELo, ELoConfig),
     "avid": Entry(AVID, AVIDConfig, "facebookresearch/AVID-CMA"),
     "cma": Entry(CMA, CMAConfig, "facebookresearch/AVID-CMA", follows=("avid",)),
     "gdt": Entry(GDT, GDTConfig, "facebookresearch/GDT"),

@@ -1,13 +1,11 @@
 """Several methods at once on one encoder, their losses weighed."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Protocol
-
-from torch import Tensor, nn
 
 from manyviews.core import Batch, Clock, EmbedAll, Encoder, Given, Group, Method, Step
 from manyviews.core.settings import parts
+from manyviews.parts.mixing import Mixed
 
 
 class Mixture(Protocol):
@@ -35,8 +33,7 @@ class Joint(Method):
     def __init__(self, given: Given, config: Mixture) -> None:
         super().__init__(given)
         made = {name: given.made(one) for name, one in parts(config.mixed).items()}
-        self.mixed = nn.ModuleDict(made)
-        self.weights = dict(zip(made, config.weights, strict=True))
+        self.mixed = Mixed(made, config.weights)
         whole = [(method.needs, method.most) for method in made.values()]
         families = dict.fromkeys(name for needs, _ in whole for name in needs)
         self.needs: Mapping[str, int] = {
@@ -52,7 +49,7 @@ class Joint(Method):
     @property
     def each(self) -> dict[str, Method]:
         """The methods by name."""
-        return dict(self.mixed.items())  # pyright: ignore[reportReturnType]
+        return self.mixed.each
 
     @property
     def encoders(self) -> Mapping[str, Encoder]:
@@ -61,44 +58,20 @@ class Joint(Method):
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """All losses, each named after its method, and what each of them will store."""
-        steps = {name: method(batch, clock) for name, method in self.each.items()}
-        losses = {
-            f"{name}.{loss}": self.weights[name] * value
-            for name, step in steps.items()
-            for loss, value in step.losses.items()
-        }
-        watch: dict[str, Tensor] = {}
-        for step in steps.values():
-            watch = {**step.watch, **watch}
-        fresh = {f"{n}.{key}": x for n, step in steps.items() for key, x in step.fresh.items()}
-        return replace(next(iter(steps.values())), losses=losses, fresh=fresh, watch=watch)
+        return self.mixed.joined({name: one(batch, clock) for name, one in self.each.items()})
 
     def before_epoch(self, clock: Clock, embed_all: EmbedAll) -> None:
         """Each method's."""
-        for method in self.each.values():
-            method.before_epoch(clock, embed_all)
+        self.mixed.before_epoch(clock, embed_all)
 
     def after_backward(self, step: Step, clock: Clock) -> None:
         """Each method's, with what it made."""
-        for name, method in self.each.items():
-            own = {
-                k.removeprefix(f"{name}."): x
-                for k, x in step.fresh.items()
-                if k.startswith(f"{name}.")
-            }
-            method.after_backward(replace(step, fresh=own), clock)
+        self.mixed.after_backward(step, clock)
 
     def after_step(self, clock: Clock) -> None:
         """Each method's."""
-        for method in self.each.values():
-            method.after_step(clock)
+        self.mixed.after_step(clock)
 
     def param_groups(self) -> list[Group]:
         """Each method's; what several train is in the first one's."""
-        known, groups = set[int](), list[Group]()
-        for method in self.each.values():
-            for group in method.param_groups():
-                own = [p for p in group.params if id(p) not in known]
-                known |= {id(p) for p in own}
-                groups.append(replace(group, params=own))
-        return [group for group in groups if group.params]
+        return self.mixed.param_groups()

@@ -116,6 +116,8 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "dpc": "video.dpc:small",
         "memdpc": "video.dpc:memory",
         "svt": "video.svt:small",
+        "elo": "video.elo:small",
+        "elo-sound": "audiovisual.elo:sound",
         "brave": "video.brave:small",
         "brave-flow": "video.brave:flow",
         "brave-sound": "audiovisual.brave:sound",

@@ -14,6 +14,7 @@ HOMES: dict[str, str] = {
     "doctor": "manyviews.verbs.doctor",
     "embed": "manyviews.verbs.embed",
     "evaluate": "manyviews.verbs.evaluate",
+    "evolve": "manyviews.verbs.evolve",
     "export": "manyviews.verbs.export",
     "listing": "manyviews.verbs.listing",
     "load": "manyviews.runs.subject",

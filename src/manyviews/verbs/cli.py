@@ -21,6 +21,7 @@ VERBS = {
     "doctor": "DATA: what is in it and wrong with it; --bench: what bounds this machine",
     "pack": "DATA OUT: copy DATA once, resized, into few large files that read faster",
     "train": "RECIPE --data DATA --out RUN [--dotted.override value ...]",
+    "evolve": "RECIPE --data DATA --out FILE: loss weights of a mixture, by short trainings",
     "resume": "RUN: go on where an interrupted run stopped",
     "embed": "RUN --data DATA --out FILE (.parquet or .npy) [--step N | best]",
     "evaluate": "RUN --data LABELLED --protocol knn|linear|lowshot|finetune|...",

@@ -13,6 +13,7 @@ from manyviews.views.image.tiles import Tiles
 from manyviews.views.image.turned import Turned
 from manyviews.views.plan import Crops
 from manyviews.views.points.clouds import Clouds
+from manyviews.views.video.beside import BesideClips
 from manyviews.views.video.blocks import BlockClips
 from manyviews.views.video.clips import Clips
 from manyviews.views.video.cuboids import Cuboids
@@ -29,6 +30,7 @@ FAMILIES: Mapping[str, type[Any]] = {
     "turned": Turned,
     "oriented": Oriented,
     "clips": Clips,
+    "beside-clips": BesideClips,
     "block-clips": BlockClips,
     "cuboids": Cuboids,
     "timed-clips": TimedClips,
