@@ -39,10 +39,15 @@ def main():
         print(page.name)
 
 
+def of_methods(folder=DOCS / "methods"):
+    """The pages of methods, which the list of them is not."""
+    return [page for page in sorted(folder.glob("*.md")) if page.stem != "README"]
+
+
 def write(rows, folder=DOCS / "methods"):
     """Write the paragraph of every page; those that changed."""
     said, changed = paragraphs(rows), []
-    for page in sorted(folder.glob("*.md")):
+    for page in of_methods(folder):
         before = page.read_text(encoding="utf-8")
         after = with_paragraph(before, said[page.stem])
         if after != before:

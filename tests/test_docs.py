@@ -256,7 +256,7 @@ def lacking(text):
 
 
 def test_the_page_of_a_method_has_all_that_one_looks_for():
-    pages = {p.stem: p.read_text() for p in (ROOT / "docs" / "methods").glob("*.md")}
+    pages = {p.stem: p.read_text() for p in bench("pages").of_methods()}
     assert {name: lost for name, text in pages.items() if (lost := lacking(text))} == {}
     whole = pages["simclr"]
     assert lacking("# A\n\nIt is so.\n") == [
@@ -284,7 +284,7 @@ def test_what_a_page_says_was_measured_is_in_the_table():
     kept = json.loads((ROOT / "docs" / "results.json").read_text())
     said = pages.paragraphs(kept["rows"])
     advice = "Run: python bench/pages.py"
-    for page in (ROOT / "docs" / "methods").glob("*.md"):
+    for page in pages.of_methods():
         text = page.read_text()
         assert text.count(f"{pages.HEAD}{said[page.stem]}\n") == 1, f"{page.name}. {advice}"
         assert pages.with_paragraph(text, said[page.stem]) == text

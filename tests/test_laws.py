@@ -38,6 +38,7 @@ KNOWN = {*METHODS, *RECIPES} | {
 OTHERWISE = {
     "encoders.official": "*",  # a file for each project whose weights are read
     "encoders.settings": {"joint"},  # attention over space and time at once
+    "encoders.coded": {"tokenizer"},  # what gives it its codes
     "encoders.tubelets": {"joint"},
     "encoders.resample": {"dino", "dinov2", "mae"},  # those projects' rules for positions
     "evaluation.protocols": {"moco", "dino", "dinov2", "mae", "MAE"},  # the authors' probes

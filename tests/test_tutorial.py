@@ -97,7 +97,7 @@ ELSEWHERE = (
     "--format huggingface", "--train-data other", "adapt", "--help",
     "manyviews resume run", "--out run ", "--bench", "robustness", "finetune", "swav", "mae",
     "slides", "manyviews see run  ",
-    "byol", "--encoder.name vit", "--clips",
+    "byol", "--encoder.name vit", "--clips", "discovery",
 )  # fmt: skip
 """In lines that want what is not here: weights, ImageNet, videos, or minutes of work. That their
 settings are there, `test_docs.py` asks of each training."""

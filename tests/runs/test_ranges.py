@@ -34,8 +34,9 @@ PAIRS = {
 PAIRED = {path.rpartition(".")[2] for path in PAIRS if path.startswith("views.")}
 PAIRED |= {"snr", "decay", "crop_time", "crop_bands", "centres", "radii", "neighbours"}
 """Checked with one another by their settings, with tests beside those."""
-CHOICES = {"method.layers", "method.mixed.simclr.layers"}
-CHOICES |= {f"encoders.{name}.layers" for name in ("video", "narrow", "broad")}
+CHOICES = {"method.layers", "method.mixed.simclr.layers", "method.tasks.contrast.layers"}
+CHOICES |= {"method.tasks.flow_contrast.layers"}
+CHOICES |= {f"encoders.{name}.layers" for name in ("video", "narrow", "broad", "flow")}
 """Whole numbers of which a type lists the few that may be."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from manyviews.core.sample import WHOLE, Source, Stream, Unreadable, Window
-from manyviews.data.patience import Unanswered, within
+from manyviews.data.timeouts import Unanswered, within
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from manyviews.core.schedules import Cosine
 from manyviews.losses.contrastive import info_nce, unit
 from manyviews.parts.branch import Branch
 from manyviews.parts.heads import mlp
-from manyviews.parts.memory import Queue
 from manyviews.parts.norm import BatchNorm, convert, shuffled
+from manyviews.parts.queue import Queue
 from manyviews.parts.targets import EMA
 
 TILES = 9
@@ -99,7 +99,7 @@ class MoCo(Method):
             joined, share = self._joined(batch.views["tiles"]), self.config.jigsaw
             found = torch.stack([self._finding(joined, key) for key in keys.values()]).mean()
             losses = {"info_nce": (1 - share) * loss, "tiles": share * found * asking}
-        floor = torch.stack([one.detach() for one in losses.values()]).sum() / asking
+        floor = torch.stack([*losses.values()]).detach().sum() / asking
         embedding = torch.stack([features.pooled for features, _ in online.values()], dim=1)
         return Step(
             losses,
