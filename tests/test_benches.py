@@ -377,3 +377,34 @@ def test_steps_are_timed_with_all_that_a_training_does(monkeypatch, tmp_path):
     rows = methods.budget_table(plan, {"byol": 1.5})
     assert rows[2].endswith("| 0.2 | 1.50 |")
     assert rows[3].endswith("| 0.2 |  |")
+
+
+PEER = """
+import torch
+from types import SimpleNamespace
+from manyviews.core.inputs import LogMel
+
+__version__ = "none"
+
+def fbank(wave, *, num_mel_bins, **told):
+    seconds = wave.shape[1] / told["sample_frequency"]
+    fed = LogMel(seconds=seconds, bins=num_mel_bins, mean=0.0, std=1.0)
+    return fed.finish(wave)[0, 0, :-2] + OFF
+
+compliance = SimpleNamespace(kaldi=SimpleNamespace(fbank=fbank))
+"""
+
+
+def test_the_log_mel_bench_compares_what_both_made_before_how_fast(tmp_path, monkeypatch):
+    """The other side is a module of that name, whose frames are ours but for the last two."""
+    bench = loaded("log_mel")
+    source = str(BENCH.parent / "src")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), source]))
+    (tmp_path / "torchaudio.py").write_text(PEER.replace("OFF", "0"))
+    rows = bench.main(["--few", "--rounds", "1"])
+    assert [row["case"] for row in rows] == list(bench.CASES)
+    assert all(row["ours"] > 0 and row["theirs"] > 0 and row["ratio"] > 0 for row in rows)
+    assert all(row["off"] < 1e-5 for row in rows)
+    (tmp_path / "torchaudio.py").write_text(PEER.replace("OFF", "0.1"))
+    with pytest.raises(AssertionError, match=r"they differ by 0\.1"):
+        bench.main(["--few", "--rounds", "1"])

@@ -125,6 +125,27 @@ def test_avids_sound_is_of_the_time_of_its_clip(name):
     assert all(abs(seconds) <= 0.5 for seconds in off)
 
 
+def windows_of(name):
+    """What a recipe asks of a long clip with sound, by family."""
+    run = RECIPES[name](GPU)
+    with torch.device("meta"):
+        pipeline = pipeline_of(run, built(run))
+    return pipeline.read(Film(), 3, epoch=2).windows
+
+
+def test_the_frame_of_sync_is_in_the_middle_of_its_sound():
+    windows = windows_of("cav-mae-sync")
+    [clip], [sound] = windows["video"], windows["audio"]
+    assert (sound.start + sound.stop) / 2 == pytest.approx(clip.start)
+
+
+def test_one_sound_of_multisensory_goes_with_its_clip_and_the_other_shares_no_time_with_it():
+    windows = windows_of("multisensory")
+    [clip], [sound], [shifted] = (windows[name] for name in ("video", "audio", "apart"))
+    assert (sound.start, sound.stop) == pytest.approx((clip.start, clip.stop))
+    assert shifted.start >= clip.stop or shifted.stop <= clip.start
+
+
 class Film:
     """Samples of a long clip with sound."""
 

@@ -7,15 +7,14 @@ encoder takes, on the device, and `restore` takes the normalisation back.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
+from manyviews.core.log_mel import log_mel
 from manyviews.core.ranges import Count, Positive, Range
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -29,10 +28,6 @@ _MIDDLE = 0.5
 """Of colours from 0 to 1: what is fed where a point has none."""
 _DRAWN = 96
 """Pixels along each side of a drawing of points."""
-
-_PRE_EMPHASIS = 0.97
-_LOWEST = 20.0
-_LEAST = 1.1920928955078125e-07
 
 
 Side = Annotated[int, Range("from 1 to 8192 pixels", 1, 8192)]
@@ -215,17 +210,8 @@ class LogMel:
         frames, bins = self.shape[1:]
         # Whole samples, rounded down, as Kaldi does; the fraction is for 0.01 * 16100 and its like.
         hop, width = (int(self.rate * seconds + 1e-6) for seconds in (self.hop, self.window))
-        spare = (frames - 1) * hop + width - raw.shape[-1]
-        wave = F.pad(raw.float(), (0, max(0, spare)))
-        x = wave.unfold(-1, width, hop)[..., :frames, :]
-        x = x - x.mean(dim=-1, keepdim=True)
-        before = torch.cat((x[..., :1], x[..., :-1]), dim=-1)
-        x = (x - _PRE_EMPHASIS * before) * _hann(width, x.device)
-        size = 1 << (width - 1).bit_length()
-        power = torch.fft.rfft(x, n=size).abs().square()
-        with torch.autocast(x.device.type, enabled=False):
-            energy = power @ _triangles(self.rate, size, bins, x.device)
-        return ((energy.clamp(min=_LEAST).log() - self.mean) / self.std).unsqueeze(-3)
+        x = log_mel(raw, rate=self.rate, frames=frames, hop=hop, width=width, bins=bins)
+        return ((x - self.mean) / self.std).unsqueeze(-3)
 
     def restore(self, x: Tensor) -> Tensor:
         """Log power, [..., 1, F, bins]."""
@@ -377,26 +363,3 @@ def _restore(x: Tensor, mean: Sequence[float], std: Sequence[float], *, axes: in
     """Undo `normalise` where the channels stand before `axes` others."""
     shape = (-1,) + (1,) * axes
     return x * x.new_tensor(std).view(shape) + x.new_tensor(mean).view(shape)
-
-
-@lru_cache(maxsize=8)
-def _hann(width: int, device: torch.device) -> Tensor:
-    """[width]: symmetric, as Kaldi's "hanning"."""
-    return torch.hann_window(width, periodic=False, device=device)
-
-
-@lru_cache(maxsize=8)
-def _triangles(rate: int, size: int, bins: int, device: torch.device) -> Tensor:
-    """[size / 2 + 1, bins] float32: weights of mel bands over the bins of an FFT.
-
-    Straight in mel, not in Hz, and without normalisation of their areas; the bin at half the rate
-    counts nowhere.
-    """
-    mel = 1127 * np.log1p(np.arange(size // 2) * rate / size / 700)
-    low, high = 1127 * np.log1p(np.array((_LOWEST, rate / 2)) / 700)
-    step = (high - low) / (bins + 1)
-    # In units of half a triangle's base, from where each begins.
-    at = (mel[:, None] - low) / step - np.arange(bins)
-    weights = np.zeros((size // 2 + 1, bins), dtype=np.float32)
-    weights[:-1] = np.maximum(0, np.minimum(at, 2 - at))
-    return torch.from_numpy(weights).to(device)
