@@ -1,9 +1,13 @@
-"""data2vec for images: BEiT's network, a head as wide as the network, ImageNet's pixels."""
+"""data2vec for images: BEiT's network, a head as wide as the network, ImageNet's pixels.
+
+Fine-tuned it still has one table of relative positions for all blocks, where BEiT has one for each;
+and their command for that leaves out what asks for ImageNet's pixels.
+"""
 
 from dataclasses import replace
 
 from manyviews.encoders.official import beit
-from manyviews.encoders.official.project import IMAGENET, Found, has
+from manyviews.encoders.official.project import HALF, IMAGENET, Found, has
 
 
 def _recognise(found: Found) -> bool:
@@ -21,4 +25,18 @@ PROJECT = replace(
     files=(),
     mean=IMAGENET[0],
     std=IMAGENET[1],
+)
+
+FINE_TUNED = replace(
+    PROJECT,
+    title="data2vec, fine-tuned",
+    source="facebookresearch/data2vec_vision beit/run_class_finetuning.py:166, 324, README.md",
+    recognise=lambda found: has(
+        found,
+        r"\.attn\.q_bias$",
+        r"rel_pos_bias\.relative_position_bias_table$",
+        r"(^|[./])fc_norm\.weight$",
+    ),
+    mean=HALF[0],
+    std=HALF[1],
 )
