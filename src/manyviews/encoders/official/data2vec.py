@@ -17,6 +17,12 @@ def _recognise(found: Found) -> bool:
     return square and has(found, r"\.attn\.q_bias$", r"relative_position_bias_table$")
 
 
+def _fine_tuned(found: Found) -> bool:
+    """One table for all blocks, beside a norm of the tokens' mean."""
+    table = r"rel_pos_bias\.relative_position_bias_table$"
+    return has(found, r"\.attn\.q_bias$", table, r"(^|[./])fc_norm\.weight$")
+
+
 PROJECT = replace(
     beit.PROJECT,
     title="data2vec",
@@ -31,12 +37,7 @@ FINE_TUNED = replace(
     PROJECT,
     title="data2vec, fine-tuned",
     source="facebookresearch/data2vec_vision beit/run_class_finetuning.py:166, 324, README.md",
-    recognise=lambda found: has(
-        found,
-        r"\.attn\.q_bias$",
-        r"rel_pos_bias\.relative_position_bias_table$",
-        r"(^|[./])fc_norm\.weight$",
-    ),
+    recognise=_fine_tuned,
     mean=HALF[0],
     std=HALF[1],
 )
