@@ -6,7 +6,7 @@ from raw import assert_same, gaussian
 
 from manyviews.core import Batch, Clock, Encoder, Features, Given, UsageError
 from manyviews.core.schedules import Ramp
-from manyviews.methods.masked.eat import EAT, EATConfig
+from manyviews.methods.masked.eat import EAT, EATConfig, contextual
 from manyviews.parts.masking import kept_blocks
 
 ROWS, COLUMNS, DIM, B = 4, 6, 8, 2
@@ -94,6 +94,27 @@ def test_losses_and_gradients_are_those_of_the_equations():
     assert_same(found["frame"], frame / count, inputs, rtol=1e-8, atol=1e-10)
     total, found = 0.5 * utterance / count, method(batch, clock).losses
     assert_same(found["utterance"], total, [method.online.map], rtol=1e-8, atol=1e-10)
+
+
+def test_the_authors_sum_is_a_mean_that_weighs_as_much_as_it_has_rows():
+    """cwx-worst-one/EAT models/EAT_pretraining.py, d2v_loss and forward; fairseq's criterion.
+
+    Errors are added up over everything, those of class tokens times the number of hidden tokens,
+    and what comes out is divided by that number.
+    """
+    rows, hidden = B * 2 * 3, PLACES - int(PLACES * 0.2)
+    method, batch, clock = make(utterance=float(rows)), some_batch(), Clock(4, 10)
+    keep = method._keep(batch.index, 2, clock)
+    images = batch.views["global"].flatten(0, 1)
+    target = contextual(method.target(images, blocks=2).hidden).repeat_interleave(3, dim=0)
+    seen = method.online(images.repeat_interleave(3, dim=0), keep=keep)
+    made = method.decoder(seen.tokens, keep)
+    masked = torch.ones(rows, PLACES, dtype=torch.bool).scatter(1, keep, value=False)
+    assert masked.sum() == rows * hidden
+    errors = [(made - target)[masked] ** 2, (seen.class_token - target.mean(dim=1)) ** 2]
+    frame, cls = (error.sum() / DIM**0.5 for error in errors)
+    total = (frame + cls * masked.sum()) / masked.sum()
+    assert method(batch, clock).total.item() == pytest.approx(total.item(), rel=1e-9)
 
 
 def test_each_mask_of_a_view_is_another_and_the_same_in_any_batch():

@@ -66,6 +66,7 @@ def _byol_a() -> list[Row]:
 
 def _eat() -> list[Row]:
     run, vit, fed = "config/pretraining_AS2M.yaml", "encoders.audio", "encoders.audio.input"
+    forward = "models/EAT_pretraining.py:642, 659"
     return [
         (f"{run}:28", {f"{fed}.seconds": 10.24, f"{fed}.bins": 128}),
         ("data/raw_audio_dataset.py:416, 428, with more digits", {f"{fed}.std": 9.1379948}),
@@ -86,7 +87,7 @@ def _eat() -> list[Row]:
         ("models/images.py", {f"{vit}.patch": 16, f"{vit}.heads": 0}),
         (f"{run}:86", {"method.average": 12}),
         (f"{run}:87", {"method.masks": 16}),
-        (f"{run}:100", {"method.utterance": 1.0}),
+        (f"{run}:33, 87, 100; {forward}, a sum of rows", {"method.utterance": 12.0 * 16 * 1}),
         (f"{run}:107, 108", {"method.share": 0.2}),
         (f"{run}:109", {"method.extra": 0.07}),
         (f"{run}:110", {"method.side": 5}),

@@ -18,6 +18,8 @@ STREAMS = ("audio",)
 """What these recipes take of a sample."""
 
 _BETAS = (0.9, 0.95)
+_ROWS = 12 * 16
+"""Sounds of a GPU, and masks of each, over which the authors' class token's error is a sum."""
 
 
 def small(facts: Facts) -> Run[EATConfig, Any, Any]:
@@ -54,10 +56,11 @@ def audioset(facts: Facts) -> Run[EATConfig, Any, Any]:
 
     Command: `torchrun --nproc-per-node 4 -m manyviews train eat-audioset --data DIR`. Source:
     cwx-worst-one/EAT config/pretraining_AS2M.yaml (400,000 steps of 48 sounds are ten epochs).
+    Their weight of the class token's error, 1, is that of a sum over the 192 masks of a GPU.
     """
     return Run(
         recipe="eat-audioset",
-        method=EATConfig(),
+        method=EATConfig(utterance=1.0 * _ROWS),
         encoders=struct("Encoders", {"audio": AudioViTConfig()}),
         views=struct("Views", {"global": Sounds(around="", gain=0.0)}),
         data=Data(source=facts.source, batch_size=48),
