@@ -111,7 +111,7 @@ def test_the_law_finds_a_method_by_name(module, source, bad):
 
 # Law 6: labels exist only in evaluation.
 
-HANDS_ON = {"runs.dense", "runs.discover", "runs.propagate"}
+HANDS_ON = {"runs.dense", "runs.detect", "runs.discover", "runs.propagate"}
 HANDS_ON |= {"runs.diagnose", "runs.probe", "verbs.diagnose", "verbs.compare.beside"}
 """Who hands through what evaluation has read."""
 READS = {"boxed", "labelled", "listing", "masked", "stored", "table", "videos"}

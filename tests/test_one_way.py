@@ -14,7 +14,7 @@ MAY_READ = {
         "evaluation.image.corruptions.digital",
     ),
     "cv2": ("views.image.single", "views.video.flow", "evaluation.image.corruptions"),
-    "torchvision": (),
+    "torchvision": ("evaluation.dense.detector",),  # its detectors
 }
 """What can decode files -> who has it for something else. Others than these only `data` has."""
 DECODE = dict.fromkeys(

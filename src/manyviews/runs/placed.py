@@ -10,12 +10,14 @@ from manyviews.core.settings import check
 from manyviews.evaluation.dense.settings import DENSE_PROTOCOLS
 from manyviews.evaluation.result import Beside
 from manyviews.runs.dense import DenseTask, masked_parts, segmented
+from manyviews.runs.detect import boxed_parts, detected
 from manyviews.runs.discover import boxed_whole, discovered
 from manyviews.runs.embedder import Embedder
 from manyviews.runs.propagate import masked_videos, propagated
 
 READS = {
     "segmentation": "masks",
+    "detection": "boxes",
     "propagation": "masks of frames",
     "discovery": "boxes",
 }
@@ -32,6 +34,7 @@ class _Way:
 
 _WAYS = {
     "segmentation": _Way(masked_parts, segmented),
+    "detection": _Way(boxed_parts, detected),
     "propagation": _Way(masked_videos, propagated),
     "discovery": _Way(boxed_whole, discovered),
 }

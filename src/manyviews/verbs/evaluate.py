@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from manyviews.core.errors import UsageError
 from manyviews.data.settings import MAX_PIXELS
 from manyviews.data.there import check_there
-from manyviews.evaluation.dense.settings import Propagation, Segmentation
+from manyviews.evaluation.dense.settings import Detection, Propagation, Segmentation
 from manyviews.evaluation.image.settings import FineTune, Robustness
 from manyviews.runs.folder.there import check_encoder_there
 from manyviews.verbs.parse import Positional
@@ -42,6 +42,7 @@ def evaluate(
     finetune: FineTune = FineTune(),
     robustness: Robustness = Robustness(),
     segmentation: Segmentation = Segmentation(),
+    detection: Detection = Detection(),
     propagation: Propagation = Propagation(),
     max_pixels: int = MAX_PIXELS,
 ) -> "Evaluated":
@@ -57,7 +58,7 @@ def evaluate(
         data: a folder of class folders or a CSV of path,label, of images, videos, sounds or
             clouds as the encoder is fed; fashion-mnist:DIR or builtin:fashion. For segmentation a
             folder of images with a mask beside each: dog.jpg and dog.png, or dog_mask.png. For
-            discovery a folder of images with a JSON as COCO's. For propagation
+            detection and discovery a folder of images with a JSON as COCO's. For propagation
             a folder of folders of frames, with masks of the first and of others.
         protocol: one or several of `manyviews list protocols`.
         train_data: learn from this labelled data instead, test on --data (transfer). Classes are
@@ -88,6 +89,7 @@ def evaluate(
         finetune: how the protocol finetune trains.
         robustness: what the protocol robustness tries.
         segmentation: what the protocol segmentation learns from.
+        detection: how the protocol detection trains.
         propagation: how the protocol propagation leads masks on.
         max_pixels: larger images are refused from their header.
     """
@@ -158,7 +160,8 @@ def evaluate(
             data=data, train_data=train_data, max_pixels=max_pixels, cache=cache_of(run),
             batch_size=batch_size, baselines=baselines, device=device,
         )  # fmt: skip
-        settings = {"segmentation": segmentation, "propagation": propagation}
+        settings = {"segmentation": segmentation, "detection": detection}
+        settings |= {"propagation": propagation}
         one, hashed = placed(names[0], subject, asked, settings)
         content = hashed() if Path(run).is_dir() else ""
         told = {"data": data, "train_data": train_data, "which": which, "step": str(step)}

@@ -1,11 +1,23 @@
 """What the protocols of places in an image can be told."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from manyviews.core.ranges import Count, Natural, Positive, Seed, Several
+from manyviews.core.ranges import (
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    Probability,
+    Range,
+    Seed,
+    Several,
+    Share,
+)
 
 DENSE_PROTOCOLS = {
     "segmentation": "Classes of pixels from patch features: a linear head, and kNN over patches.",
+    "detection": "Boxes of things by a detector on the encoder, frozen or not; AP as COCO's.",
     "propagation": "Masks of a video's first frame, led on by patch features; J&F as DAVIS's.",
     "discovery": "One object an image by LOST and by TokenCut, without labels; CorLoc.",
 }
@@ -24,6 +36,41 @@ class Segmentation:
 
     ignore: tuple[int, ...] = (255,)
     patches: Several = 20_000
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """How a detector is trained on an encoder, by AdamW with warm-up and cosine.
+
+    The defaults suit thumbnails and some thousand images on a CPU; ViTDet's own training of a
+    whole ViT-B is in docs/dense.md.
+
+    Attributes:
+        blocks: the last blocks of the encoder that train; 0 for a frozen one, whose maps are made
+            once, -1 for all of it.
+        steps: of training.
+        batch_size: images a step; never more than there are.
+        lr: peak learning rate.
+        layer_decay: factor on it for each layer of the encoder further from the output.
+        weight_decay: of matrices.
+        warmup: share of the steps over which the learning rate rises.
+        flip: probability of a horizontal flip; of a frozen encoder's maps none is flipped.
+        width: channels of the pyramid.
+        proposals: for each image.
+        seed: of everything random.
+    """
+
+    blocks: Annotated[float, Range("a number of blocks, 0.5, or -1 for all", 0, off=-1)] = 0.0
+    steps: Count = 2000
+    batch_size: Count = 16
+    lr: Positive = 1e-3
+    layer_decay: Annotated[float, Range("above 0 and up to 1", 0, 1, above=True)] = 0.7
+    weight_decay: NotNegative = 0.1
+    warmup: Share = 0.05
+    flip: Probability = 0.5
+    width: Count = 64
+    proposals: Count = 200
     seed: Seed = 0
 
 
