@@ -44,8 +44,12 @@ def write(
     clock=90000,
     faststart=False,
     pixels="yuv420p",
+    begins=0.0,
 ):
-    """Write a clip whose frame k is `bars(k)` and shown at times[k], with a mono wave."""
+    """Write a clip whose frame k is `bars(k)` and shown at times[k], with a mono wave.
+
+    The wave begins so many seconds after time 0.
+    """
     options = {"movflags": "faststart"} if faststart else {}
     with av.open(str(path), "w", options=options) as out:
         video = out.add_stream(codec, rate=25)
@@ -66,7 +70,8 @@ def write(
             shape = {"format": audio.format.name, "layout": "mono", "rate": rate}
             fitting = av.AudioResampler(**shape, frame_size=audio.codec_context.frame_size)
             block = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
-            block.sample_rate, block.pts, block.time_base = rate, 0, Fraction(1, rate)
+            block.sample_rate, block.pts = rate, round(begins * rate)
+            block.time_base = Fraction(1, rate)
             for part in fitting.resample(block) + fitting.resample(None):
                 out.mux(audio.encode(part))
             out.mux(audio.encode())

@@ -82,6 +82,50 @@ def test_turned_videos_are_upright_and_sound_stays_beside_its_pictures(tmp_path)
     assert numbers[0] == numbers[1]
 
 
+@pytest.mark.parametrize("first", [0.0, 0.6])
+@pytest.mark.parametrize("begins", [0.0, 0.03, 1.0, 1.9])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov"])
+def test_times_stay_where_sound_begins_late_or_with_silence_of_its_codec(
+    name, begins, first, tmp_path
+):
+    """AAC has packets before its first sample; the files' times were once put off by these."""
+    data, times = tmp_path / "data", [first + time for time in TIMES]
+    data.mkdir()
+    wave = media.clicks([0.5], seconds=1, rate=16000)
+    media.write(data / name, times=times, wave=wave, sound="aac", begins=begins)
+    packed(data, tmp_path / "out")
+    files = (data / name, tmp_path / "out" / "a.mkv")
+    before, after = (open_streams(str(file)) for file in files)
+    wanted = before["video"].timing().times  # by the file's own clock
+    zero = first - wanted[0]
+    np.testing.assert_allclose(wanted, np.array(times) - zero, atol=0.0011)
+    np.testing.assert_allclose(after["video"].timing().times, wanted, atol=0.0011)
+    at = begins + 0.5 - zero
+    for each in (before, after):
+        wave = each["audio"].read(Window(0, 3, 48000))
+        assert abs(np.argmax(np.abs(wave)) / 16000 - at) < 0.0011
+    with av.open(str(files[1])) as file:
+        pieces = [packet.pts for packet in file.demux(audio=0) if packet.dts is not None]
+    assert (np.diff(pieces) > 0).all()
+
+
+def test_sound_lies_beside_its_pictures_in_the_file(tmp_path):
+    """Else a window of sound could only be read by going through all that lies between."""
+    data, times = tmp_path / "data", [k / 4 for k in range(100)]
+    data.mkdir()
+    wave = np.zeros(25 * 16000, np.float32)
+    media.write(data / "long.mkv", times=times, wave=wave, sound="aac")
+    packed(data, tmp_path / "out")
+    last: dict[str, float] = {}
+    with av.open(str(tmp_path / "out" / "long.mkv")) as file:
+        for packet in file.demux():
+            if packet.dts is not None:
+                last[packet.stream.type] = float(packet.dts * packet.time_base)
+                if len(last) == 2:
+                    assert abs(last["video"] - last["audio"]) < 2
+    assert min(last.values()) > 24
+
+
 def test_pixels_are_averaged_where_frames_become_smaller(tmp_path):
     from PIL import Image
 

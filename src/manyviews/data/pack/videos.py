@@ -7,6 +7,7 @@ was interrupted goes on with those that are missing.
 """
 
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -227,31 +228,47 @@ def _write(
             frame = av.VideoFrame.from_ndarray(_small(picture, (height, width)))
             frame.pts, frame.time_base = round(when * _CLOCK), Fraction(1, _CLOCK)
             out.mux(stream.encode(frame))
+            if heard is not None:
+                heard.copy(before=when)
         out.mux(stream.encode())
         if heard is not None:
             heard.copy()
 
 
 class _Sound:
-    """The packets of a file's sound, put into another file as they are."""
+    """The packets of a file's sound, put into another file as they are, beside its pictures."""
 
     def __init__(self, av: Any, path: str, out: Any) -> None:
         self._file = av.open(f"file:{path}")
         self._origin = Fraction(self._file.start_time or 0, av.time_base)
-        self._stream = self._file.streams.audio[0]
+        stream = self._file.streams.audio[0]
+        # Of its beginning the other file says itself that it is not to be heard.
+        coded = stream.codec_context
+        self._unheard = Fraction(coded.delay, coded.sample_rate or 1)
         self._out = out
-        self._copy = out.add_stream_from_template(self._stream)
+        self._copy = out.add_stream_from_template(stream)
+        self._left = (packet for packet in self._file.demux(stream) if packet.dts is not None)
+        self._next = next(self._left, None)
 
-    def copy(self) -> None:
-        """All of them, on the clock that begins with the file."""
-        with self._file:
-            for packet in self._file.demux(self._stream):
-                if packet.dts is None:
-                    continue
-                late = int(self._origin / packet.time_base)
-                packet.pts, packet.dts = packet.pts - late, packet.dts - late
+    def copy(self, *, before: float = math.inf) -> None:
+        """Those that are left, up to a time on the clock that begins with the file.
+
+        What ends before that clock begins, as the silence that AAC starts with, is never heard. A
+        file that does not say so of it would have all its times put off until none is below 0,
+        those of pictures too.
+        """
+        while (packet := self._next) is not None:
+            late = int(self._origin / packet.time_base)
+            at = packet.pts - late
+            if at * packet.time_base >= before:
+                return
+            least = -int(self._unheard / packet.time_base)
+            if at + max(1, packet.duration or 0) > least:
+                packet.pts, packet.dts = max(least, at), max(least, packet.dts - late)
                 packet.stream = self._copy
                 self._out.mux(packet)
+            self._next = next(self._left, None)
+        self._file.close()
 
 
 def _fitted(shape: Sequence[int], size: int) -> tuple[int, int]:
