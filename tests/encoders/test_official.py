@@ -131,6 +131,38 @@ def test_data2vecs_file_gives_the_authors_tokens(tmp_path):
     assert load_weights(encoder, tmp_path / "codes.pth").project == "beit"
 
 
+@pytest.mark.parametrize("head", [True, False])
+def test_a_fine_tuned_data2vec_is_told_by_one_table_beside_a_norm_of_the_mean(tmp_path, head):
+    """facebookresearch/data2vec_vision run_class_finetuning.py:324; unilm's has a table a block."""
+    trained, encoder = small_beit(1), small_beit(2)
+    state = dict(trained.model.state_dict())
+    shared = state["blocks.0.attn.relative_position_bias_table"]
+    state = {k: v for k, v in state.items() if "relative_position" not in k}
+    state["rel_pos_bias.relative_position_bias_table"] = shared
+    if head:
+        state["head.weight"] = T
+    torch.save({"module": state}, tmp_path / "mp_rank_00_model_states.pt")
+    loaded = load_weights(encoder, tmp_path / "mp_rank_00_model_states.pt")
+    assert loaded.project == "data2vec_finetuned"
+    assert OFFICIAL["data2vec_finetuned"].mean == (0.5, 0.5, 0.5)  # their command's
+    trained.model.blocks[1].attn.relative_position_bias_table.data.copy_(shared)
+    x = torch.randn(1, 3, 32, 32)
+    assert torch.equal(encoder(x).pooled, trained(x).pooled)
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "beit_base_patch16_224_pt22k.pth"])
+def test_one_table_without_a_head_is_beits_or_data2vecs_and_not_guessed(tmp_path, name):
+    trained, encoder = small_beit(1), small_beit(2)
+    state = dict(trained.model.state_dict())
+    shared = state["blocks.0.attn.relative_position_bias_table"]
+    state = {k: v for k, v in state.items() if "relative_position" not in k}
+    state = {k.replace("fc_norm.", "norm."): v for k, v in state.items()}
+    torch.save(state | {"rel_pos_bias.relative_position_bias_table": shared}, tmp_path / name)
+    loaded = load_weights(encoder, tmp_path / name)
+    assert loaded.project == ("beit" if name.startswith("beit") else "")
+    assert encoder(torch.randn(1, 3, 32, 32)).tokens.mean(2).abs().max() < 1e-3  # normed
+
+
 @pytest.mark.parametrize("stage", ["hiera", "hiera_mae", "timm"])
 def test_hiera(tmp_path, stage):
     from timm.models.hiera import Hiera

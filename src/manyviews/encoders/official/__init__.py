@@ -55,6 +55,7 @@ OFFICIAL: dict[str, Project] = {
     "mae": mae.PROJECT,
     "videomae": videomae.PROJECT,
     "data2vec": data2vec.PROJECT,
+    "data2vec_finetuned": data2vec.FINE_TUNED,
     "beit": beit.PROJECT,
     "barlow": barlow.PROJECT,
     "vicreg": vicreg.PROJECT,

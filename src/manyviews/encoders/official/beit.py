@@ -2,7 +2,7 @@
 
 import re
 
-from manyviews.encoders.official.project import HALF, Project, has
+from manyviews.encoders.official.project import HALF, Found, Project, has
 
 
 def _spelling(name: str) -> tuple[str, ...]:
@@ -12,10 +12,20 @@ def _spelling(name: str) -> tuple[str, ...]:
     return (re.sub(r"^fc_norm\.", "norm.", name),)
 
 
+def _recognise(found: Found) -> bool:
+    """A table for each block, as fine-tuned here, or a head of codes beside one for all.
+
+    Where the head was taken off, one table for all blocks may be data2vec's as well.
+    """
+    known = has(found, r"blocks\.\d+\.attn\.relative_position_bias_table$")
+    known = known or has(found, r"rel_pos_bias\.relative_position_bias_table$", r"lm_head\.weight$")
+    return known and has(found, r"\.attn\.q_bias$")
+
+
 PROJECT = Project(
     title="BEiT",
     source="microsoft/unilm beit/modeling_pretrain.py, beit/datasets.py",
-    recognise=lambda found: has(found, r"\.attn\.q_bias$", r"relative_position_bias_table$"),
+    recognise=_recognise,
     files=("beit_*",),
     places=("model/",),
     spelling=_spelling,
