@@ -134,6 +134,21 @@ def test_pairs_are_what_both_views_have():
                  step=3).there.any().item() is False  # fmt: skip
 
 
+def test_a_point_that_stands_there_twice_is_drawn_once():
+    """Clouds repeat points where a crop leaves fewer than are fed; they are no negatives."""
+    origin, index = clouds(), torch.tensor([5, 9, 2])
+    rows = torch.cat([torch.arange(N), torch.arange(N), torch.zeros(3, dtype=torch.long)])
+    g = torch.Generator().manual_seed(0)
+    order = rows[torch.randperm(len(rows), generator=g)]
+    repeated = origin[:, :, order]
+    found = pairs(repeated, index, count=len(rows), radius=0.01, step=3)
+    for b, near in enumerate(slow_pairs(origin, 0.01)):
+        first, second = (x[b][found.there[b]].tolist() for x in (found.first, found.second))
+        drawn = {int(order[i]): int(order[j]) for i, j in zip(first, second, strict=True)}
+        assert drawn == near
+        assert len(first) == len(near)
+
+
 class Tokens(Raw):
     """Each point's features are the rest of its columns."""
 

@@ -32,7 +32,9 @@ def pairs(
 ) -> Correspondences:
     """Draw points of the first view that are in the second too, each with the nearest one there.
 
-    The same again at the second call, in a resumed run, and on any number of ranks.
+    A point that stands in the first view more than once, as where a crop left fewer than are fed,
+    is drawn once: else it would be its own negative. The same again at the second call, in a
+    resumed run, and on any number of ranks.
 
     Args:
         origin: [B, 2, N, 3], where the tokens were before the views were moved.
@@ -42,7 +44,8 @@ def pairs(
         step: of the optimiser.
     """
     away, nearest = torch.cdist(origin[:, 0], origin[:, 1], compute_mode=EXACT).min(dim=2)
-    near = away < radius
+    again = torch.cdist(origin[:, 0], origin[:, 0], compute_mode=EXACT) == 0
+    near = (away < radius) & ~again.tril(-1).any(dim=2)
     order = shuffles(index, count=near.shape[1], step=step)
     # Those without a partner come last.
     first = (order + (~near) * 2**62).argsort(dim=1)[:, :count]
