@@ -37,7 +37,7 @@ def transcribed(x, labels_of, groups):
 
     single = np.mean([spread(one, labels_of(one, 3)) for one in x])
     together, apart = [], []
-    for part in np.split(x, groups):
+    for part in np.split(x[: groups * 8], groups):
         rows = part.reshape(-1, x.shape[2])
         ids = labels_of(rows, 24)
         centres = np.stack([rows[ids == i].mean(0) for i in range(24)])
@@ -48,8 +48,10 @@ def transcribed(x, labels_of, groups):
     return np.mean(apart) / unit, 0.5 * (single + np.mean(together)) / unit
 
 
-def test_the_parts_are_those_of_a_transcription():
-    x = things(noise=0.3)
+@pytest.mark.parametrize("images", [16, 20])
+def test_the_parts_are_those_of_a_transcription(images):
+    """What is left over of 20 is in no group."""
+    x = things(noise=0.3, images=images)
 
     def ids(rows, clusters):
         return measuring.kmeans(
@@ -70,6 +72,15 @@ def test_dimension_is_the_share_of_directions_that_patches_of_different_images_u
     flat = torch.zeros(64, 12, 16)
     flat[..., :2] = torch.randn(64, 12, 2, generator=g)
     assert dense_structure(flat).patch_dimension == pytest.approx(2 / 16, abs=0.02)
+
+
+def test_dimension_mixes_places_and_counts_no_more_directions_than_images():
+    """Of few images no more could be used; what each place shows alike is no lack of things."""
+    g = torch.Generator().manual_seed(0)
+    assert dense_structure(torch.randn(8, 12, 64, generator=g)).patch_dimension > 0.9
+    places = F.one_hot(torch.arange(12)).float().expand(32, -1, -1)  # place k shows thing k
+    kept = dense_structure(places + 0.01 * torch.randn(32, 12, 12, generator=g))
+    assert kept.patch_dimension > 0.7  # of each place alone it is 1 in 12
 
 
 def test_separation_falls_as_things_blur_and_dimension_in_a_collapse():
@@ -98,4 +109,5 @@ def test_candidates_are_local_maxima_the_best_first():
     rises_falls_rises = dict(enumerate([1, 5, 4, 3, 2, 1, 2, 6, 3, 2, 1, 0, 1, 2, 3]))
     assert dense_candidates(rises_falls_rises) == [7, 1, 14]
     assert dense_candidates({300: 1.0, 100: 3.0, 200: 2.0}) == [100]
+    assert dense_candidates({0: 2.0, 1: 1.0, 2: 3.0}) == [2]
     assert dense_candidates({}) == []

@@ -8,7 +8,10 @@ import torch
 
 import clouds
 import manyviews
+from manyviews import encoders
 from manyviews.core import UsageError
+from manyviews.core.settings import parts
+from manyviews.diagnosis.geometry import follows_height
 from manyviews.runs.assemble import assemble
 from manyviews.runs.folder.read import saved_run
 from manyviews.verbs.report import report
@@ -165,3 +168,28 @@ def test_features_of_points_are_held_against_their_height(tmp_path):
     assert 0 < found.geometry.untrained < 1
     assert found.to_json()["geometry"]["height"] == found.geometry.height
     assert "of what features of points tell" in "\n".join(found.numbers())
+
+
+def test_height_is_along_the_axis_that_points_upwards_and_before_is_the_encoder_untrained(tmp_path):
+    train("pointcontrast", tmp_path, **{"views.global.up": "y"})
+    run = tmp_path / "run"
+    found = manyviews.diagnose(run, sample=24, views=2, clusters=2).geometry
+    _, seen = assemble(saved_run(run)).look(range(24))
+    x = seen["points"][:, 0]
+    torch.manual_seed(0)
+    before = encoders.build(parts(saved_run(run).encoders)["points"]).eval()
+    with torch.no_grad():
+        tokens = {found.height: manyviews.load(run).tokens(x), found.untrained: before(x).tokens}
+    for share, each in tokens.items():
+        assert share == pytest.approx(follows_height(each, x[..., 1]), rel=1e-3)
+        assert share != pytest.approx(follows_height(each, x[..., 2]), rel=1e-2)
+
+
+def test_how_early_the_loss_fell_is_told_by_the_losses_of_training_alone(tmp_path):
+    train("pointcontrast", tmp_path)
+    losses = [("train", 9.0), ("train", 1.0), ("other", 0.1), ("train", 0.9), ("train", 0.9)]
+    lines = [{"step": i, "kind": kind, "loss": loss} for i, (kind, loss) in enumerate(losses)]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "run" / "metrics.jsonl").write_text(text)
+    found = manyviews.diagnose(tmp_path / "run", sample=20, views=2, clusters=2)
+    assert found.geometry.early == 2 / 4
