@@ -65,7 +65,7 @@ def test_lost_is_as_published(seed, noise):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("noise", [0.6, 1.0])
+@pytest.mark.parametrize("noise", [0.6, 1.0, 1.5])
 def test_tokencut_is_as_published(seed, noise):
     x, _ = scene(seed, noise)
     found = tokencut(x, GRID)
