@@ -51,6 +51,27 @@ def pairs(
     return Correspondences(first, nearest.gather(1, first), near.gather(1, first))
 
 
+def around(
+    tokens: Tensor, origin: Tensor, places: Tensor, *, radius: float
+) -> tuple[Tensor, Tensor]:
+    """What tokens within a ball around each place are in the mean, and whether there is any.
+
+    Args:
+        tokens: [B, V, N, D].
+        origin: [B, V, N, 3], where they were before the views were moved.
+        places: [B, V, P, 3].
+        radius: of the balls.
+
+    Returns:
+        [B, V, P, D], 0 where no token is; and [B, V, P] bool.
+    """
+    with torch.no_grad():
+        near = torch.cdist(places, origin, compute_mode=EXACT) < radius
+        count = near.sum(dim=3, keepdim=True)
+        weight = near.to(tokens.dtype) / count.clamp(min=1)
+    return weight @ tokens, count.squeeze(3) > 0
+
+
 _CLOUDS, _POINTS = 16, 128
 """What is looked at in a step, which costs little beside it."""
 
