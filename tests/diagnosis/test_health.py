@@ -6,9 +6,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from manyviews.core import Clock, Given, Method, Step
+from manyviews.core.schedules import Cosine
 from manyviews.diagnosis.alarms import RULES, Alarm
 from manyviews.diagnosis.collapse import Health
 from manyviews.losses.entropy import vmf_entropy, vmf_reconstruction
+from manyviews.parts.targets import EMA
 
 CHECKS = 40
 
@@ -29,18 +31,35 @@ def healthy(i, **changes):
     return Step({"loss": torch.tensor(1.0)}, {"image": embedding}, projection, watch=watch)
 
 
-def run(make, *, checks=CHECKS, stop=None, **arguments):
-    health, said = Health(stop=stop, **arguments), {}
+class Taught(Method):
+    """A method with a slow copy, and nothing else."""
+
+    def __init__(self):
+        super().__init__(Given({}))
+        self.online = nn.Linear(3, 5)
+        self.target = EMA(self.online, Cosine(0.9, 0.9))
+
+
+def run(make, *, checks=CHECKS, stop=None, still=lambda i: False, **arguments):
+    health, said, method = Health(stop=stop, **arguments), {}, Taught()
     for i in range(checks):
-        said = health(Method(Given({})), make(i), Clock(100 * i, 100 * checks), {})
+        with torch.no_grad():
+            method.online.weight.add_(1.0)
+        if not still(i):
+            method.target.follow(method.online, Clock(i, checks))
+        said = health(method, make(i), Clock(100 * i, 100 * checks), {})
     return health, said
+
+
+STILL = "teacher_stands_still"
 
 
 LAGGING = ("dimensional_collapse", "rank_falls")  # they look back on 16 checks
 
 
 def inject(fault):
-    return run(FAULTS[fault], checks=3 * CHECKS if fault in LAGGING else CHECKS)
+    checks = 3 * CHECKS if fault in LAGGING else CHECKS
+    return run(FAULTS[fault], checks=checks, still=lambda i: fault == STILL)
 
 
 def names(health):
@@ -71,6 +90,8 @@ FAULTS = {
         i, projection=views(100 + i) * (1.0 if i < 10 else 1e-3)
     ),
     "rank_falls": lambda i: healthy(i, embedding=views(i, rank=None if i < 20 else 6)),
+    "follows_height": lambda i: healthy(i, height=0.9),
+    STILL: lambda i: healthy(i),
 }
 BORN_WRONG = [n for n in FAULTS if n not in ("vanishing_variance", "rank_falls")]
 
@@ -104,7 +125,11 @@ def test_an_alarm_says_what_why_and_which_flag(fault):
 @pytest.mark.parametrize("fault", BORN_WRONG)
 def test_a_fault_that_begins_late_is_found_within_a_few_checks(fault):
     onset = 32
-    health, _ = run(lambda i: FAULTS[fault](i) if i >= onset else healthy_like(fault, i), checks=60)
+    health, _ = run(
+        lambda i: FAULTS[fault](i) if i >= onset else healthy_like(fault, i),
+        checks=60,
+        still=lambda i: fault == STILL and i >= onset,
+    )
     first = next(alarm for alarm in health.alarms if alarm.name == fault)
     assert first.step <= 100 * (onset + (28 if fault in LAGGING else 2))
     assert first.step >= 100 * (onset + 2)
@@ -112,7 +137,7 @@ def test_a_fault_that_begins_late_is_found_within_a_few_checks(fault):
 
 def healthy_like(fault, i):
     """A healthy step with the same numbers to look at."""
-    watch = {"target_entropy": 0.5, "usage_entropy": 0.9, "contrastive_floor": 0.6}
+    watch = {"target_entropy": 0.5, "usage_entropy": 0.9, "contrastive_floor": 0.6, "height": 0.2}
     if fault in ("constant_embedding", "predicts_the_mean"):
         return healthy(i, projection=None, prediction_std=0.4)
     if fault == "dimensional_collapse":

@@ -133,7 +133,7 @@ UNPINNED = {
     **dict.fromkeys(("audio-simclr", "audio-byol", "cola", "mae-audio", "eat"), SOUNDS),
     **dict.fromkeys(("rho-simclr", "rho-byol", "rho-moco", "rho-swav", "mae-video"), CLIPS),
     **dict.fromkeys(("depthcontrast", "depthcontrast-points"), CLOUDS),
-    **dict.fromkeys(("pointcontrast", "pointcontrast-hardest"), CLOUDS),
+    **dict.fromkeys(("pointcontrast", "pointcontrast-hardest", "sonata"), CLOUDS),
     **dict.fromkeys(("vjepa", "dpc", "order-verify", "rotation-video"), CLIPS),
     "cubic-puzzle": CLIPS,
     "pointing": CLIPS,

@@ -46,7 +46,10 @@ SETTINGS = {
     "pointcontrast": TINY | NETS | PAIRS,
     "pointcontrast-hardest": TINY | NETS | PAIRS | {"method.candidates": 8},
 }
-for name in ("pointcontrast", "pointcontrast-hardest"):
+SONATA = {"encoders.points.input.count": 64, "encoders.points.side": 8}
+SONATA |= {"encoders.points.width": 4, "method.hidden": 16, "method.prototypes": 8}
+SETTINGS["sonata"] = TINY | SONATA
+for name in ("pointcontrast", "pointcontrast-hardest", "sonata"):
     del SETTINGS[name]["method.queue"]
 
 
@@ -55,7 +58,7 @@ def train(recipe, tmp_path, *, out="run", **more):
     return manyviews.train(recipe, data=data, out=tmp_path / out, overrides=SETTINGS[recipe] | more)
 
 
-@pytest.mark.parametrize("recipe", ["depthcontrast-points", "pointcontrast-hardest"])
+@pytest.mark.parametrize("recipe", ["depthcontrast-points", "pointcontrast-hardest", "sonata"])
 def test_recipes_of_clouds_beside_the_methods_train(recipe, tmp_path):
     """Of the others tests/faults/test_methods.py trains one each."""
     train(recipe, tmp_path)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from manyviews.diagnosis.geometry import FOLLOWS
+
 Light = Literal["ok", "warn", "bad"]
 
 
@@ -239,6 +241,30 @@ RULES: tuple[Rule, ...] = (
         ),
         onset=0.1,
         stuck=0.1,
+    ),
+    Rule(
+        name="teacher_stands_still",
+        about="target_moved",
+        holds=lambda n: n["target_moved"] == 0,
+        message="the slow copy that targets come from has not moved since the last check",
+        cause="a momentum of 1, or a method that no longer tells it to follow",
+        advice="a --method.momentum below 1; look at `after_step` of a method of your own",
+        stuck=0.1,
+    ),
+    Rule(
+        name="follows_height",
+        about="height",
+        holds=lambda n: n["height"] > FOLLOWS,
+        message=(
+            "geometric shortcut: {height:.0%} of what features of points tell is their place along "
+            "one axis of the cloud, most likely their height"
+        ),
+        cause="views keep the ground where it is, so height alone finds a point again",
+        advice=(
+            "turns about any axis (--views.global.turn any), other scales and smaller cuboids in "
+            "--views"
+        ),
+        stuck=0.05,
     ),
     Rule(
         name="identical_views",

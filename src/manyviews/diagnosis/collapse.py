@@ -12,6 +12,7 @@ from torch import Tensor
 from manyviews.core import Clock, Method, Step
 from manyviews.diagnosis.alarms import RULES, Alarm, Light, Numbers, Rule
 from manyviews.diagnosis.checkup import RollingRank, spread
+from manyviews.diagnosis.wiring import some_of_targets
 
 __all__ = ["Alarm", "Health"]
 
@@ -72,6 +73,7 @@ class Health:
         self._right: dict[str, int] = {}  # ... at which it did not
         self._was_right: set[str] = set()
         self._peaks = Numbers()
+        self._target = torch.empty(0)  # of the last check
 
     @property
     def light(self) -> Light:
@@ -84,8 +86,9 @@ class Health:
         self, method: Method, step: Step, clock: Clock, metrics: Mapping[str, float]
     ) -> Mapping[str, float]:
         """Look at one step."""
-        del method, metrics
+        del metrics
         numbers = self._measure(step, clock)
+        numbers["target_moved"] = self._moved(method)
         measured = self._checks % self._rank_every == 0
         self._checks += 1
         for rule in RULES:
@@ -128,6 +131,13 @@ class Health:
             "raw_projection", numbers, since=0.0, clock=clock
         )
         return numbers
+
+    def _moved(self, method: Method) -> float:
+        """How far the farthest of some weights of slow copies went since the last check, or NaN."""
+        now = some_of_targets(method)
+        before, self._target = self._target, now
+        same = len(now) == len(before) > 0
+        return float((now - before.to(now.device)).abs().amax()) if same else math.nan
 
     def _peak(self, name: str, numbers: Numbers, *, since: float, clock: Clock) -> float:
         """The largest value so far, counting from a share of training; NaN before."""
@@ -176,6 +186,7 @@ class Health:
         for space, rank in self._ranks.items():
             ranks[space], own = rank.state()
             tensors |= {f"{space}.{name}": tensor for name, tensor in own.items()}
+        tensors |= {"target": self._target} if len(self._target) else {}
         numbers = {
             "alarms": [asdict(alarm) for alarm in self.alarms],
             "active": {name: self.alarms.index(alarm) for name, alarm in self.active.items()},
@@ -197,6 +208,7 @@ class Health:
         self._wrong, self._right = dict(numbers["wrong"]), dict(numbers["right"])
         self._was_right = set(numbers["was_right"])
         self._peaks = Numbers(numbers["peaks"])
+        self._target = tensors.get("target", torch.empty(0))
         for space, rank in self._ranks.items():
             own = {k.partition(".")[2]: t for k, t in tensors.items() if k.startswith(f"{space}.")}
             rank.restore(numbers["ranks"][space], own)

@@ -3,40 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
-BANDS = 16
-"""Equally full layers of a cloud, one above the other."""
 FOLLOWS, MORE = 0.5, 1.5
 """Share of the features' variance that is height's, and over the untrained encoder's, from which
 it is called a shortcut; our own numbers."""
 FALL, EARLY = 0.9, 0.1
 """Of all that a loss falls, in what share of the training, is at once; our own numbers."""
-
-
-def follows_height(features: Tensor, heights: Tensor, *, bands: int = BANDS) -> float:
-    """The share of the variance of points' features that their height in the cloud explains.
-
-    Heights are cut into equally full bands, cloud by cloud; it is the variance between the means
-    of bands over all clouds, over the whole. 0 where features do not know height, 1 where they
-    know nothing else. The mean over N points of noise is about `bands` / N.
-
-    Args:
-        features: [B, P, D] of the points of B clouds; normalised here.
-        heights: [B, P] of those points.
-        bands: of each cloud.
-    """
-    x = F.normalize(features.double(), dim=2).flatten(0, 1)
-    place = heights.argsort(dim=1).argsort(dim=1)
-    band = (place * bands // heights.shape[1]).flatten()
-    x = x - x.mean(dim=0)
-    total = float(x.square().sum())
-    sums = x.new_zeros(bands, x.shape[1]).index_add_(0, band, x)
-    count = torch.bincount(band, minlength=bands).clamp_min(1)
-    between = float((sums.square().sum(dim=1) / count).sum())
-    return between / total if total > 1e-12 else 0.0
 
 
 def fell_by(losses: Sequence[float], *, share: float = FALL) -> float:
@@ -60,7 +31,7 @@ class Geometry:
     """What is known of a training on clouds.
 
     Attributes:
-        height: `follows_height` of the encoder's points.
+        height: `losses.points.height_share` of the encoder's points.
         untrained: the same of the untrained encoder.
         early: `fell_by` of its losses; 1 where they are unknown.
     """

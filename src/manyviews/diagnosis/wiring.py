@@ -45,11 +45,27 @@ def _alarm(name: str, clock: Clock, *, message: str, cause: str, advice: str, ba
     return Alarm(name, cause, advice, message=message, light=light, step=clock.step)
 
 
-def _targets(method: Method, clock: Clock) -> Iterator[Alarm]:
+def some_of_targets(method: Method, *, most: int = 4096) -> Tensor:
+    """[M] float32: up to so many weights of the networks that follow slowly, from all their layers.
+
+    Empty where a method has none.
+    """
+    weights = [p.detach() for _, network in _slow(method) for p in network.parameters()]
+    each = max(1, most // max(1, len(weights)))
+    some = [p.flatten()[:: max(1, p.numel() // each)][:each].float() for p in weights]
+    return torch.cat(some) if some else torch.empty(0)
+
+
+def _slow(method: Method) -> Iterator[tuple[str, nn.Module]]:
+    """Networks that follow others slowly, by the names of what holds them."""
     for name, module in method.named_modules():
         network = getattr(module, "copy", None)
-        if not isinstance(network, nn.Module) or not callable(getattr(module, "follow", None)):
-            continue
+        if isinstance(network, nn.Module) and callable(getattr(module, "follow", None)):
+            yield name, network
+
+
+def _targets(method: Method, clock: Clock) -> Iterator[Alarm]:
+    for name, network in _slow(method):
         inside = list(network.parameters())
         own = {id(p) for p in inside}
         if any(p.requires_grad for p in inside):

@@ -1,12 +1,15 @@
-"""Losses over points of which it is known which ones are the same."""
+"""Losses over points of which it is known which ones are the same, and what gives them away."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from manyviews.core import comm
 from manyviews.losses.precision import full_precision
 
 _LEAST = 1e-7
+BANDS = 16
+"""Equally full layers of a cloud, one above the other."""
 
 
 @full_precision
@@ -93,3 +96,30 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
     """Over those that count, of all ranks; 0 where none does."""
     count = comm.mean(weight.sum().to(values.dtype))
     return (values * weight).sum() / torch.where(count > 0, count, 1.0)
+
+
+@torch.no_grad()
+def height_share(features: Tensor, heights: Tensor, *, bands: int = BANDS) -> Tensor:
+    """The share of the variance of points' features that their height in the cloud explains.
+
+    Heights are cut into equally full bands, cloud by cloud; it is the variance between the means
+    of bands over all clouds, over the whole. 0 where features do not know height, 1 where they
+    know nothing else. The mean over N points of noise is about `bands` / N.
+
+    Args:
+        features: [B, P, D] of the points of B clouds; normalised here.
+        heights: [B, P] of those points.
+        bands: of each cloud.
+
+    Returns:
+        Scalar float64.
+    """
+    x = F.normalize(features.double(), dim=2).flatten(0, 1)
+    place = heights.argsort(dim=1).argsort(dim=1)
+    band = (place * bands // heights.shape[1]).flatten()
+    x = x - x.mean(dim=0)
+    total = x.square().sum()
+    sums = x.new_zeros(bands, x.shape[1]).index_add_(0, band, x)
+    count = torch.bincount(band, minlength=bands).clamp_min(1)
+    between = (sums.square().sum(dim=1) / count).sum()
+    return torch.where(total > 1e-12, between / total.clamp_min(1e-12), torch.zeros_like(total))

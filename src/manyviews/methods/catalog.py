@@ -73,6 +73,7 @@ from manyviews.methods.masked.tokenizer import DiscreteVAE, DiscreteVAEConfig
 from manyviews.methods.masked.vjepa import VJEPA, VJEPAConfig
 from manyviews.methods.points.depthcontrast import DepthContrast, DepthContrastConfig
 from manyviews.methods.points.pointcontrast import PointContrast, PointContrastConfig
+from manyviews.methods.points.sonata import Sonata, SonataConfig
 from manyviews.methods.pretext.clip_order import ClipOrder, ClipOrderConfig
 from manyviews.methods.pretext.colorization import Colorization, ColorizationConfig
 from manyviews.methods.pretext.context import Context, ContextConfig
@@ -272,6 +273,7 @@ METHODS: dict[str, Entry] = {
     "selavi": Entry(SeLaVi, SeLaViConfig, "facebookresearch/selavi: labels"),
     "depthcontrast": Entry(DepthContrast, DepthContrastConfig, "facebookresearch/DepthContrast"),
     "pointcontrast": Entry(PointContrast, PointContrastConfig, "facebookresearch/PointContrast"),
+    "sonata": Entry(Sonata, SonataConfig),
 }
 
 

@@ -96,8 +96,10 @@ def entropies(target: Tensor) -> dict[str, Tensor]:
         every target is uniform and there is nothing to learn.
     """
     rows = target.flatten(0, -2)
-    each = torch.special.entr(rows).sum(dim=1).mean()
-    parts = comm.mean(torch.cat([rows.mean(dim=0), each[None]]))
+    each = torch.special.entr(rows).sum()
+    count = torch.full_like(each, len(rows))  # ranks may have different numbers of rows, or none
+    sums = comm.total(torch.cat([rows.sum(dim=0), torch.stack([each, count])]))
+    parts = sums[:-1] / sums[-1].clamp(min=1)
     ceiling = math.log(target.shape[-1])
     return {
         "target_entropy": parts[-1] / ceiling,

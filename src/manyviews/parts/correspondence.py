@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from manyviews.core import comm
+from manyviews.losses.points import height_share
 from manyviews.parts.counted import shuffles
 
 EXACT = "donot_use_mm_for_euclid_dist"
@@ -50,3 +52,44 @@ def pairs(
     # Those without a partner come last.
     first = (order + (~near) * 2**62).argsort(dim=1)[:, :count]
     return Correspondences(first, nearest.gather(1, first), near.gather(1, first))
+
+
+def around(
+    tokens: Tensor, origin: Tensor, places: Tensor, *, radius: float
+) -> tuple[Tensor, Tensor]:
+    """What tokens within a ball around each place are in the mean, and whether there is any.
+
+    Args:
+        tokens: [B, V, N, D].
+        origin: [B, V, N, 3], where they were before the views were moved.
+        places: [B, V, P, 3].
+        radius: of the balls.
+
+    Returns:
+        [B, V, P, D], 0 where no token is; and [B, V, P] bool.
+    """
+    with torch.no_grad():
+        near = torch.cdist(places, origin, compute_mode=EXACT) < radius
+        count = near.sum(dim=3, keepdim=True)
+        weight = near.to(tokens.dtype) / count.clamp(min=1)
+    return weight @ tokens, count.squeeze(3) > 0
+
+
+_CLOUDS, _POINTS = 16, 128
+"""What is looked at in a step, which costs little beside it."""
+
+
+@torch.no_grad()
+def height_in(tokens: Tensor, origin: Tensor) -> dict[str, Tensor]:
+    """What share of what features of points tell is their place along one axis, as "height".
+
+    Of the axis that tells most, as nobody says here which one points upwards; in the frame of the
+    cloud, before views were moved. The mean over ranks.
+
+    Args:
+        tokens: [B, N, D] of one view, its points in any order that does not depend on place.
+        origin: [B, N, 3].
+    """
+    some, where = tokens[:_CLOUDS, :_POINTS], origin[:_CLOUDS, :_POINTS]
+    shares = torch.stack([height_share(some, where[..., axis]) for axis in range(3)])
+    return {"height": comm.mean(shares.amax())}

@@ -137,6 +137,7 @@ RECIPES: "Lazy[Recipe]" = Lazy(
         "depthcontrast-points": "points.depthcontrast:points",
         "pointcontrast": "points.pointcontrast:small",
         "pointcontrast-hardest": "points.pointcontrast:hardest",
+        "sonata": "points.sonata:small",
         "adapt": "continuation.adapt:small",
         "simclr-imagenet": "contrastive.simclr:imagenet",
         "simclrv2-imagenet": "contrastive.simclr:deep_imagenet",

@@ -11,8 +11,9 @@ from manyviews import encoders
 from manyviews.core.inputs import Points
 from manyviews.core.sample import Source
 from manyviews.core.settings import parts
-from manyviews.diagnosis.geometry import Geometry, fell_by, follows_height
+from manyviews.diagnosis.geometry import Geometry, fell_by
 from manyviews.evaluation.features import extract
+from manyviews.losses.points import height_share
 from manyviews.runs.assemble import Assembly, tokens_with
 from manyviews.runs.folder import read
 from manyviews.runs.look import Look
@@ -62,7 +63,7 @@ def geometry_of(
             return torch.cat([tokens(x), x[..., axis : axis + 1].float()], dim=2)
 
         seen = extract(beside, source, look.fixed, rows=wanted, device=look.device).features
-        return follows_height(seen[..., :-1], seen[..., -1])
+        return float(height_share(seen[..., :-1], seen[..., -1]))
 
     return Geometry(
         height=height(tokens_with(encoder, assembly.device)),

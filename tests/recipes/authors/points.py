@@ -20,6 +20,7 @@ def _depthcontrast() -> list[Row]:
         (f"{augment}:191-202", both(turn="axis", angle=180.0, up="z")),
         (f"{augment}:208", both(scale=[0.8, 1.2])),
         (f"{yaml}:22-34, nothing else", both(jitter=0.0, hide_colour=0.0, hide_normals=0.0)),
+        ("ours: DepthContrast hides no points", both(hide=0.0, cell=0.4, shake=0.01)),
         (f"{yaml}:36, two of each", both(count=2)),
         ("ours: DepthContrast does not ask for places", both(origin=False)),
         (f"{yaml}:40", {"optim.name": "sgd"}),

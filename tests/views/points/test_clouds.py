@@ -149,6 +149,25 @@ def test_normals_turn_with_the_points_and_both_can_be_hidden():
     assert np.isnan(hidden[0, :, 6:]).all()
 
 
+def test_a_share_of_the_cells_is_hidden_and_the_points_in_them_shaken():
+    fed = Points(count=400, unit=False, colour=True, normals=True)
+    settings = {"hide": 0.6, "cell": 0.5, "shake": 0.03}
+    for index in range(4):
+        [view], [origin] = made(fed, index=index, count=1, **settings)
+        hidden = np.isnan(view[:, 3:]).all(axis=1)
+        assert np.isfinite(view[~hidden]).all()
+        cells = ((origin - origin.min(axis=0)) // 0.5).astype(int)
+        whole = {tuple(cell) for cell in cells.tolist()}
+        gone = {tuple(cell) for cell in cells[hidden].tolist()}
+        assert len(gone) == int(0.6 * len(whole))
+        assert not gone & {tuple(cell) for cell in cells[~hidden].tolist()}
+        moved = view[:, :3] - origin
+        assert not moved[~hidden].any()
+        assert moved[hidden].std() == pytest.approx(0.03 * 0.96, rel=0.15)  # cut at two deviations
+        assert np.abs(moved).max() <= 0.06 + 1e-6
+    assert Clouds(**settings, origin=True).alone() == Clouds(cell=0.5, shake=0.03)
+
+
 def test_what_is_not_known_is_fed_as_nothing_and_restored_as_grey():
     fed = Points(count=4, colour=True, normals=True)
     raw = torch.full((2, 4, 9), torch.nan)

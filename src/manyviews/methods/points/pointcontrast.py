@@ -11,7 +11,7 @@ from manyviews.core import Batch, Clock, Given, Method, Step, UsageError, comm
 from manyviews.core.ranges import Count, Positive
 from manyviews.losses.contrastive import unit
 from manyviews.losses.points import hardest_contrastive, point_info_nce
-from manyviews.parts.correspondence import EXACT, Correspondences, pairs
+from manyviews.parts.correspondence import EXACT, Correspondences, height_in, pairs
 from manyviews.parts.counted import shuffles
 
 
@@ -78,6 +78,7 @@ class PointContrast(Method):
             losses, watch = {"info_nce": loss}, {"contrastive_floor": floor}
         else:
             losses, watch = self._hardest(z, origin, both, found, batch.index, clock), {}
+        watch |= height_in(features[0].tokens, origin[:, 0])
         embedding = torch.stack([f.pooled for f in features], dim=1)
         return Step(losses, self.embedded(embedding), watch=watch)
 

@@ -50,6 +50,10 @@ class Clouds:
         up: the axis that points upwards.
         scale: factor on all coordinates, least and most.
         jitter: deviation of what is added to each coordinate, as the encoder is fed it.
+        hide: share of the cells that hold points whose points are hidden: their colours and normals
+            are, and `shake` is added to their coordinates.
+        cell: side of those cells, as the encoder is fed it, of the view as it has been moved.
+        shake: deviation of what is added to each coordinate of a hidden point, up to twice it.
         hide_colour: probability that a view has no colours.
         hide_normals: probability that a view has no normals.
         origin: also make the cue "origin", [V, N, 3] float32: where each point was before it was
@@ -70,6 +74,9 @@ class Clouds:
     up: Literal["x", "y", "z"] = "z"
     scale: tuple[Positive, Positive] = (0.8, 1.2)
     jitter: NotNegative = 0.0
+    hide: Share = 0.0
+    cell: Positive = 0.4
+    shake: NotNegative = 0.01
     hide_colour: Probability = 0.0
     hide_normals: Probability = 0.0
     origin: bool = False
@@ -82,8 +89,8 @@ class Clouds:
                 yield name, (low, high), "two numbers above 0, the smaller one first"
 
     def alone(self) -> "Clouds":
-        """Without what tells where points come from."""
-        return replace(self, origin=False)
+        """Without what tells where points come from, and with no points hidden."""
+        return replace(self, origin=False, hide=0.0)
 
     def maker(self, name: str, input: Input, grid: tuple[int, ...], *, seed: int) -> "CloudMaker":
         """What makes the views.
@@ -174,12 +181,17 @@ class CloudMaker:
         xyz = rows[:, :3].astype(np.float64) @ (factor * turn).T
         if plan.jitter:
             xyz += plan.jitter * rng.standard_normal(xyz.shape)
+        hidden = _in_cells(xyz, plan, rng) if plan.hide else np.zeros(len(xyz), np.bool_)
+        if hidden.any():
+            shaken = rng.standard_normal((int(hidden.sum()), 3)).clip(-2, 2)
+            xyz[hidden] += plan.shake * shaken
         rows[:, :3] = xyz
         hide = rng.random(2) < (plan.hide_colour, plan.hide_normals)
         if self._input.normals:
             rows[:, -3:] = np.nan if hide[1] else rows[:, -3:] @ turn.T
         if self._input.colour and hide[0]:
             rows[:, 3:6] = np.nan
+        rows[hidden, 3:] = np.nan
         return rows
 
 
@@ -197,6 +209,16 @@ def _cuboid(xyz: NDArray[np.float32], plan: Clouds, rng: np.random.Generator) ->
         if inside.sum() >= plan.least * len(xyz):
             break
     return inside
+
+
+def _in_cells(
+    xyz: NDArray[np.float64], plan: Clouds, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """[N]: which points are in cells that are hidden, a share of those that hold any."""
+    place = ((xyz - xyz.min(axis=0)) // plan.cell).astype(np.int64)
+    _, cell = np.unique(place, axis=0, return_inverse=True)
+    count = int(cell.max()) + 1
+    return np.isin(cell.reshape(-1), rng.permutation(count)[: int(plan.hide * count)])
 
 
 def _within(
