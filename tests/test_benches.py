@@ -408,3 +408,15 @@ def test_the_log_mel_bench_compares_what_both_made_before_how_fast(tmp_path, mon
     (tmp_path / "torchaudio.py").write_text(PEER.replace("OFF", "0.1"))
     with pytest.raises(AssertionError, match=r"they differ by 0\.1"):
         bench.main(["--few", "--rounds", "1"])
+
+
+def test_the_bench_of_late_failures_breaks_what_it_says_and_when(tmp_path):
+    late = loaded("late")
+    names = ["teacher freezes (byol)", "byol"]
+    out = tmp_path / "late.md"
+    rows = late.main(["--steps", "60", "--runs", *names, "--out", str(out)])
+    frozen, sound = (row["alarms"] for row in rows)
+    assert [name for _, name in frozen] == ["teacher_stands_still"]
+    assert 30 < frozen[0][0] < 60
+    assert sound == []
+    assert "| byol | as it is | none |" in out.read_text()

@@ -319,7 +319,8 @@ def test_crops_of_a_clip_are_squares_from_one_end_of_its_longer_side_to_the_othe
     large = np.kron(wide, np.ones((1, 4, 4, 1), dtype=np.uint8))
     shrunk = made(make, clips=[large] * 6)
     assert shrunk.shape == (6, 4, 24, 24, 3)
-    assert abs(shrunk.astype(int) - got[[0, 1, 2, 0, 1, 2]]).mean() < 12
+    # A half of a pixel is its neighbours', as resizing smooths; other places differ by 85.
+    assert abs(shrunk.astype(int) - got[[0, 1, 2, 0, 1, 2]]).mean() < 35
 
 
 def test_one_square_along_a_picture_is_its_middle():
