@@ -181,3 +181,15 @@ def test_an_encoder_without_a_token_for_each_point_is_refused():
     given.cues["masked.origin"] = torch.zeros(B, 2, N + 1, 3)
     with pytest.raises(UsageError, match="a token for each of 11 points; the encoder has 10"):
         make()(given, Clock(0, 4))
+
+
+def test_a_cloud_s_prototypes_are_the_mean_of_its_points():
+    method, clouds = make(), batch().views["global"][:, 0]
+    found = method.assign(clouds)
+    for cloud, shares in zip(clouds, found, strict=True):
+        tokens = method.target.copy["encoder"](cloud[None]).tokens[0]
+        wanted = [
+            (method.target.copy["masked"](token) / method.config.teacher_temperature.end).softmax(0)
+            for token in tokens
+        ]
+        torch.testing.assert_close(shares, torch.stack(wanted).mean(dim=0).to(shares))

@@ -11,7 +11,7 @@ import manyviews
 from manyviews import encoders
 from manyviews.core import UsageError
 from manyviews.core.settings import parts
-from manyviews.diagnosis.geometry import follows_height
+from manyviews.losses.points import height_share
 from manyviews.runs.assemble import assemble
 from manyviews.runs.folder.read import saved_run
 from manyviews.verbs.report import report
@@ -184,8 +184,8 @@ def test_height_is_along_the_axis_that_points_upwards_and_before_is_the_encoder_
     with torch.no_grad():
         tokens = {found.height: manyviews.load(run).tokens(x), found.untrained: before(x).tokens}
     for share, each in tokens.items():
-        assert share == pytest.approx(follows_height(each, x[..., 1]), rel=1e-3)
-        assert share != pytest.approx(follows_height(each, x[..., 2]), rel=1e-2)
+        assert share == pytest.approx(float(height_share(each, x[..., 1])), rel=1e-3)
+        assert share != pytest.approx(float(height_share(each, x[..., 2])), rel=1e-2)
 
 
 def test_how_early_the_loss_fell_is_told_by_the_losses_of_training_alone(tmp_path):

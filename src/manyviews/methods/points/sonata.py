@@ -136,6 +136,14 @@ class Sonata(Method):
         temperature = self.config.teacher_temperature.at(clock)
         return sinkhorn(scores, temperature=temperature, rounds=self.config.rounds), there
 
+    @torch.no_grad()
+    def assign(self, clouds: Tensor) -> Tensor:
+        """The share [B, K] of each prototype in clouds [B, N, C], the mean over their points."""
+        tokens = self.target.copy["encoder"](clouds).tokens
+        scores = wide(self.target.copy["masked"](tokens))
+        temperature = self.config.teacher_temperature.at(Clock(1, 1))
+        return (scores / temperature).softmax(dim=-1).mean(dim=1)
+
     def after_step(self, clock: Clock) -> None:
         """Move the teacher."""
         self.target.follow(self.online, clock)
