@@ -17,8 +17,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# A fault of the machine fails hundreds of tests, some after minutes of waiting: twenty tell as much.
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --maxfail 20
 
 # The documentation as a site, in build/site; what mkdocs warns of is an error (but not with --quiet,
 # which keeps warnings from --strict as well).

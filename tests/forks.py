@@ -4,6 +4,7 @@ No test may compute with torch on another thread of the process that forks: MKL 
 lock held (53 of 400 forks after such a thread had ended), which a child then waits for.
 """
 
+import faulthandler
 import os
 import signal
 import time
@@ -27,6 +28,7 @@ def fork(action) -> int:
     if child:
         return child
     code = 1
+    faulthandler.register(signal.SIGUSR1, file=2)
     try:
         action()
         code = 0
@@ -37,13 +39,16 @@ def fork(action) -> int:
 
 
 def wait(child: int, *, seconds: float = 120.0) -> int:
-    """Exit code of a child, or minus the signal that ended it; kill it if it takes too long."""
+    """Exit code of a child, or minus the signal that ended it; kill it if it takes too long, when
+    it has said where it is."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         number, status = os.waitpid(child, os.WNOHANG)
         if number:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
+    os.kill(child, signal.SIGUSR1)
+    time.sleep(1.0)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     raise AssertionError(f"child {child} took longer than {seconds} seconds")

@@ -1,5 +1,7 @@
 """Norms, losses and the queue give on four ranks what they give on one process."""
 
+from datetime import timedelta
+
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -70,7 +72,11 @@ def everything(rows):
 def on_rank(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=RANKS
+        "gloo",
+        init_method=f"file://{folder}/meet",
+        rank=rank,
+        world_size=RANKS,
+        timeout=timedelta(seconds=120),
     )
     part = SIZE // RANKS
     torch.save(everything(slice(rank * part, (rank + 1) * part)), f"{folder}/{rank}.pt")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -356,7 +357,8 @@ def everything():
 def process(rank, folder):
     torch.set_num_threads(1)
     store = f"file://{folder}/store"  # no port that another process could take
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    patience = timedelta(seconds=120)
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2, timeout=patience)
     torch.save(everything(), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -366,7 +368,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     pair = mp.spawn(process, (str(folder),), nprocs=2, join=False)
     one = everything()
-    while not pair.join():
+    while not pair.join():  # one rank that waits for the other gives up after its patience
         pass
     two = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
     return SimpleNamespace(one=one, two=two)
