@@ -6,7 +6,7 @@ import time
 import torch
 
 from manyviews.core import Clock
-from manyviews.training import launch
+from manyviews.training import precision
 from manyviews.training.optim import build
 
 MIDDLE = Clock(500, 1000, 5, 10)
@@ -21,7 +21,8 @@ class Stepping:
         self.method, self.batch = assembly.method.train(), batch
         run = assembly.run
         self.updates = build(self.method, run.optim, run.data.batch_size)
-        self.dtype = launch.autocast_dtype(run.train.precision, assembly.device)
+        self.device = assembly.device
+        self.dtype = precision.autocast_dtype(run.train.precision, assembly.device)
         with torch.no_grad():
             self.method.before_epoch(MIDDLE, embed_all)
         self()
@@ -30,7 +31,7 @@ class Stepping:
         """The seconds of a step, from a batch that is there to the method's last hook."""
         began = time.perf_counter()
         self.updates.set_rates(MIDDLE)
-        with torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype is not None):
+        with precision.mixed(self.device, self.dtype):
             step = self.method(self.batch, MIDDLE)
         step.total.backward()
         self.updates.freeze(MIDDLE)

@@ -47,31 +47,6 @@ def test_each_epoch_and_each_run_begins_with_other_numbers():
     assert draws[3] == draws[0]
 
 
-@pytest.mark.parametrize(
-    ("flags", "wanted"),
-    [
-        ("flags\t\t: fpu avx512_bf16 sse", torch.bfloat16),
-        ("flags : fpu amx_bf16", torch.bfloat16),
-        ("Features : fp asimd bf16", torch.bfloat16),
-        ("flags : fpu avx2", None),
-        ("", None),
-    ],
-)
-def test_auto_is_bf16_only_where_the_processor_computes_it(monkeypatch, flags, wanted, tmp_path):
-    info = tmp_path / "cpuinfo"
-    info.write_text(f"processor : 0\n{flags}\n")
-    found = launch._cpu_flags(info)
-    monkeypatch.setattr(launch, "_cpu_flags", lambda: found)
-    cpu = torch.device("cpu")
-    assert launch.autocast_dtype("auto", cpu) is wanted
-    assert launch.autocast_dtype("bf16", cpu) is torch.bfloat16
-    assert launch.autocast_dtype("fp32", cpu) is None
-
-
-def test_without_proc_there_are_no_flags(tmp_path):
-    assert launch._cpu_flags(tmp_path / "nothing") == set()
-
-
 def test_one_process_joins_nothing(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with launch.ranks(torch.device("cpu")):

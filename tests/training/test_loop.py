@@ -9,7 +9,7 @@ import torch
 
 from manyviews.core import Failure, UsageError
 from manyviews.runs.folder.lock import RunDirectory
-from manyviews.training import journal, loop
+from manyviews.training import journal, loop, precision
 from manyviews.training.job import Collapsed
 from manyviews.training.loop import fit
 from manyviews.training.settings import Optim, Train
@@ -150,9 +150,23 @@ def test_bf16_reaches_the_forward_and_only_where_asked(tmp_path):
             seen.append(self.online[1](batch.views["global"][:, 0].flatten(1)).dtype)
             return super().forward(batch, clock)
 
-    for precision in ("bf16", "fp32"):
-        train(tmp_path / precision, Looker(), train=settings(steps=1, precision=precision))
+    for asked in ("bf16", "fp32"):
+        train(tmp_path / asked, Looker(), train=settings(steps=1, precision=asked))
     assert seen == [torch.bfloat16, torch.float32]
+
+
+def test_attention_in_bf16_has_its_gradient_in_float32(tmp_path, monkeypatch):
+    class Attends(Toy):
+        def forward(self, batch, clock):
+            x = batch.views["global"].flatten(2)[:, :1, None, :4].bfloat16().requires_grad_()
+            torch.nn.functional.scaled_dot_product_attention(x, x, x)
+            return super().forward(batch, clock)
+
+    seen, real = [], precision._in_float32
+    monkeypatch.setattr(precision, "_in_float32", lambda *a: seen.append(a[0].dtype) or real(*a))
+    for asked in ("bf16", "fp32"):
+        train(tmp_path / asked, Attends(), train=settings(steps=1, precision=asked))
+    assert seen == [torch.bfloat16]
 
 
 def test_the_probe_runs_when_due_and_at_the_end(tmp_path):

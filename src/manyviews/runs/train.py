@@ -35,7 +35,7 @@ from manyviews.runs.settings import AnyRun
 from manyviews.runs.start import Start, open_start, say_if_changed
 from manyviews.runs.teachers import check_same, fingerprints
 from manyviews.runs.watch import Watch
-from manyviews.training import launch, threads
+from manyviews.training import launch, precision, threads
 from manyviews.training.job import Job
 from manyviews.training.loop import fit
 
@@ -287,7 +287,7 @@ def _say_plan(assembly: Assembly) -> None:
         if span.epochs
         else f"{span.minutes:g} minutes"
     )
-    dtype = launch.autocast_dtype(run.train.precision, assembly.device)
+    dtype = precision.autocast_dtype(run.train.precision, assembly.device)
     log.info(
         "%s: %s samples, %s; batch %d, %s steps an epoch; %s with peak lr %.3g (%.3g x %d / %d), "
         "warm-up %.0f %%; %s in %s",

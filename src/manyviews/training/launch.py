@@ -1,4 +1,4 @@
-"""Where and in what precision to compute, on how many ranks, with which random numbers."""
+"""Where to compute, on how many ranks, with which random numbers."""
 
 import inspect
 import os
@@ -6,8 +6,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -16,7 +15,7 @@ from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from manyviews.core import Failure, Method, UsageError, comm
+from manyviews.core import Failure, Method, comm
 
 _MASK = (1 << 64) - 1
 _GONE = (
@@ -122,33 +121,6 @@ def wrap(method: Method) -> nn.Module:
     # torch 2.15 renamed the option and warns at the old name; 2.11 knows only the old one.
     option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     return cast(Any, DistributedDataParallel)(method, **{option: False})
-
-
-def autocast_dtype(
-    precision: Literal["auto", "bf16", "fp32"], where: torch.device
-) -> torch.dtype | None:
-    """torch.bfloat16, or None for plain fp32. "auto" is bf16 where the hardware computes it.
-
-    Raises:
-        UsageError: bf16 is asked of a GPU that lacks it.
-    """
-    native = (
-        torch.cuda.is_bf16_supported(including_emulation=False)
-        if where.type == "cuda"
-        else bool(_cpu_flags() & {"amx_bf16", "avx512_bf16", "bf16"})
-    )
-    if precision == "bf16" and where.type == "cuda" and not native:
-        raise UsageError("This GPU does not compute bf16. Set --train.precision fp32.")
-    return torch.bfloat16 if precision == "bf16" or (precision == "auto" and native) else None
-
-
-def _cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
-    """What Linux says the processor can do; empty on other systems."""
-    if not path.exists():
-        return set()
-    lines = path.read_text().splitlines()
-    found = [line for line in lines if line.startswith(("flags", "Features"))]
-    return set(found[0].partition(":")[2].split()) if found else set()
 
 
 def mix(*numbers: int) -> int:

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from manyviews.core import Batch, Clock, Failure, Step, comm
 from manyviews.core.errors import out_of_memory
-from manyviews.training import checkpoint, launch
+from manyviews.training import checkpoint, launch, precision
 from manyviews.training.freeze import Frozen
 from manyviews.training.guard import MOST_REWINDS, Undo, Vote, mean_vote, vote
 from manyviews.training.job import Collapsed, Job, Outcome, Remembering
@@ -89,7 +89,7 @@ class _Training:
             monitor.restore(past, _below(f"{i}/", self.state.tensors))
         self.journal = Journal(job, self.state)
         self.forward = launch.wrap(job.method)
-        self.dtype = launch.autocast_dtype(job.train.precision, job.device)
+        self.dtype = precision.autocast_dtype(job.train.precision, job.device)
         self.undo = Undo(job.method, everything=job.train.accumulate > 1)
         self.began = time.perf_counter() - self.state.seconds
         self.phase: Literal["between", "forward", "writing"] = "between"
@@ -197,9 +197,7 @@ class _Training:
         run, final = self.forward, i == of
         apart = isinstance(run, DistributedDataParallel) and not final
         with cast(DistributedDataParallel, run).no_sync() if apart else nullcontext():
-            with torch.autocast(
-                self.job.device.type, dtype=self.dtype, enabled=self.dtype is not None
-            ):
+            with precision.mixed(self.job.device, self.dtype):
                 step: Step = run(batch, clock)
             (step.total / of).backward()
         # The graph, which hangs on the losses, goes now; monitors hold the step for longer.

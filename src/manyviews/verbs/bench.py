@@ -21,7 +21,7 @@ from manyviews.data import workers as processes
 from manyviews.runs import budget
 from manyviews.runs.assemble import Assembly, assemble
 from manyviews.runs.settings import AnyRun
-from manyviews.training import launch
+from manyviews.training import precision
 from manyviews.training.optim import Updates, build
 
 SECONDS = 4.0
@@ -243,9 +243,9 @@ def _batch(assembly: Assembly, updates: Updates, *, seconds: float) -> int:
 def _step(assembly: Assembly, updates: Updates, batch: Batch) -> None:
     """One optimiser step as in training, without its checks and notes."""
     method, clock = assembly.method, Clock(1, 1000)
-    dtype = launch.autocast_dtype(assembly.run.train.precision, assembly.device)
+    dtype = precision.autocast_dtype(assembly.run.train.precision, assembly.device)
     updates.set_rates(clock)
-    with torch.autocast(assembly.device.type, dtype=dtype, enabled=dtype is not None):
+    with precision.mixed(assembly.device, dtype):
         step = method(batch, clock)
     step.total.backward()
     updates.freeze(clock)
