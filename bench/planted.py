@@ -1,6 +1,7 @@
 """Trainings whose right verdict is known before they are judged; `verdict.py` judges them.
 
-Every one is small: 28 pixels, `resnet_small` of width 16, 1,000 images, 64 or 32 a batch.
+Every one is small: 28 pixels, `resnet_small` of width 16, 1,000 images (some 250 or 60), 64 or 32 a
+batch.
 """
 
 import json
@@ -22,7 +23,8 @@ from manyviews.runs.assemble import assemble
 from manyviews.verbs.flags import settle
 from manyviews.verbs.train import _Begun, execute
 
-COUNT = 1000
+COUNTS = {"few": 250, "handful": 60}
+"""Images of a kind of data; 1,000 of others."""
 SMALL = {
     "encoder.width": 16,
     "data.batch_size": 64,
@@ -40,8 +42,9 @@ class Plan:
 
     Attributes:
         recipe, steps, seed: of it.
-        half: "a" chooses thresholds, "b" judges them; set before anything was measured.
-        data: "images", "noise" or "one" (one image repeated).
+        half: "a" chooses thresholds, "b" judges them; set before anything was measured. "c" judges
+            what was mended after "b" had been looked at, likewise.
+        data: "images", "few" or a "handful" of them, "noise" or "one" (one image repeated).
         fault: what is broken in it, of `collapse.FAULTS`; "" for nothing.
         cut: steps after which it was killed; -1 where it came to its end.
         start: name of the plan that it goes on from.
@@ -63,7 +66,17 @@ class Plan:
 
 def plans():
     """All trainings by name, in the order in which they are made."""
-    return {**_short(), **_ladders(), **_broken(), **_hopeless(), **_begun(), **_pairs()}
+    return {
+        **_short(),
+        **_ladders(),
+        **_broken(),
+        **_hopeless(),
+        **_begun(),
+        **_pairs(),
+        **_sated(),
+        **_tasks(),
+        **_anew(),
+    }
 
 
 def _short():
@@ -156,6 +169,50 @@ def _begun():
     return found
 
 
+def _sated():
+    """Of few images, each seen so often that as much again should bring nothing."""
+    found = {}
+    for recipe, seed in (("simclr", 11), ("vicreg", 12), ("byol", 13)):
+        for steps, longer in ((1600, f"{recipe}-few-3200"), (3200, "")):
+            plan = Plan(recipe=recipe, steps=steps, seed=seed, half="b", data="few", longer=longer)
+            found[f"{recipe}-few-{steps}"] = replace(plan, given=THRIFTY)
+    return found
+
+
+def _tasks():
+    """Of tasks that do not make views alike: hardly begun, finished, and on noise."""
+    found = {}
+    for recipe, seed, half in (
+        *(("mae", 14, "a"), ("rotation", 15, "a")),
+        *(("maskfeat", 16, "c"), ("simmim", 17, "c"), ("jigsaw", 18, "c")),
+        *(("context", 19, "c"), ("autoencoder", 20, "c"), ("mae", 21, "c"), ("rotation", 22, "c")),
+    ):
+        for steps, data in ((20, "images"), (400, "images"), (150, "noise")):
+            plan = Plan(recipe=recipe, steps=steps, seed=seed, half=half, data=data, given=THRIFTY)
+            found[f"{recipe}-{half}-{'noise' if data == 'noise' else steps}"] = plan
+    return found
+
+
+def _anew():
+    """What was answered wrongly in "b", with other seeds; and so few images that all is learnt."""
+    found = {}
+    for recipe, seed in (("barlow", 23), ("swav", 24)):
+        for steps, longer in ((150, f"{recipe}-c-300"), (300, "")):
+            plan = Plan(recipe=recipe, steps=steps, seed=seed, half="c", longer=longer)
+            found[f"{recipe}-c-{steps}"] = replace(plan, given=THRIFTY)
+    for recipe, seed in (("swav", 25), ("simclr", 26)):
+        plan = Plan(recipe=recipe, steps=150, data="noise", half="c", seed=seed, given=THRIFTY)
+        found[f"{recipe}-c-noise"] = plan
+    fault = "teacher temperature 1"
+    plan = Plan(recipe="dino", steps=100, fault=fault, half="c", seed=27, given=THRIFTY)
+    found["dino-c-teacher-temperature-1"] = plan
+    for recipe, seed in (("simclr", 28), ("vicreg", 29)):
+        for steps, longer in ((1600, f"{recipe}-handful-3200"), (3200, "")):
+            plan = Plan(recipe=recipe, steps=steps, seed=seed, half="c", data="handful")
+            found[f"{recipe}-handful-{steps}"] = replace(plan, longer=longer, given=THRIFTY)
+    return found
+
+
 def make_data(root, kind):
     """A folder of pictures, made once."""
     folder = root / f"data-{kind}"
@@ -168,7 +225,7 @@ def make_data(root, kind):
         open_data(BUILTIN, ("image",), channels=1, max_pixels=1 << 20),
         np.random.default_rng(0),
     )
-    for i in range(COUNT):
+    for i in range(COUNTS.get(kind, 1000)):
         if kind == "noise":
             pixels = random.integers(0, 256, (28, 28), dtype=np.uint8)
         else:
@@ -198,7 +255,7 @@ def train(name, plan, root):
     given = {
         k: v for k, v in given.items() if not k.startswith("views.") or k.split(".")[1] in known
     }
-    if plan.recipe == "mae" or start:
+    if plan.recipe in ("mae", "maskfeat", "simmim") or start:
         del given["encoder.width"]
     run = one_duration(settle(default, given), default)
 

@@ -111,7 +111,7 @@ def judged_rows(every, root, before):
         else:
             continue
         print(" | ".join(rows[-1].values()), flush=True)
-    for half in ("a", "b"):
+    for half in ("a", "b", "c"):
         own = [one for one in rows if one["half"] == half]
         bad = [one["run"] for one in own if one["wrong"]]
         print(f"half {half}: {len(bad)} of {len(own)} have a wrong answer {' '.join(bad)}".rstrip())
@@ -148,7 +148,7 @@ def measured(run, plan):
             (r["seconds"] for r in read.read_metrics(run) if r.get("seconds")), default=0
         ),
     }
-    if plan.data == "images":
+    if plan.data in ("images", "few", "handful"):
         found["right"] = right_of(assembly, run)
     return found
 
@@ -208,6 +208,7 @@ def judged(run, known):
             share=1.0 if done else known["step"] / total,
             trend=judging.trend_of(records, (), ""),
         ),
+        task=judging.task_of(records),
     )
     return verdict(evidence)
 
@@ -234,7 +235,9 @@ def truth(plan, known, longer):
     enough = {"warn", "bad"} if plan.cut >= 0 or plan.steps <= 20 else None
     if enough is None and longer is not None:
         more = change(longer["right"]["now"], known["right"]["now"])
-        enough = {"warn"} if more.low > 0 else {"ok"} if more.high < NOTHING else None
+        enough = {"warn"} if more.low > 0 else None
+        if more.high < NOTHING and learned == {"ok"}:  # else it is not known whether it has begun
+            enough = {"ok"}
     more = {"learned": learned, "enough": enough}
     return found | {name: lights for name, lights in more.items() if lights}
 

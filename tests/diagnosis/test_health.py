@@ -7,7 +7,7 @@ from torch import nn
 
 from manyviews.core import Clock, Given, Method, Step
 from manyviews.core.schedules import Cosine
-from manyviews.diagnosis.alarms import RULES, Alarm
+from manyviews.diagnosis.alarms import RULES, Alarm, Numbers
 from manyviews.diagnosis.collapse import Health
 from manyviews.losses.entropy import vmf_entropy, vmf_reconstruction
 from manyviews.parts.targets import EMA
@@ -74,7 +74,7 @@ FAULTS = {
     "complete_collapse": lambda i: healthy(i, projection=constant(i)),
     "nearly_constant": lambda i: healthy(i, projection=1 + 0.12 * views(100 + i)),
     "constant_embedding": lambda i: healthy(i, embedding=constant(i) + 1e-4, projection=None),
-    "uniform_assignments": lambda i: healthy(i, target_entropy=0.99, usage_entropy=1.0),
+    "uniform_assignments": lambda i: healthy(i, target_entropy=0.999, usage_entropy=1.0),
     "one_prototype": lambda i: healthy(i, target_entropy=0.01, usage_entropy=0.02),
     "same_assignment": lambda i: healthy(i, target_entropy=0.5, usage_entropy=0.501),
     "few_prototypes": lambda i: healthy(i, target_entropy=0.05, usage_entropy=0.15),
@@ -93,11 +93,44 @@ FAULTS = {
     "follows_height": lambda i: healthy(i, height=0.9),
     STILL: lambda i: healthy(i),
 }
+HIGH = {"cosine_projection": 0.97, "alignment_projection": 0.019, "usage_entropy": 0.5}
+EDGES = {
+    "complete_collapse": [{"cosine_projection": 0.998}, {"cosine_projection": 0.997}],
+    "nearly_constant": [HIGH, HIGH | {"alignment_projection": 0.021}],
+    "constant_embedding": [{"cosine_embedding": 0.99995}, {"cosine_embedding": 0.99985}],
+    "uniform_assignments": [{"target_entropy": 0.9985}, {"target_entropy": 0.9975}],
+    "one_prototype": [{"usage_entropy": 0.099}, {"usage_entropy": 0.101}],
+    "same_assignment": [HIGH | {"target_entropy": 0.496}, HIGH | {"target_entropy": 0.494}],
+    "few_prototypes": [{"usage_entropy": 0.199}, {"usage_entropy": 0.201}],
+    "not_learning": [{"contrastive_floor": 0.991}, {"contrastive_floor": 0.989}],
+    "predicts_the_mean": [{"prediction_std": 0.0019}, {"prediction_std": 0.0021}],
+    "vanishing_variance": [{"scale": 0.009}, {"scale": 0.011}],
+    "dimensional_collapse": [
+        {"rank_embedding": 1.9, "width": 100},
+        {"rank_embedding": 2.1, "width": 100},
+    ],
+    "rank_falls": [
+        {"rank_embedding": 4.9, "rank_peak": 10},
+        {"rank_embedding": 5.1, "rank_peak": 10},
+    ],
+    STILL: [{"target_moved": 0.0}, {"target_moved": 1e-9}],
+    "follows_height": [{"height": 0.51}, {"height": 0.49}],
+    "identical_views": [{"sameness_embedding": 9e-5}, {"sameness_embedding": 1.1e-4}],
+}
+"""Of each rule numbers that are just wrong, and just right."""
 BORN_WRONG = [n for n in FAULTS if n not in ("vanishing_variance", "rank_falls")]
 
 
 def test_every_rule_has_a_fault_that_these_tests_inject():
-    assert {rule.name for rule in RULES} == set(FAULTS)
+    assert {rule.name for rule in RULES} == set(FAULTS) == set(EDGES)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_rule_holds_up_to_its_threshold_and_no_further(rule):
+    sound = {"cosine_embedding": 0.5, "sameness_projection": 1.0}
+    wrong, right = (Numbers(sound | numbers) for numbers in EDGES[rule.name])
+    assert rule.holds(wrong)
+    assert not rule.holds(right)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from manyviews.diagnosis.against import judge_start, judge_untrained
+from manyviews.diagnosis.against import ByLabels, judge_start, judge_untrained
 from manyviews.diagnosis.course import Trend
 from manyviews.diagnosis.state import FeatureState
 from manyviews.diagnosis.verdict import FEW, Commands, Course, Evidence, Raised, verdict
@@ -92,6 +92,27 @@ def test_an_alarm_is_a_collapse_though_the_features_look_well():
         assert said.answers[1].light == light
         assert said.answers[1].sentence.startswith(word)
     assert commands(found(alarms=[alarm("bad")]))[0].endswith("--optim.lr 0.1 --out run-gentler")
+
+
+def test_a_task_that_is_partly_solved_was_learned_though_views_are_no_more_alike():
+    said = found(untrained=NOT, task=0.7).answers[0]
+    assert (said.light, said.number) == (
+        "ok",
+        "loss over that of a guess 0.700, the untrained encoder 1.000",
+    )
+    assert "0.70 of what a guess costs" in said.sentence
+    assert found(untrained=NOT, task=0.86).answers[0].light == "warn"
+    assert found(untrained=NOT, task=None).answers[0].light == "warn"
+
+
+def test_a_task_overrules_no_better_evidence():
+    assert found(untrained=NOT, task=0.7, start=WORSE).answers[0].light == "bad"
+    assert found(untrained=LEARNED, task=0.7).answers[0].number.startswith("shared neighbours")
+    labels = ByLabels("kNN", before=0.8, after=0.8, difference=0.0, low=-0.02, high=0.02)
+    labelled = judge_untrained(BEFORE, BEFORE, labelled=labels)
+    assert found(untrained=labelled, task=0.7).answers[0].light == labelled.light == "warn"
+    nothing = found(untrained=NOT, task=0.7, course=replace(DONE, steps=0, passes=0.0))
+    assert nothing.answers[0].light == "warn"
 
 
 def test_a_loss_at_chance_is_no_collapse():

@@ -17,7 +17,7 @@ from manyviews.runs import verdict as judging
 from manyviews.runs.assemble import embed_with
 from manyviews.runs.diagnose import assembly_of
 from manyviews.runs.folder.read import saved_run
-from manyviews.runs.verdict import logged, raised, rate_at, rates_of, without
+from manyviews.runs.verdict import logged, raised, rate_at, rates_of, task_of, without
 
 torch.set_num_threads(1)
 
@@ -166,3 +166,11 @@ def test_a_killed_run_is_to_be_resumed(run):
     records = [r for r in judging.read.read_metrics(run) if r["step"] <= 2]
     found = judging._course(assembly, run.parent, records, 2, None)
     assert (found.steps, found.share, found.passes) == (2, 0.5, pytest.approx(2 / 3))
+
+
+def test_a_task_is_judged_by_the_last_quarter_of_its_checks():
+    checks = [{"kind": "health", "watch/over_guess": x} for x in (1.0, 0.9, 0.8, 0.7, 0.6)]
+    steps = [{"kind": "step", "loss": 3.0}]
+    assert task_of([*checks, *steps]) == pytest.approx(0.65)
+    assert task_of([*checks[:2], {"kind": "health", "watch/over_guess": None}]) == 0.9
+    assert task_of(steps) is None

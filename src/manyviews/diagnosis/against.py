@@ -19,6 +19,7 @@ _TITLES = {
     "shared_neighbours": "shared neighbours",
     "view_consistency": "view consistency",
     "lidar": "LiDAR",
+    "over_guess": "loss over that of a guess",
 }
 """What is compared in words where there are no labels."""
 _LEARNED = (0.005, 0.3, 0.05)

@@ -123,7 +123,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="uniform_assignments",
         about="target_entropy",
-        holds=lambda n: n["target_entropy"] > 0.98,
+        holds=lambda n: n["target_entropy"] > 0.998,  # 0.997 of SwAV on noise, which is sound
         message="the targets are nearly uniform: their entropy is {target_entropy:.3f} of ln K",
         cause="every prototype is as likely as any other, so the loss stays at ln K",
         advice=(

@@ -5,7 +5,7 @@ The wording is here; what it rests on is measured elsewhere and handed in as `Ev
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from manyviews.diagnosis.against import Against
@@ -21,6 +21,8 @@ WORDS: Mapping[Light, str] = {"ok": "ok", "warn": "watch", "bad": "alarm"}
 _ORDER: tuple[Light, ...] = ("ok", "warn", "bad")
 _MOST = 3
 _NOTHING = "Not a single step was made."
+_SOLVED = 0.85
+"""A task's loss as a share of a guess's below which something was learned of it."""
 _LEARNING = ("not_learning",)
 """Alarms that answer the first question: a training that has hardly begun is no collapse."""
 
@@ -71,6 +73,8 @@ class Evidence:
         start: against the weights that it began from.
         alarms: of the training.
         course: of the training.
+        task: the loss of a task that does not make views alike, near the end, as a share of what
+            the best answer costs that looks at no image; None for other methods.
     """
 
     state: FeatureState
@@ -78,6 +82,7 @@ class Evidence:
     start: Against | None = None
     alarms: Sequence[Raised] = ()
     course: Course | None = None
+    task: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +199,8 @@ def gravest(*lights: Light) -> Light:
 
 def _learned(evidence: Evidence) -> Answer | None:
     question = "Did it learn anything?"
-    held = [one for one in (evidence.start, evidence.untrained) if one is not None]
+    untrained = _by_the_task(evidence) or evidence.untrained
+    held = [one for one in (evidence.start, untrained) if one is not None]
     if not held and evidence.course is None:
         return None
     if not held:
@@ -212,6 +218,28 @@ def _learned(evidence: Evidence) -> Answer | None:
     if alarm is not None:
         light, said = gravest(light, "warn"), f"{said} Watch: {alarm.message}"
     return Answer(question=question, light=light, number=worst.number, sentence=said)
+
+
+def _by_the_task(evidence: Evidence) -> Against | None:
+    """Better than untrained by the task itself, where views and labels do not say so already.
+
+    Masked and pretext methods need not bring the views of an image together.
+    """
+    beside, task = evidence.untrained, evidence.task
+    if beside is None or task is None or task > _SOLVED:
+        return None
+    if beside.labelled is not None or beside.light != "warn":
+        return None
+    return replace(
+        beside,
+        standing="better",
+        light="ok",
+        sentence=f"It solves part of its task: the loss is {task:.2f} of what a guess costs that "
+        "looks at no image. Whether that helps yours only labels tell.",
+        before={**beside.before, "over_guess": 1.0},
+        after={**beside.after, "over_guess": task},
+        by="over_guess",
+    )
 
 
 def _collapsed(evidence: Evidence) -> Answer:

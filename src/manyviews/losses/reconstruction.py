@@ -1,5 +1,7 @@
 """Regression of the values of hidden patches."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -127,6 +129,24 @@ def pixel_mse(prediction: Tensor, target: Tensor) -> Tensor:
 def pixel_smooth_l1(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean Huber error (beta 1) of images [B, C, H, W]; scalar, float32 even under autocast."""
     return F.smooth_l1_loss(prediction, target)
+
+
+@torch.no_grad()
+def error_of_a_guess(
+    error: Callable[[Tensor, Tensor, Tensor], Tensor], target: Tensor, hidden: Tensor
+) -> Tensor:
+    """What the mean of all hidden patches costs, the best answer that looks at no image.
+
+    Args:
+        error: of predictions, targets and what is hidden, as `masked_mse`.
+        target: [B, N, P], of this rank.
+        hidden: [B, N] bool.
+
+    Returns:
+        Scalar, as `error` gives it.
+    """
+    mean = wide(target)[hidden].mean(dim=0)
+    return error(mean.expand(target.shape), wide(target), hidden)
 
 
 @torch.no_grad()

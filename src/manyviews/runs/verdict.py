@@ -59,9 +59,16 @@ def verdict_of(
         start=of(held, START, name),
         alarms=raised(records),
         course=_course(assembly, directory, records, step, trend_of(records, history, name)),
+        task=task_of(records),
     )
     best = 0 if best is None or best == step else best
     return verdict(evidence, plan_of(assembly, directory, evidence, best=best))
+
+
+def task_of(records: Sequence[Mapping[str, Any]]) -> float | None:
+    """The task's loss over that of a guess: the mean of the last quarter of the health checks."""
+    found = [r["watch/over_guess"] for r in records if r.get("watch/over_guess") is not None]
+    return float(np.mean(found[-math.ceil(len(found) / 4) :])) if found else None
 
 
 def raised(records: Sequence[Mapping[str, Any]]) -> list[Raised]:

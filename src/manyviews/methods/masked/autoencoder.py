@@ -45,10 +45,13 @@ class AutoEncoder(Method):
         features = self.online(self._damaged(batch, images), tokens=False)
         code = self.code(features.pooled)
         made = self.decoder(code).view_as(images)
+        loss = pixel_mse(made, images)
+        guess = pixel_mse(images.mean(dim=0).expand_as(images), images)
         return Step(
-            {"reconstruction": pixel_mse(made, images)},
+            {"reconstruction": loss},
             self.embedded(features.pooled.unflatten(0, views.shape[:2])),
             projection=code.unflatten(0, views.shape[:2]),
+            watch={"over_guess": loss.detach() / guess},
         )
 
     def _damaged(self, batch: Batch, images: Tensor) -> Tensor:

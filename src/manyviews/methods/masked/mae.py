@@ -23,6 +23,7 @@ from manyviews.core import (
 from manyviews.core.ranges import Count, Natural
 from manyviews.losses.codes import code_cross_entropy
 from manyviews.losses.reconstruction import (
+    error_of_a_guess,
     masked_mse,
     normalise_patches,
     patch_statistics,
@@ -122,10 +123,14 @@ class MAE(Method):
         target = self._patches(images)
         if self.components is not None:
             target = self.components(target)
+        loss = masked_mse(prediction, target, hidden)
         return Step(
-            {"reconstruction": masked_mse(prediction, target, hidden)},
+            {"reconstruction": loss},
             self.embedded(features.pooled.unflatten(0, views.shape[:2])),
-            watch={"prediction_std": prediction_std(prediction, hidden)},
+            watch={
+                "prediction_std": prediction_std(prediction, hidden),
+                "over_guess": loss.detach() / error_of_a_guess(masked_mse, target, hidden),
+            },
         )
 
     def before_epoch(self, clock: Clock, embed_all: EmbedAll) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from manyviews.core import Batch, Clock, Given, Hide, Method, Step, UsageError
 from manyviews.core.ranges import Count
-from manyviews.losses.reconstruction import masked_mse, prediction_std
+from manyviews.losses.reconstruction import error_of_a_guess, masked_mse, prediction_std
 from manyviews.parts.hog import hog_of_patches
 from manyviews.parts.masking import check_views, mask_token, square_patch
 
@@ -55,8 +55,12 @@ class MaskFeat(Method):
         target = hog_of_patches(images, patch=self.patch, cells=config.cells, bins=config.bins)
         features = self.online(images, hide=Hide(hidden, self.mask_token))
         prediction = self.head(features.tokens)
+        loss = masked_mse(prediction, target, hidden)
         return Step(
-            {"histograms": masked_mse(prediction, target, hidden)},
+            {"histograms": loss},
             self.embedded(features.pooled.unflatten(0, views.shape[:2])),
-            watch={"prediction_std": prediction_std(prediction, hidden)},
+            watch={
+                "prediction_std": prediction_std(prediction, hidden),
+                "over_guess": loss.detach() / error_of_a_guess(masked_mse, target, hidden),
+            },
         )

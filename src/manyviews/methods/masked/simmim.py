@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from manyviews.core import Batch, Clock, Features, Given, Hide, Method, Step, wide
-from manyviews.losses.reconstruction import masked_l1, masked_mse, prediction_std
+from manyviews.losses.reconstruction import error_of_a_guess, masked_l1, masked_mse, prediction_std
 from manyviews.parts.masking import check_views, mask_token, patchify, square_patch, unpatchify
 
 
@@ -44,10 +44,15 @@ class SimMIM(Method):
         images, hidden = views.flatten(0, 1), batch.cues["global.mask"].flatten(0, 1)
         features, prediction = self._predict(images, hidden)
         error = masked_l1 if self.config.loss == "l1" else masked_mse
+        target = patchify(images, self.patch)
+        loss = error(prediction, target, hidden)
         return Step(
-            {"reconstruction": error(prediction, patchify(images, self.patch), hidden)},
+            {"reconstruction": loss},
             self.embedded(features.pooled.unflatten(0, views.shape[:2])),
-            watch={"prediction_std": prediction_std(prediction, hidden)},
+            watch={
+                "prediction_std": prediction_std(prediction, hidden),
+                "over_guess": loss.detach() / error_of_a_guess(error, target, hidden),
+            },
         )
 
     def _predict(self, images: Tensor, hidden: Tensor) -> tuple[Features, Tensor]:

@@ -66,7 +66,13 @@ class ClipOrder(Method):
         seen = self.pair_head(both)  # [B, n, n, P]: clip a before clip b
         joined = seen[:, self.pairs[..., 0], self.pairs[..., 1]].flatten(2)  # [B, n!, pairs * P]
         target = self.classes.expand(len(h), -1)
-        return Step({"order": classify(self.head(joined), target)}, self.embedded(h[:, :1]))
+        loss = classify(self.head(joined), target)
+        share = self.classes.bincount() / len(self.classes)
+        return Step(
+            {"order": loss},
+            self.embedded(h[:, :1]),
+            watch={"over_guess": loss.detach() / -share.xlogy(share).sum()},
+        )
 
 
 def _class(order: tuple[int, ...], orders: list[tuple[int, ...]], answer: str) -> int:

@@ -1,5 +1,6 @@
 """Context prediction. Doersch et al. 2015, arXiv:1505.05192; cdoersch/deepcontext."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -56,7 +57,12 @@ class Context(Method):
         logits = flat(self.head, pairs)
         place = torch.arange(len(NEIGHBOURS), device=h.device).expand(logits.shape[:2])
         embedding = self.embedded(h[:, [CENTRE, 0]])
-        return Step({"place": classify(logits, place)}, embedding=embedding)
+        loss = classify(logits, place)
+        return Step(
+            {"place": loss},
+            embedding=embedding,
+            watch={"over_guess": loss.detach() / math.log(len(NEIGHBOURS))},
+        )
 
     def _coloured(self, shown: Tensor) -> Tensor:
         """[B, 9, 3, S, S], in the order in which they came."""

@@ -53,4 +53,5 @@ class CubicPuzzle(Method):
             joined = self.part_head(parts).flatten(1)
             logits = self.heads[number % len(self.heads)](joined)
             losses[kind] = classify(logits, rank_of(batch.cues[f"{kind}.order"])) / len(KINDS)
-        return Step(losses, embedding=self.embedded(h[:, :2]))
+        over = torch.stack(list(losses.values())).sum() / math.log(math.factorial(PIECES))
+        return Step(losses, embedding=self.embedded(h[:, :2]), watch={"over_guess": over.detach()})

@@ -1,5 +1,6 @@
 """Jigsaw. Noroozi and Favaro 2016, arXiv:1603.09246; facebookresearch/vissl."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
@@ -57,7 +58,12 @@ class Jigsaw(Method):
             tiles = standardised(tiles)
         h = flat(lambda x: self.backbone(x, tokens=False).pooled, tiles)  # [B, 9, D]
         logits = self.head(flat(self.part_head, h).flatten(1))
-        return Step({"order": classify(logits, order)}, embedding=self.embedded(h[:, :2]))
+        loss = classify(logits, order)
+        return Step(
+            {"order": loss},
+            embedding=self.embedded(h[:, :2]),
+            watch={"over_guess": loss.detach() / math.log(len(self.permutations))},
+        )
 
     def puzzle(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Tiles [B, 9, ...] in one of the orders each, and [B] int64: which.

@@ -1,5 +1,6 @@
 """How a clip is played. Benaim et al. 2020 (SpeedNet); Wang et al. 2020 (pace); Wei et al. 2018."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -43,4 +44,9 @@ class Playback(Method):
         views = batch.views["global"][:, : self.needs["global"]]
         h = flat(lambda x: self.backbone(x, tokens=False).pooled, views)
         which = torch.arange(h.shape[1], device=h.device).expand(h.shape[:2])
-        return Step({"playback": classify(flat(self.head, h), which)}, self.embedded(h[:, :1]))
+        loss = classify(flat(self.head, h), which)
+        return Step(
+            {"playback": loss},
+            self.embedded(h[:, :1]),
+            watch={"over_guess": loss.detach() / math.log(h.shape[1])},
+        )

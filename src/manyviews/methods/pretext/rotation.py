@@ -3,6 +3,7 @@
 Of clips, which are turned as a whole: Jing et al. 2018 (3DRotNet), arXiv:1811.11387.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -45,7 +46,12 @@ class Rotation(Method):
         h = flat(lambda x: self.backbone(x, tokens=False).pooled, four)
         logits = flat(self.head, h)
         turns = torch.arange(TURNS, device=h.device).expand(len(h), TURNS)
-        return Step({"turns": classify(logits, turns)}, embedding=self.embedded(h[:, :1]))
+        loss = classify(logits, turns)
+        return Step(
+            {"turns": loss},
+            embedding=self.embedded(h[:, :1]),
+            watch={"over_guess": loss.detach() / math.log(TURNS)},
+        )
 
 
 def turned(images: Tensor) -> Tensor:
