@@ -27,6 +27,7 @@ from pathlib import Path
 import torch
 from planted import SMALL, broken_as, plans, train
 
+from manyviews.core.passes import passes
 from manyviews.data import direct
 from manyviews.data.settings import MAX_PIXELS
 from manyviews.data.sources import BUILTIN
@@ -120,7 +121,7 @@ def judged_rows(every, root, before):
 
 def told(name, plan, root, *, row):
     """A line on a plan: what it takes, and what of it is there."""
-    images = plan.steps * plan.given.get("data.batch_size", SMALL["data.batch_size"])
+    images = plan.steps * batch_of(plan)
     there = [
         word
         for word, file in (("trained", "planted.json"), ("measured", "evidence.json"))
@@ -129,6 +130,11 @@ def told(name, plan, root, *, row):
     there += ["has a row"] if row else []
     start = f", from {plan.start}" if plan.start else ""
     return f"{name}: {plan.steps} steps, {images:,} images{start}; {', '.join(there) or 'nothing'}"
+
+
+def batch_of(plan):
+    """Samples of a step."""
+    return plan.given.get("data.batch_size", SMALL["data.batch_size"])
 
 
 def measured(run, plan):
@@ -143,7 +149,6 @@ def measured(run, plan):
         "features": asdict(state_of(features)),
         "held": {w: {n: a.to_json() for n, a in by.items()} for w, by in held.items()},
         "images": len(assembly.source),
-        "steps_per_epoch": assembly.steps_per_epoch,
         "seconds": max(
             (r["seconds"] for r in read.read_metrics(run) if r.get("seconds")), default=0
         ),
@@ -204,7 +209,7 @@ def judged(run, known):
         course=Course(
             steps=known["step"],
             images=known["images"],
-            passes=known["step"] / known["steps_per_epoch"],
+            passes=passes(known["step"], batch=settings.data.batch_size, samples=known["images"]),
             share=1.0 if done else known["step"] / total,
             trend=judging.trend_of(records, (), ""),
         ),
@@ -272,9 +277,9 @@ def row(name, plan, found, known, wrong):
         gain = change(known["right"]["now"], known["right"]["untrained"])
         labels = f"{known['right']['now'].count('1') / len(known['right']['now']):.3f} "
         labels += f"({gain.value:+.3f}, {gain.low:+.3f} to {gain.high:+.3f})"
-    passes = f"{known['step'] / known['steps_per_epoch']:.1f}"
+    seen = f"{passes(known['step'], batch=batch_of(plan), samples=known['images']):.1f}"
     return dict(
-        zip(COLUMNS, (name, plan.half, passes, labels, *lights, ", ".join(wrong)), strict=True)
+        zip(COLUMNS, (name, plan.half, seen, labels, *lights, ", ".join(wrong)), strict=True)
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -166,3 +167,10 @@ def test_a_killed_run_is_to_be_resumed(run):
     records = [r for r in judging.read.read_metrics(run) if r["step"] <= 2]
     found = judging._course(assembly, run.parent, records, 2, None)
     assert (found.steps, found.share, found.passes) == (2, 0.5, pytest.approx(2 / 3))
+
+
+def test_passes_leave_out_what_fills_no_batch(run):
+    assembly = assembly_of(run)
+    small = replace(assembly.run, data=replace(assembly.run.data, batch_size=7))
+    found = judging._course(replace(assembly, run=small, steps_per_epoch=3), run, [], 3, None)
+    assert found.passes == 21 / 24

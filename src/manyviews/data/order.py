@@ -81,7 +81,7 @@ class Order:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps in one pass."""
+        """Optimiser steps; samples that fill no batch wait for another epoch."""
         return self.count // self.batch
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from manyviews.core.passes import round_passes
 from manyviews.diagnosis.against import Against
 from manyviews.diagnosis.alarms import Light
 from manyviews.diagnosis.course import Trend
@@ -49,7 +50,7 @@ class Course:
     Attributes:
         steps: optimiser steps done.
         images: in the data.
-        passes: how often each was seen.
+        passes: how often each was seen, as `core.passes` counts.
         share: of what was asked for, 0 to 1.
         trend: where it was going, where that was measured.
     """
@@ -242,7 +243,6 @@ def _worst(evidence: Evidence, *, learning: bool = False) -> Raised | None:
 
 def _enough(course: Course) -> Answer:
     trend = course.trend
-    said = f"{course.passes:,.1f}" if course.passes < 10 else f"{course.passes:,.0f}"
     light: Light = "warn"
     if course.steps == 0:
         light, sentence = "bad", _NOTHING
@@ -261,7 +261,8 @@ def _enough(course: Course) -> Answer:
     return Answer(
         question="Was that enough?",
         light=light,
-        number=f"{said} passes over {course.images:,} images, {course.steps:,} steps",
+        number=f"{round_passes(course.passes)} passes over {course.images:,} images, "
+        f"{course.steps:,} steps",
         sentence=sentence,
     )
 

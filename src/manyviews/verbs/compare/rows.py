@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from manyviews.core.passes import passes
 from manyviews.diagnosis.explain import MEASURES
 from manyviews.evaluation.intervals import apart
 from manyviews.reports.table import Cell, Column, Row
@@ -22,10 +23,10 @@ EXTRA = {"lowshot": ("accuracy at 1 %",)}
 
 def cost(past: Past) -> dict[str, Cell]:
     """What the training took."""
-    batch, data = past.settings.data.batch_size, max(1, past.images)
+    batch = past.settings.data.batch_size
     found = {
         "steps": Cell(past.steps),
-        "passes": Cell(past.steps * batch / data),
+        "passes": Cell(passes(past.steps, batch=batch, samples=past.images)),
         "minutes": Cell(past.seconds / 60),
     }
     if past.seconds > 0:
