@@ -27,6 +27,7 @@ from pathlib import Path
 import torch
 from planted import SMALL, broken_as, plans, train
 
+from manyviews.core.nouns import IMAGE
 from manyviews.core.passes import passes
 from manyviews.data import direct
 from manyviews.data.settings import MAX_PIXELS
@@ -146,7 +147,7 @@ def measured(run, plan):
     features = torch.from_numpy(embedded_by(assembly)["image"].features)
     found = {
         "step": step,
-        "features": asdict(state_of(features)),
+        "features": asdict(state_of(features, noun=IMAGE)),
         "held": {w: {n: a.to_json() for n, a in by.items()} for w, by in held.items()},
         "images": len(assembly.source),
         "seconds": max(
@@ -206,9 +207,10 @@ def judged(run, known):
         untrained=holding.of(held, holding.UNTRAINED),
         start=holding.of(held, holding.START),
         alarms=judging.raised(records),
+        noun=IMAGE,
         course=Course(
             steps=known["step"],
-            images=known["images"],
+            samples=known["images"],
             passes=passes(known["step"], batch=settings.data.batch_size, samples=known["images"]),
             share=1.0 if done else known["step"] / total,
             trend=judging.trend_of(records, (), ""),

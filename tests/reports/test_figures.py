@@ -136,4 +136,4 @@ def test_pictures_of_a_gallery_say_which_they_are():
     names = [f"photo {i}.jpg" for i in range(12)]
     html = figures.gallery(ring(), pictures(12), names, queries=1)
     assert 'alt="photo 0.jpg" title="photo 0.jpg"' in html
-    assert 'alt="image 0"' in figures.gallery(ring(), pictures(12), queries=1)
+    assert 'alt="sample 0"' in figures.gallery(ring(), pictures(12), queries=1)

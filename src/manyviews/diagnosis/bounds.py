@@ -110,7 +110,7 @@ def _pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     check_features(b)
     _same(a, b)
     if len(a) < 2:
-        raise UsageError("The bound compares images with one another; wanted 2 or more, got 1.")
+        raise UsageError("The bound compares samples with one another; wanted 2 or more, got 1.")
     return unit(a), unit(b)
 
 
@@ -118,7 +118,7 @@ def _same(a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape:
         raise UsageError(
             f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
-            "the same images through the same encoder."
+            "the same samples through the same encoder."
         )
 
 

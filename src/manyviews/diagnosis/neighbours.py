@@ -30,7 +30,7 @@ def view_consistency(a: Tensor, b: Tensor, *, chunk: int = 1024) -> float:
     if a.shape != b.shape:
         raise UsageError(
             f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
-            "the same images through the same encoder."
+            "the same samples through the same encoder."
         )
     first, second = unit(a), unit(b)
     won = 0.0
@@ -64,7 +64,7 @@ def shared_neighbours(a: Tensor, b: Tensor, *, k: int = 10) -> float:
     if a.shape != b.shape:
         raise UsageError(
             f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
-            "the same images through the same encoder."
+            "the same samples through the same encoder."
         )
     return graph_stability(a, b, k=min(k, len(a) - 2))
 

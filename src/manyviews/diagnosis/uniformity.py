@@ -30,7 +30,7 @@ def alignment(a: Tensor, b: Tensor) -> float:
     if a.shape != b.shape:
         raise UsageError(
             f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
-            "the same images through the same encoder."
+            "the same samples through the same encoder."
         )
     return float((unit(a) - unit(b)).square().sum(dim=1).mean())
 
@@ -54,7 +54,7 @@ def uniformity(features: Tensor, *, t: float = 2.0, chunk: int = 2048) -> float:
     check_features(features)
     n = len(features)
     if n < 2:
-        raise UsageError("Uniformity compares images with one another; wanted 2 or more, got 1.")
+        raise UsageError("Uniformity compares samples with one another; wanted 2 or more, got 1.")
     z = unit(features).double()
     total = torch.zeros((), dtype=torch.float64, device=z.device)
     for start in range(0, n, chunk):

@@ -22,6 +22,7 @@ from manyviews.core import (
     settings,
 )
 from manyviews.core.inputs import Pixels
+from manyviews.core.nouns import noun_of
 from manyviews.core.sample import Source
 from manyviews.data import advice, direct, loader, packet, workers
 from manyviews.data.order import Order
@@ -217,6 +218,7 @@ def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
         accumulate=run.train.accumulate,
         seed=run.seed,
         world=comm.world_size(),
+        noun=noun_of(source.streams),
     )
     kind = catalog.name_of(run.method)
     whole = start is not None and start.kind in (kind, *catalog.METHODS[kind].follows)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+from manyviews.core.nouns import noun_of
 from manyviews.core.passes import passes, round_passes
 from manyviews.core.settings import parts, struct
 from manyviews.diagnosis.verdict import FEW
@@ -33,8 +34,8 @@ def words(
     epoch = samples // batch  # steps: the last, smaller batch is left out
     each = samples / speed
     about = "roughly" if estimated else "about"
-    what = "images" if _cost(run) else "samples"
-    over = f"passes over your {samples:,} {what}"
+    noun = noun_of(plan.of for plan in parts(run.views).values())
+    over = f"passes over your {samples:,} {noun.many}"
     steps = span.steps or span.epochs * epoch or 60 * span.minutes * speed / batch
     seen = passes(steps, batch=batch, samples=samples)
     if span.minutes:

@@ -12,6 +12,7 @@ from torch import Tensor
 from manyviews.core import Failure, UsageError
 from manyviews.core.files import write_json
 from manyviews.core.inputs import image_channels
+from manyviews.core.nouns import noun_of
 from manyviews.core.progress import bar, phase
 from manyviews.core.sample import Source
 from manyviews.core.settings import parts
@@ -98,10 +99,11 @@ def _diagnosed(
     said = {"target_entropy": math.nan, "usage_entropy": math.nan}
     if usage is not None:
         said = {"target_entropy": usage.target_entropy, "usage_entropy": usage.usage_entropy}
-    state = state_of(sight.plain[first], **said)
+    noun = noun_of(source.streams)
+    state = state_of(sight.plain[first], **said, noun=noun)
     history = checkpoints_of(assembly, directory, look, source, sight.rows) if assembly else []
     best = best_of(history)
-    judged, untrained, geometry = verdict(Evidence(state=state)), None, None
+    judged, untrained, geometry = verdict(Evidence(state=state, noun=noun)), None, None
     if assembly is not None:
         with phase("holding it against the untrained encoder"):
             step, held = _standing(assembly, directory)
@@ -125,6 +127,7 @@ def _diagnosed(
         untrained={} if untrained is None else untrained.before,
         trained={} if untrained is None else untrained.after,
         geometry=geometry,
+        noun=noun,
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from manyviews.core import Batch, Clock, Method, UsageError
 from manyviews.core.inputs import Input, Pixels
+from manyviews.core.nouns import noun_of
 from manyviews.core.sample import Source
 from manyviews.core.settings import parts
 from manyviews.data.direct import made, opened
@@ -24,7 +25,7 @@ from manyviews.views.pipeline import ALTERED, Fed, Pipeline, plain_of, random_of
 log = logging.getLogger("manyviews")
 
 TURNED = 500
-"""Images that each single augmentation is tried on, and as many more as fill the last batch."""
+"""Samples that each single augmentation is tried on, and as many more as fill the last batch."""
 BATCH = 64
 ROOM = 1 << 28
 """Numbers in the random views of one batch, at most."""
@@ -261,7 +262,7 @@ def see(
             rows += items
         tell(min(start + size, len(index)), len(index))
     if len(rows) < 10:
-        what = "images" if source.streams == ("image",) else "files"
+        what = noun_of(source.streams).many
         advice = f"Add {what}" if len(rows) == len(index) else "Check them with `manyviews doctor`"
         raise UsageError(
             f"{len(rows)} of {len(index)} {what} could be read; wanted 10 or more. {advice}."

@@ -227,8 +227,8 @@ def _check_classes(train: Labelled, test: Labelled, spec: str) -> None:
     unseen = sorted(set(test.labels.tolist()) - set(train.labels.tolist()))
     if unseen:
         raise UsageError(
-            f"{spec} tests {len(unseen)} classes that no training image has (first: "
-            f"{test.classes[unseen[0]]!r}). Move images of them to the training part, or leave "
+            f"{spec} tests {len(unseen)} classes that no training sample has (first: "
+            f"{test.classes[unseen[0]]!r}). Move some of them to the training part, or leave "
             "them out."
         )
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from manyviews.core import Batch, Encoder, Unsupported
 from manyviews.core.files import atomic
+from manyviews.core.nouns import noun_of
 from manyviews.core.sample import Bytes
 from manyviews.core.settings import parts
 from manyviews.data import direct, groups, packet
@@ -98,10 +99,11 @@ def gather(
     step = last if step is None else step
     records = read.read_metrics(directory)
     embedded = attempt("what needs features", lambda: embedded_by(assembly, values), {})
+    noun = noun_of(assembly.source.streams)
     states = {
         name: attempt(
             of("a state", name if len(names) > 1 else ""),
-            partial(state_of, torch.from_numpy(found.features)),
+            partial(state_of, torch.from_numpy(found.features), noun=noun),
             None,
         )
         for name, found in embedded.items()
@@ -136,6 +138,7 @@ def gather(
         config=read.config_text(directory),
         versions={p: importlib.metadata.version(p) for p in PACKAGES}
         | {"Python": platform.python_version()},
+        noun=noun,
     )
 
 

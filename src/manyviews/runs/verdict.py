@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from manyviews.core.nouns import noun_of
 from manyviews.core.passes import passes
 from manyviews.diagnosis.alarms import RULES, Light
 from manyviews.diagnosis.course import Trend, trend
@@ -60,6 +61,7 @@ def verdict_of(
         start=of(held, START, name),
         alarms=raised(records),
         course=_course(assembly, directory, records, step, trend_of(records, history, name)),
+        noun=noun_of(assembly.source.streams),
     )
     best = 0 if best is None or best == step else best
     return verdict(evidence, plan_of(assembly, directory, evidence, best=best))
@@ -99,7 +101,7 @@ def _course(
         share = 1.0
     return Course(
         steps=step,
-        images=samples,
+        samples=samples,
         passes=passes(step, batch=assembly.run.data.batch_size, samples=samples),
         share=min(1.0, share),
         trend=found,
