@@ -29,6 +29,7 @@ class Diagnosed(InWords):
         run: whose.
         data: which samples.
         images: how many of them, of whatever kind.
+        encoder: which one, in words: trained and at which step, untrained, a frozen start.
         verdict: the three questions, and what to do next.
         state: of the encoder's output.
         best: the step of the checkpoint to keep, of a run that kept several.
@@ -66,6 +67,7 @@ class Diagnosed(InWords):
     unsaved: str = ""
     whole: bool = False
     noun: Noun = SAMPLE
+    encoder: str = "encoder"
 
     def lines(self) -> list[str]:
         """For people."""
@@ -102,7 +104,8 @@ class Diagnosed(InWords):
             said.append(_row(MEASURES[name].title, cells, f"{read.word():<8}{note}"))
         if self.invariance:
             note = f"light   0: no change, 1: as far as another {self.noun.one}"
-            said += ["", _row("one augmentation", self.invariance, note)]
+            said += ["", f"what one augmentation changes for the {self.encoder}"]
+            said.append(_row("one augmentation", self.invariance, note))
             for name in next(iter(self.invariance.values())):
                 bars = [bars[name] for bars in self.invariance.values()]
                 picture = "#" * round(20 * min(1.5, bars[0].change))

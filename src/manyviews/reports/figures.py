@@ -176,13 +176,17 @@ def attention_heads(image: Any, weights: Any) -> list[Bytes]:
 
 
 def invariance_bars(
-    invariance: Mapping[str, Mapping[str, Bar | Mapping[str, float]]], *, noun: Noun = SAMPLE
+    invariance: Mapping[str, Mapping[str, Bar | Mapping[str, float]]],
+    *,
+    of: str = "encoder",
+    noun: Noun = SAMPLE,
 ) -> Figure:
     """How far each augmentation moves features, with 95 % intervals, as SVG.
 
     Args:
         invariance: space -> augmentation -> bar: `diagnosis.result.Diagnosed.invariance`,
             or the same from diagnosis.json.
+        of: which encoder, in words: `diagnosis.result.Diagnosed.encoder`.
         noun: what samples are called.
     """
     drawn: dict[str, dict[str, Interval]] = {}
@@ -190,7 +194,7 @@ def invariance_bars(
         for name, bar in bars.items():
             numbers = vars(bar) if isinstance(bar, Bar) else bar
             ends = Interval(numbers["change"], numbers["low"], numbers["high"])
-            drawn.setdefault(space, {})[name] = ends
+            drawn.setdefault(of if space == "encoder" else space, {})[name] = ends
     return Figure(bar_chart(drawn, x=f"change: 0 none, 1 as far as another {noun.one}", mark=1.0))
 
 

@@ -218,6 +218,7 @@ def _diagnosis(seen: Seen, noun: Noun) -> dict[str, Any] | None:
     ]
     said = {answer.sentence for answer in seen.verdict.answers} if seen.verdict else set[str]()
     sentence = found["state"]["sentence"]
+    of = str(found.get("encoder", "encoder"))  # 0.1.0 did not write it
     usage, groups = found.get("prototypes") or {}, found.get("groups") or {}
     rows += [
         (MEASURES[name].of(noun), [_figure(usage[name]), *[""] * (len(spaces) - 1)])
@@ -227,12 +228,13 @@ def _diagnosis(seen: Seen, noun: Noun) -> dict[str, Any] | None:
     return {
         "state": "" if sentence in said else sentence,
         "best": found.get("best"),
+        "encoder": of,
         "images": found["images"],
         "data": found["data"],
         "spaces": list(spaces),
         "rows": rows,
         "groups": groups,
-        "bars": invariance_bars(found.get("invariance", {}), noun=noun),
+        "bars": invariance_bars(found.get("invariance", {}), of=of, noun=noun),
     }
 
 

@@ -264,12 +264,12 @@ def _accuracies(directory: Path) -> dict[str, str]:
     results = [result for result in results if result]
     many = len({result.get("data") for result in results} - {None}) > 1
     for result in results:
-        of = f"{result['which']}: " if result.get("which") else ""
+        of = f" {result['which']!r}" if result.get("which") else ""
         at = f" at step {result['step']}" if result.get("step") else ""
         at += f" after block {result['settings'].get('layer')}" if result.get("layer") else ""
         at += f" over {result['averaged']}" if result.get("averaged") else ""
         at += f" on {result['data']}" if many and result.get("data") else ""
-        label = f"{of}{result['protocol']}, {result['metric']}{at}"
+        label = f"trained encoder{of}: {result['protocol']}, {result['metric']}{at}"
         if label not in found or result.get("beside"):  # a training's own has nothing beside it
             found[label] = result
     return {

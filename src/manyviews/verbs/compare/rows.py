@@ -208,11 +208,12 @@ def _words(key: str, more: str = "") -> str:
 COLUMNS = (
     Column(
         key="change_encoder",
-        title="change, encoder",
+        title="change, trained encoder",
         group=LABEL_FREE,
-        says="Mean over the single augmentations of how far each moves the encoder's features, "
-        "over the mean distance of two {samples}: 0 is invariant. Whether that is wanted depends "
-        "on the task. The interval is the mean of theirs, which is at least as wide as its own.",
+        says="Mean over the single augmentations of how far each moves the trained encoder's "
+        "features, over the mean distance of two {samples}: 0 is invariant. Whether that is wanted "
+        "depends on the task. The interval is the mean of theirs, which is at least as wide as its "
+        "own.",
     ),
     Column(
         key="change_projector",
