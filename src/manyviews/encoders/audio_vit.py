@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
 from manyviews.core.positions import sincos
+from manyviews.encoders.blocks import check_blocks, through
 from manyviews.encoders.settings import AudioViTConfig
 
 
@@ -80,24 +81,16 @@ class AudioViT(Encoder):
             Unsupported: spectrograms of another size, or more blocks than there are.
         """
         del tokens
-        if blocks > len(self.blocks):
-            raise Unsupported(
-                f"{blocks} blocks were asked of a transformer that has {len(self.blocks)}. "
-                "Ask for fewer or set a larger --encoder.depth."
-            )
+        check_blocks(blocks, len(self.blocks))
         patches = self.embed(x, hide=hide)
         if keep is not None:
             patches = patches.gather(1, keep[..., None].expand(-1, -1, self.dim))
         first = (self.cls_token + self.pos_embed[:, :1]).to(patches.dtype)
         sequence = torch.cat([first.expand(len(x), -1, -1), patches], dim=1)
-        hidden = list[Tensor]()
-        for i, block in enumerate(self.blocks):
-            sequence = block(sequence)
-            if i >= len(self.blocks) - blocks:
-                hidden.append(sequence[:, 1:])
+        sequence, hidden = through(self.blocks, sequence, last=blocks, before=1)
         sequence = self.norm(sequence)
         found = sequence[:, 1:]
-        return Features(found.mean(dim=1), found, tuple(hidden), sequence[:, 0])
+        return Features(found.mean(dim=1), found, hidden, sequence[:, 0])
 
     def embed(self, x: Tensor, *, hide: Hide | None = None) -> Tensor:
         """The patches as they enter the first block, [B, N, D]: some replaced, with positions."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
 from manyviews.core.positions import sincos3d, sinusoid
+from manyviews.encoders.blocks import check_blocks, through
 from manyviews.encoders.divided import DividedBlock
 from manyviews.encoders.settings import TubeletsConfig
 
@@ -107,11 +108,7 @@ class Tubelets(Encoder):
                 divided attention.
         """
         del tokens
-        if blocks > len(self.blocks):
-            raise Unsupported(
-                f"{blocks} blocks were asked of a transformer that has {len(self.blocks)}. "
-                "Ask for fewer or set a larger --encoder.depth."
-            )
+        check_blocks(blocks, len(self.blocks))
         sequence = self.embed(x, hide=hide)
         if keep is not None:
             if self.divided:
@@ -127,14 +124,10 @@ class Tubelets(Encoder):
                 token = token + self.pos_embed_class
             sequence = torch.cat((token.expand(len(x), -1, -1).to(sequence), sequence), dim=1)
             before = 1
-        hidden = list[Tensor]()
-        for i, block in enumerate(self.blocks):
-            sequence = block(sequence)
-            if i >= len(self.blocks) - blocks:
-                hidden.append(sequence[:, before:])
+        sequence, hidden = through(self.blocks, sequence, last=blocks, before=before)
         sequence = self.norm(sequence)
         class_token, found = (sequence[:, 0] if before else None), sequence[:, before:]
-        return Features(found.mean(dim=1), found, tuple(hidden), class_token)
+        return Features(found.mean(dim=1), found, hidden, class_token)
 
     def embed(self, x: Tensor, *, hide: Hide | None = None) -> Tensor:
         """What enters the first block, [B, N, D]: tubelets, some replaced, with positions."""
