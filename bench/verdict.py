@@ -45,7 +45,7 @@ from manyviews.runs.diagnose import assembly_of, newest_of
 from manyviews.runs.folder import read
 from manyviews.runs.report import embedded_by
 from manyviews.training import checkpoint
-from manyviews.views.pipeline import plain_of
+from manyviews.views.by_input import plain_of
 
 EVERY = {"train": 3, "test": 1}
 """Of the labelled images every so many are looked at."""

@@ -25,8 +25,9 @@ from manyviews.data.sources import ImageSource, open_source
 from manyviews.data.store import ROWS, Kept, create, join
 from manyviews.data.streams import image
 from manyviews.data.worth import Costs, choose, keep
+from manyviews.views.by_input import plain
 from manyviews.views.image.columns import Columns
-from manyviews.views.pipeline import Fed, Pipeline, plain
+from manyviews.views.pipeline import Fed, Pipeline
 from manyviews.views.plan import Crops
 
 COUNT = 14

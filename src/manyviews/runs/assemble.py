@@ -37,7 +37,7 @@ from manyviews.runs.settings import AnyRun
 from manyviews.runs.start import Start
 from manyviews.runs.teachers import open_teachers
 from manyviews.training import launch
-from manyviews.views import pipeline as views
+from manyviews.views.by_input import plain
 from manyviews.views.pipeline import Fed, Pipeline
 
 log = logging.getLogger("manyviews")
@@ -236,7 +236,7 @@ def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
         run=run,
         source=source,
         pipeline=pipeline,
-        fixed=views.plain(fed),
+        fixed=plain(fed),
         method=_placed(method, device),
         steps_per_epoch=order.count // order.batch,
         device=device,

@@ -20,7 +20,8 @@ from manyviews.data.direct import made, opened
 from manyviews.runs.assemble import Assembly, embed_with, tokens_with
 from manyviews.runs.embedder import Embedder
 from manyviews.training import launch
-from manyviews.views.pipeline import ALTERED, Fed, Pipeline, plain_of, random_of
+from manyviews.views.by_input import ALTERED, plain_of, random_of
+from manyviews.views.pipeline import Fed, Pipeline
 
 log = logging.getLogger("manyviews")
 
@@ -52,7 +53,7 @@ class Look:
 
     Attributes:
         fixed: makes the evaluation view.
-        random: makes the views of a training, or those of `views.pipeline.RANDOM`.
+        random: makes the views of a training, or those of `views.by_input.RANDOM`.
         encode: as the encoder is fed, [B, V, *shape] -> space -> [B, V, D]; the first space is the
             encoder.
         project: those views in the place of their family in a batch of the training -> what the

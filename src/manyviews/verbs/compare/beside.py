@@ -39,7 +39,7 @@ from manyviews.verbs.compare.rows import (
 )
 from manyviews.verbs.diagnose import diagnose
 from manyviews.verbs.evaluate import evaluate
-from manyviews.views.pipeline import plain_of
+from manyviews.views.by_input import plain_of
 
 log = logging.getLogger("manyviews")
 
