@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check_features
+from manyviews.diagnosis.spectrum import check_features, check_views
 from manyviews.diagnosis.uniformity import unit
 
 
@@ -143,13 +143,7 @@ def consistency(
     Raises:
         UsageError: unusable features, shapes that differ, or more clusters than rows.
     """
-    check_features(a)
-    check_features(b)
-    if a.shape != b.shape:
-        raise UsageError(
-            f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
-            "the same samples through the same encoder."
-        )
+    check_views(a, b)
     found = kmeans(torch.cat([unit(a), unit(b)]), clusters=clusters, seed=seed, chunk=chunk)
     first, second = found.assignment.split(len(a))
     shares = [

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
 from manyviews.core.positions import sincos
-from manyviews.encoders.blocks import check_blocks, through
+from manyviews.encoders.blocks import check_blocks, heads_of, through
 from manyviews.encoders.settings import AudioViTConfig
 
 
@@ -39,8 +39,8 @@ class AudioViT(Encoder):
         self.input, self.dim, self.embed_dim = config.input, config.width, config.width
         self.patch = (config.patch, config.patch)
         frames, bins = config.input.shape[1:]
-        heads = config.heads or max(1, config.width // 64)
-        _check(config, frames, bins, heads)
+        _check(config, frames, bins)
+        heads = heads_of(config.width, config.heads, parts=4)
         self.grid = (frames // config.patch, bins // config.patch)
         self.patch_embed = _Embedding(self.dim, config.patch)
         self.cls_token = nn.Parameter(torch.randn(1, 1, self.dim) * 0.02)
@@ -116,15 +116,10 @@ class _Embedding(nn.Module):
         return self.proj(x).flatten(2).transpose(1, 2)
 
 
-def _check(config: AudioViTConfig, frames: int, bins: int, heads: int) -> None:
+def _check(config: AudioViTConfig, frames: int, bins: int) -> None:
     if frames % config.patch or bins % config.patch:
         raise UsageError(
             f"Spectrograms of {frames} frames and {bins} bands cannot be cut into patches of "
             f"{config.patch}. Change --encoder.patch, or --encoder.input.seconds to "
             f"{-(-frames // config.patch) * config.patch * config.input.hop:g}."
-        )
-    if config.width % heads or config.width % 4:
-        raise UsageError(
-            f"An encoder width of {config.width} cannot be split over {heads} heads, or in four "
-            "for its positions. Change --encoder.width or --encoder.heads."
         )

@@ -5,7 +5,10 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from manyviews.core import Unsupported
+from manyviews.core import Unsupported, UsageError
+
+_PLACES = {1: "", 2: ", or in two for its positions", 4: ", or in four for its positions"}
+"""Parts that positions want of a width -> what is said of them."""
 
 
 def by_blocks(stem: nn.Module, stages: Iterable[nn.Module]) -> Sequence[Sequence[nn.Parameter]]:
@@ -17,6 +20,26 @@ def by_blocks(stem: nn.Module, stages: Iterable[nn.Module]) -> Sequence[Sequence
     """
     blocks = [block for stage in stages for block in cast("Iterable[nn.Module]", stage)]
     return [list(module.parameters()) for module in (stem, *blocks)]
+
+
+def heads_of(width: int, heads: int, *, parts: int = 1) -> int:
+    """Heads of attention, one for each 64 channels where `heads` is 0.
+
+    Args:
+        width: channels.
+        heads: as asked.
+        parts: 1, 2 or 4: equal ones that positions want of the width.
+
+    Raises:
+        UsageError: the width cannot be split so.
+    """
+    heads = heads or max(1, width // 64)
+    if width % heads or width % parts:
+        raise UsageError(
+            f"An encoder width of {width} cannot be split over {heads} heads{_PLACES[parts]}. "
+            "Change --encoder.width or --encoder.heads."
+        )
+    return heads
 
 
 def check_blocks(

@@ -9,7 +9,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
-from manyviews.encoders.blocks import check_blocks, through
+from manyviews.encoders.blocks import check_blocks, heads_of, through
 from manyviews.encoders.dvae import DVAE
 from manyviews.encoders.settings import CodedConfig, DVAEConfig, VQGANConfig
 from manyviews.encoders.vqgan import VQGAN
@@ -46,12 +46,7 @@ class Coded(Encoder):
         """
         super().__init__()
         config = replace(config, **_SIZES[config.name])
-        width, heads = config.width, config.heads or max(1, config.width // 64)
-        if width % heads:
-            raise UsageError(
-                f"An encoder width of {width} cannot be split over {heads} heads. "
-                "Change --encoder.width or --encoder.heads."
-            )
+        width, heads = config.width, heads_of(config.width, config.heads)
         sizes = {"patch": config.patch, "width": config.filters, "codes": config.codes}
         self.tokenizer: Encoder = (
             DVAE(DVAEConfig(input=config.input, **sizes))

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
-from manyviews.encoders.blocks import check_blocks, through
+from manyviews.core import Encoder, Features, Hide, Unsupported
+from manyviews.encoders.blocks import check_blocks, heads_of, through
 from manyviews.encoders.maps import refuse_tokens
 from manyviews.encoders.settings import RasterConfig
 
@@ -44,12 +44,7 @@ class Raster(Encoder):
             UsageError: a width that cannot be split.
         """
         super().__init__()
-        width, heads = config.width, config.heads or max(1, config.width // 64)
-        if width % heads:
-            raise UsageError(
-                f"An encoder width of {width} cannot be split over {heads} heads. "
-                "Change --encoder.width or --encoder.heads."
-            )
+        width, heads = config.width, heads_of(config.width, config.heads)
         self.input, self.dim = config.input, width
         self.grid, self.patch = (config.input.side,) * 2, (1, 1)
         self.register_buffer("colours", torch.rand(config.colours, config.input.channels))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
 from manyviews.core.positions import sincos3d, sinusoid
-from manyviews.encoders.blocks import check_blocks, through
+from manyviews.encoders.blocks import check_blocks, heads_of, through
 from manyviews.encoders.divided import DividedBlock
 from manyviews.encoders.settings import TubeletsConfig
 
@@ -43,8 +43,8 @@ class Tubelets(Encoder):
         channels, *sizes = config.input.shape
         times, rows, columns = (n // step for n, step in zip(sizes, self.patch, strict=True))
         self.grid = (times, rows, columns)
-        heads = config.heads or max(1, config.width // 64)
-        _check(config, heads)
+        _check(config)
+        heads = heads_of(config.width, config.heads, parts=2)
         self.patch_embed = _Embedding(channels, self.dim, self.patch)
         self.divided = config.attention == "divided"
         kind = partial(DividedBlock, times=times, places=rows * columns) if self.divided else Block
@@ -158,16 +158,11 @@ class _Embedding(nn.Module):
         return self.proj(x).flatten(2).transpose(1, 2)
 
 
-def _check(config: TubeletsConfig, heads: int) -> None:
+def _check(config: TubeletsConfig) -> None:
     fed = config.input
     if fed.side % config.patch or fed.frames % config.tubelet:
         raise UsageError(
             f"Clips of {fed.frames} frames of {fed.side} pixels cannot be cut into tubelets of "
             f"{config.tubelet} frames of {config.patch} pixels. Change --encoder.patch or "
             "--encoder.tubelet."
-        )
-    if config.width % heads or config.width % 2:
-        raise UsageError(
-            f"An encoder width of {config.width} cannot be split over {heads} heads, or in two for "
-            "its positions. Change --encoder.width or --encoder.heads."
         )
