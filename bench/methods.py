@@ -263,10 +263,9 @@ def budget_table(plan: dict[str, tuple[Cost, int]], times: Mapping[str, float]) 
     for name, (each, steps) in plan.items():
         image, between = each.step / each.batch / 1e9, each.epoch / each.images / 1e9
         once = each.once / each.images / 1e9
-        passes = steps * each.batch / each.images
         rows.append(
             f"| {name} | {each.batch} | {image:.3f} | {between:.3f} | {once:.3f} | {steps:,} "
-            f"| {passes:.1f} | {f'{times[name]:.2f}' if name in times else ''} |"
+            f"| {each.passes(steps):.1f} | {f'{times[name]:.2f}' if name in times else ''} |"
         )
     return rows
 

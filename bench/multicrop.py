@@ -160,7 +160,7 @@ def of_work(plan):
     """A row a case: what it costs, and what the budget comes to."""
     lines = ["| method | views | GFLOP an image | steps | passes |", "|---|---|---:|---:|---:|"]
     for (name, views), (cost, steps) in plan.items():
-        image, passes = cost.step / cost.batch / 1e9, steps * cost.batch / cost.images
+        image, passes = cost.step / cost.batch / 1e9, cost.passes(steps)
         lines.append(f"| {name} | {views} | {image:.3f} | {steps:,} | {passes:.1f} |")
     return lines
 

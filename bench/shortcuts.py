@@ -26,7 +26,8 @@ from manyviews.losses.contrastive import nt_xent, unit
 from manyviews.methods.contrastive.moco import MoCo, MoCoConfig
 from manyviews.parts.heads import mlp
 from manyviews.parts.norm import convert, shuffled
-from manyviews.views.pipeline import Fed, Pipeline, plain_of
+from manyviews.views.by_input import plain_of
+from manyviews.views.pipeline import Fed, Pipeline
 from manyviews.views.plan import Crops
 
 BATCH, DEVICES, WIDTH, TEMPERATURE, NEIGHBOURS, QUEUE = 128, 32, 8, 0.2, 20, 1024

@@ -27,6 +27,8 @@ from pathlib import Path
 import torch
 from planted import SMALL, broken_as, plans, train
 
+from manyviews.core.nouns import IMAGE
+from manyviews.core.passes import passes
 from manyviews.data import direct
 from manyviews.data.settings import MAX_PIXELS
 from manyviews.data.sources import BUILTIN
@@ -43,7 +45,7 @@ from manyviews.runs.diagnose import assembly_of, newest_of
 from manyviews.runs.folder import read
 from manyviews.runs.report import embedded_by
 from manyviews.training import checkpoint
-from manyviews.views.pipeline import plain_of
+from manyviews.views.by_input import plain_of
 
 EVERY = {"train": 3, "test": 1}
 """Of the labelled images every so many are looked at."""
@@ -120,7 +122,7 @@ def judged_rows(every, root, before):
 
 def told(name, plan, root, *, row):
     """A line on a plan: what it takes, and what of it is there."""
-    images = plan.steps * plan.given.get("data.batch_size", SMALL["data.batch_size"])
+    images = plan.steps * batch_of(plan)
     there = [
         word
         for word, file in (("trained", "planted.json"), ("measured", "evidence.json"))
@@ -129,6 +131,11 @@ def told(name, plan, root, *, row):
     there += ["has a row"] if row else []
     start = f", from {plan.start}" if plan.start else ""
     return f"{name}: {plan.steps} steps, {images:,} images{start}; {', '.join(there) or 'nothing'}"
+
+
+def batch_of(plan):
+    """Samples of a step."""
+    return plan.given.get("data.batch_size", SMALL["data.batch_size"])
 
 
 def measured(run, plan):
@@ -140,10 +147,9 @@ def measured(run, plan):
     features = torch.from_numpy(embedded_by(assembly)["image"].features)
     found = {
         "step": step,
-        "features": asdict(state_of(features)),
+        "features": asdict(state_of(features, noun=IMAGE)),
         "held": {w: {n: a.to_json() for n, a in by.items()} for w, by in held.items()},
         "images": len(assembly.source),
-        "steps_per_epoch": assembly.steps_per_epoch,
         "seconds": max(
             (r["seconds"] for r in read.read_metrics(run) if r.get("seconds")), default=0
         ),
@@ -201,10 +207,11 @@ def judged(run, known):
         untrained=holding.of(held, holding.UNTRAINED),
         start=holding.of(held, holding.START),
         alarms=judging.raised(records),
+        noun=IMAGE,
         course=Course(
             steps=known["step"],
-            images=known["images"],
-            passes=known["step"] / known["steps_per_epoch"],
+            samples=known["images"],
+            passes=passes(known["step"], batch=settings.data.batch_size, samples=known["images"]),
             share=1.0 if done else known["step"] / total,
             trend=judging.trend_of(records, (), ""),
         ),
@@ -275,9 +282,9 @@ def row(name, plan, found, known, wrong):
         gain = change(known["right"]["now"], known["right"]["untrained"])
         labels = f"{known['right']['now'].count('1') / len(known['right']['now']):.3f} "
         labels += f"({gain.value:+.3f}, {gain.low:+.3f} to {gain.high:+.3f})"
-    passes = f"{known['step'] / known['steps_per_epoch']:.1f}"
+    seen = f"{passes(known['step'], batch=batch_of(plan), samples=known['images']):.1f}"
     return dict(
-        zip(COLUMNS, (name, plan.half, passes, labels, *lights, ", ".join(wrong)), strict=True)
+        zip(COLUMNS, (name, plan.half, seen, labels, *lights, ", ".join(wrong)), strict=True)
     )
 
 

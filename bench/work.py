@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from manyviews import recipes
 from manyviews.core import Clock, Encoder
+from manyviews.core.passes import passes
 from manyviews.data import loader
 from manyviews.data.sources import BUILTIN
 from manyviews.runs.assemble import Assembly, assemble
@@ -40,7 +41,7 @@ class Cost:
         epoch: of what comes between two epochs.
         once: of what comes before the first, more than that.
         batch: images of a step.
-        images: of an epoch.
+        images: in the data.
     """
 
     step: float
@@ -54,14 +55,18 @@ class Cost:
         each = self.step + self.epoch * self.batch / self.images
         return max(1, round((budget - self.once) / each))
 
+    def passes(self, steps: float) -> float:
+        """Over the data, of so many steps."""
+        return passes(steps, batch=self.batch, samples=self.images)
+
     def total(self, steps: float) -> float:
         """Operations of so many steps."""
         return self.once + (self.step + self.epoch * self.batch / self.images) * steps
 
 
-def of_passes(unit: Cost, passes: float) -> float:
+def of_passes(unit: Cost, many: float) -> float:
     """The budget: operations of so many passes over the images."""
-    return unit.total(passes * unit.images / unit.batch)
+    return unit.total(many * unit.images / unit.batch)
 
 
 def settled(name: str, given: Mapping[str, Any] = NOTHING) -> AnyRun:

@@ -35,8 +35,8 @@ from manyviews.runs.folder.read import saved_run
 from manyviews.runs.settings import Run
 from manyviews.training.settings import Optim, Train
 from manyviews.verbs.train import execute
+from manyviews.views import by_input
 from manyviews.views import catalog as views
-from manyviews.views import pipeline
 
 LENGTH = 8
 
@@ -187,14 +187,14 @@ def added(monkeypatch):
     """All that the package is told of them."""
     monkeypatch.setitem(RECIPES, "alike", recipe)
     monkeypatch.setitem(
-        pipeline.ALTERED, Numbers, lambda fed: {"backwards": Reversed(to="column", count=1)}
+        by_input.ALTERED, Numbers, lambda fed: {"backwards": Reversed(to="column", count=1)}
     )
     monkeypatch.setitem(
         files.STREAMS, ".column", Form(("column",), lambda p: {"column": Column(p)})
     )
     monkeypatch.setitem(encoders.KINDS, "line", Kind(LineConfig, Line))
     monkeypatch.setitem(views.FAMILIES, "pieces", Pieces)
-    monkeypatch.setitem(pipeline.PLAIN, Numbers, whole)
+    monkeypatch.setitem(by_input.PLAIN, Numbers, whole)
     monkeypatch.setitem(methods.METHODS, "alike", Entry(Alike, AlikeConfig))
 
 

@@ -57,7 +57,7 @@ BY_KIND = {
     "runs.evaluate": 3,  # fine-tuning, corruptions and raw pixels, which are for images alone
     "runs.facts": 1,  # a survey looks at images
     "runs.geometry": 1,  # clouds alone have points above one another
-    "runs.look": 4,  # words; an image is read once for all views; patches are of images
+    "runs.look": 3,  # an image is read once for all views; patches are of images
     "runs.placed": 1,  # masks and boxes lie beside images
     "verbs.columns": 1,  # a column of that name
     "verbs.doctor": 1,  # images are examined one by one

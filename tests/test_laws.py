@@ -183,6 +183,7 @@ TELLS = {
     "runs.predict": 1,  # paths beside features
     "runs.rcdm": 1,  # captions of pictures
     "runs.see": 1,  # likewise
+    "runs.strips": 3,  # captions of rows of pictures
     "verbs.columns": 2,  # the files that a column names
     "verbs.embed": 1,  # names beside features
     "verbs.search": 1,  # which images are alike

@@ -69,7 +69,7 @@ def test_ranks_and_micro_batches_are_slices_of_the_one_batch() -> None:
 @pytest.mark.parametrize(
     ("count", "batch", "accumulate", "world", "message"),
     [
-        (10, 16, 1, 1, "10 images, fewer than one batch (--data.batch-size 16). Set "
+        (10, 16, 1, 1, "10 samples, fewer than one batch (--data.batch-size 16). Set "
                        "--data.batch-size 10 or less"),
         (10, 16, 2, 2, "Set --data.batch-size 8 or less"),
         (3, 4, 2, 2, "too few for 4 micro-batches"),

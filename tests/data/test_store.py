@@ -25,8 +25,9 @@ from manyviews.data.sources import ImageSource, open_source
 from manyviews.data.store import ROWS, Kept, create, join
 from manyviews.data.streams import image
 from manyviews.data.worth import Costs, choose, keep
+from manyviews.views.by_input import plain
 from manyviews.views.image.columns import Columns
-from manyviews.views.pipeline import Fed, Pipeline, plain
+from manyviews.views.pipeline import Fed, Pipeline
 from manyviews.views.plan import Crops
 
 COUNT = 14
@@ -219,7 +220,7 @@ def test_ranks_share_the_first_one_s(photos: Path, tmp_path: Path, monkeypatch) 
     def action(rank: int) -> None:
         os.environ["LOCAL_RANK"] = str(rank)
         source = keep(
-            opened(photos), Data(source="", store="memory"), passes=3, seconds=np.inf,
+            opened(photos), Data(source="", store="memory"), epochs=3, seconds=np.inf,
             processes=2, folder=tmp_path, device=torch.device("cpu"), how=Columns(),
         )  # fmt: skip
         assert source is not None
@@ -338,16 +339,16 @@ FREE = {"memory": 20 * GB, "file": 300 * GB}
 JPEGS = Costs(room=600_000, largest=600_000, channels=3, decoding=1e-3, copying=5e-5)
 
 
-def chosen(seen: Costs = JPEGS, *, count: int = 10_000, passes=100.0, seconds=np.inf, **data):
+def chosen(seen: Costs = JPEGS, *, count: int = 10_000, epochs=100.0, seconds=np.inf, **data):
     return choose(
-        Data(source="", **data), seen, count=count, passes=passes, seconds=seconds, processes=4,
+        Data(source="", **data), seen, count=count, epochs=epochs, seconds=seconds, processes=4,
         free=FREE,
     )  # fmt: skip
 
 
 def test_it_is_chosen_where_it_pays() -> None:
     assert (chosen().where, chosen().budget) == ("memory", 10 * GB)
-    assert chosen(passes=2).where == "memory"
+    assert chosen(epochs=2).where == "memory"
     assert "6 GB, at most 10 GB" in chosen().said
     assert chosen(count=30_000).said.startswith("56% of the decoded images are kept in memory")
     assert chosen(store_gb=3.0).budget == 3 * GB
@@ -356,10 +357,10 @@ def test_it_is_chosen_where_it_pays() -> None:
 
 
 def test_it_is_not_chosen_where_it_does_not_pay() -> None:
-    assert chosen(passes=1.9).where == ""
+    assert chosen(epochs=1.9).where == ""
     assert chosen(replace(JPEGS, decoding=1e-4)).where == ""
-    assert chosen(seconds=4.9, passes=np.inf).where == ""  # an epoch takes 2.5 seconds at least
-    assert chosen(seconds=5.1, passes=np.inf).where == "memory"
+    assert chosen(seconds=4.9, epochs=np.inf).where == ""  # an epoch takes 2.5 seconds at least
+    assert chosen(seconds=5.1, epochs=np.inf).where == "memory"
     assert chosen(count=1_300_000).where == ""
     assert "about 780 GB, and 10 GB may be used" in chosen(count=1_300_000).said
     assert chosen(count=1_300_000, store="memory").where == "memory"  # who asks for it gets it
@@ -376,7 +377,7 @@ def test_nothing_is_tried_where_there_is_nothing_to_gain(
     )
     settings = Data(source="", store="off" if data == "off" else "auto")
     found = keep(
-        source, settings, passes=1 if data == "one epoch" else 9, seconds=np.inf, processes=1,
+        source, settings, epochs=1 if data == "one epoch" else 9, seconds=np.inf, processes=1,
         folder=tmp_path, device=torch.device("cpu"), how=ROWS,
     )  # fmt: skip
     assert found is None
@@ -389,7 +390,7 @@ def test_where_it_cannot_be_made_training_goes_on(
     blocked = tmp_path / "cache"
     blocked.write_text("a file in the way")
     found = keep(
-        opened(photos), Data(source="", store="file"), passes=9, seconds=np.inf, processes=1,
+        opened(photos), Data(source="", store="file"), epochs=9, seconds=np.inf, processes=1,
         folder=blocked, device=torch.device("cpu"), how=ROWS,
     )  # fmt: skip
     assert found is None

@@ -102,7 +102,7 @@ def test_no_more_rows_are_looked_at_than_asked():
 def test_what_has_no_bound_is_refused_in_one_line():
     x = randn(10, 3)
     for call, word in (
-        (lambda: infonce_bound(x, x[:5], temperature=0.1), "same images"),
+        (lambda: infonce_bound(x, x[:5], temperature=0.1), "same samples"),
         (lambda: infonce_bound(x, x, temperature=0.0), "temperature 0.0"),
         (lambda: infonce_bound(x[:1], x[:1], temperature=0.1), "2 or more"),
         (lambda: infonce_bound(x * math.nan, x, temperature=0.1), "diverged"),

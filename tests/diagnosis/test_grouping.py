@@ -158,13 +158,13 @@ def test_a_collapsed_network_is_no_better_than_chance():
 def test_what_cannot_be_grouped_is_refused_in_one_line():
     x = randn(10, 3)
     for call, word in (
-        (lambda: kmeans(x, clusters=11), "more images, or fewer clusters"),
+        (lambda: kmeans(x, clusters=11), "more samples, or fewer clusters"),
         (lambda: kmeans(x, clusters=0), "wanted 1 to 10"),
         (lambda: kmeans(x * math.nan, clusters=2), "diverged"),
         (lambda: kmeans(x[:0], clusters=2), "non-empty"),
         (lambda: stability(x, clusters=6), "twice as many rows"),
         (lambda: stability(x, clusters=1), "2 or more clusters"),
-        (lambda: consistency(x, x[:5], clusters=2), "same images"),
+        (lambda: consistency(x, x[:5], clusters=2), "same samples"),
         (lambda: consistency(x, x, clusters=30), "fewer clusters"),
     ):
         with pytest.raises(UsageError) as caught:

@@ -98,9 +98,9 @@ def test_eps_is_added_to_every_share():
     ("views", "delta", "word"),
     [
         (torch.ones(4, 3), 1e-4, "[N, Q, D]"),
-        (torch.ones(1, 3, 2), 1e-4, "two or more images"),
+        (torch.ones(1, 3, 2), 1e-4, "two or more samples"),
         (torch.ones(3, 1, 2), 1e-4, "two or more views"),
-        (torch.ones(0, 2, 2), 1e-4, "two or more images"),
+        (torch.ones(0, 2, 2), 1e-4, "two or more samples"),
         (torch.full((3, 2, 2), math.nan), 1e-4, "diverged"),
         (torch.ones(3, 2, 2), 0.0, "singular"),
     ],

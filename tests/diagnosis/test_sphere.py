@@ -100,7 +100,7 @@ def test_twonn_passes_over_duplicates():
 
 @pytest.mark.parametrize("f", [alignment, view_consistency])
 def test_views_of_different_shape_are_refused(f):
-    with pytest.raises(UsageError, match="same images"):
+    with pytest.raises(UsageError, match="same samples"):
         f(randn(4, 3), randn(5, 3))
 
 

@@ -46,7 +46,7 @@ def test_chunks_change_nothing(chunk):
         (torch.ones(5, 2), torch.ones(6, 2), 2, "5 and 6"),
         (torch.ones(5, 2), torch.ones(5, 2), 5, "1 to 4"),
         (torch.ones(5, 2), torch.ones(5, 2), 0, "1 to 4"),
-        (torch.ones(1, 2), torch.ones(1, 2), 1, "more images"),
+        (torch.ones(1, 2), torch.ones(1, 2), 1, "more samples"),
         (torch.ones(5, 2), torch.full((5, 2), math.nan), 2, "diverged"),
     ],
 )
@@ -64,7 +64,7 @@ def test_views_of_images_that_share_something_have_neighbours_in_common():
     a, b = groups + 0.1 * noise[0], groups + 0.1 * noise[1]
     assert shared_neighbours(a, b) == pytest.approx(1)
     assert shared_neighbours(noise[0], noise[1]) < 2 * 10 / (2 * 220 - 10)
-    with pytest.raises(UsageError, match="the same images"):
+    with pytest.raises(UsageError, match="the same samples"):
         shared_neighbours(a, b[:-1])
     few = torch.randn(5, 4, generator=generator)
     assert shared_neighbours(few, few) == 1

@@ -1,12 +1,17 @@
 """Three questions and what to do next, in words."""
 
+import re
 from dataclasses import replace
 
 import pytest
+import torch
 
+from manyviews.core.nouns import NOUNS
 from manyviews.diagnosis.against import ByLabels, judge_start, judge_untrained
+from manyviews.diagnosis.alarms import RULES
 from manyviews.diagnosis.course import Trend
-from manyviews.diagnosis.state import FeatureState
+from manyviews.diagnosis.explain import MEASURES
+from manyviews.diagnosis.state import FeatureState, state_of
 from manyviews.diagnosis.verdict import FEW, Commands, Course, Evidence, Raised, verdict
 
 SOUND = FeatureState(
@@ -23,7 +28,7 @@ BEFORE = {"view_consistency": 0.2, "shared_neighbours": 0.1, "lidar": 20.0, "col
 AFTER = {"view_consistency": 0.8, "shared_neighbours": 0.4, "lidar": 50.0, "collapsed": 0.0}
 LEARNED, NOT = judge_untrained(BEFORE, AFTER), judge_untrained(BEFORE, BEFORE)
 WORSE = judge_start(AFTER, BEFORE)
-DONE = Course(steps=900, images=1000, passes=2 * FEW, share=1.0, trend=None)
+DONE = Course(steps=900, samples=1000, passes=2 * FEW, share=1.0, trend=None)
 COMMANDS = Commands(
     run="run",
     again="manyviews train r --data photos",
@@ -186,3 +191,31 @@ def test_without_a_training_only_a_collapse_can_be_told():
     assert [answer.question for answer in said.answers] == ["Has it collapsed?"]
     assert said.next == ()
     assert said.to_json()["light"] == "ok"
+
+
+CLOUD = NOUNS["points"]
+
+
+def test_next_steps_speak_of_what_the_data_are():
+    little = replace(DONE, passes=3.0)
+    for course in (DONE, little):
+        said = "\n".join(found(untrained=NOT, course=course, noun=CLOUD).lines())
+        assert "1,000 clouds" in said
+        assert "image" not in said
+    alike = judge_untrained(BEFORE | {"collapsed": 1.0}, AFTER | {"collapsed": 1.0})
+    said = found(state=GONE, untrained=alike, noun=CLOUD)
+    assert said.next[0].why.startswith("An untrained encoder cannot tell these clouds apart")
+    assert "image" not in "\n".join(said.lines())
+
+
+def test_alarms_and_states_and_measures_speak_of_what_the_data_are():
+    told = [text for rule in RULES for text in (rule.message, rule.cause)]
+    told += [text for measure in MEASURES.values() for text in vars(measure.of(CLOUD)).values()]
+    torch.manual_seed(0)
+    for x in (torch.ones(9, 4), torch.randn(50, 1) @ torch.randn(1, 90), torch.randn(300, 8)):
+        for entropy in (0.4, 0.99):
+            told.append(state_of(x, target_entropy=entropy, noun=CLOUD).sentence)
+    for text in told:
+        assert not re.search(r"\bimages?\b", CLOUD.fill(text)), text
+        assert "{sample" not in CLOUD.fill(text)
+    assert any("different clouds get the same features" in text for text in told)

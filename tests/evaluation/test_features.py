@@ -14,8 +14,8 @@ from manyviews.core.sample import Unreadable
 from manyviews.data.sources import Held
 from manyviews.evaluation.baselines import centred, pixels
 from manyviews.evaluation.features import cached, extract, fingerprint
+from manyviews.views.by_input import plain_of
 from manyviews.views.image.plain import Plain
-from manyviews.views.pipeline import plain_of
 
 FED = Pixels(side=8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
 PLAIN = plain_of(FED)

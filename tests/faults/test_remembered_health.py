@@ -92,6 +92,6 @@ def test_on_collapse_stop_counts_on_and_stops_again(tmp_path):
     assert (outcome.status, outcome.steps) == ("collapsed", 4)
     outcome, _ = train(tmp_path, **settings)
     assert (outcome.status, outcome.steps) == ("collapsed", 5)
-    assert "different images get the same embedding" in outcome.message
+    assert "different samples get the same embedding" in outcome.message
     outcome, _ = train(tmp_path, on_collapse="stop")  # what was wrong was mended
     assert (outcome.status, outcome.steps) == ("done", STEPS)

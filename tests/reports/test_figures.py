@@ -4,6 +4,7 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -50,7 +51,7 @@ def lengths(svg):
 
 def test_bars_are_as_long_as_their_values_and_whiskers_span_intervals():
     bars = {"a": {"crop": Interval(0.5, 0.4, 0.6), "flip": Interval(0.25, 0.2, 0.3)}}
-    svg = bar_chart(bars, x="change", mark=1.0)
+    svg = bar_chart(bars, x="change", mark=1.0).partition("<div")[0]
     first, second = lengths(svg)
     assert first == 2 * second == (460 - 20 - 130) / 2
     whisker = re.search(r"M([\d.]+) [\d.]+H([\d.]+)", svg)
@@ -82,6 +83,17 @@ def test_invariance_is_drawn_from_results_and_from_json():
     ]
     assert both[0] == both[1]
     assert "0.500 (0.400 to 0.600)" in both[0]
+
+
+@pytest.mark.parametrize("spaces", [("encoder",), ("encoder", "projector")])
+def test_bars_name_the_encoder_that_they_are_of(spaces):
+    bar = Bar(change=0.5, low=0.4, high=0.6, cosine=0.9)
+    drawn = figures.invariance_bars(
+        {space: {"crop": bar} for space in spaces}, of="frozen start of run"
+    )
+    legend = str(drawn).partition("</svg>")[2]
+    assert "frozen start of run" in legend
+    assert ("projector" in legend) == ("projector" in spaces)
 
 
 def test_there_is_a_picture_for_each_head():
@@ -136,4 +148,4 @@ def test_pictures_of_a_gallery_say_which_they_are():
     names = [f"photo {i}.jpg" for i in range(12)]
     html = figures.gallery(ring(), pictures(12), names, queries=1)
     assert 'alt="photo 0.jpg" title="photo 0.jpg"' in html
-    assert 'alt="image 0"' in figures.gallery(ring(), pictures(12), queries=1)
+    assert 'alt="sample 0"' in figures.gallery(ring(), pictures(12), queries=1)

@@ -202,6 +202,7 @@ DIAGNOSIS = {
     "run": "run",
     "data": EVIL,
     "images": 30,
+    "encoder": "trained encoder 'audio', step 9",
     "state": {"sentence": "Not collapsed: 3 of 8.", "title": "not collapsed"},
     "best": 20,
     "spaces": {"encoder": {"rankme": 12.345, "entropy_joe": -4902.0}, "projector": {"rankme": 3}},
@@ -219,6 +220,7 @@ def test_a_diagnosis_is_shown_with_its_words():
     assert "-4,902.0" in page
     assert "Garrido et al. 2023" in page  # the evidence for RankMe
     assert "0.500 (0.400 to 0.600)" in page
+    assert page.count("trained encoder &#39;audio&#39;, step 9") == 3  # note, label and legend
     assert "<script>alert" not in page
     assert "has gone on since" not in page
     assert "It looked at step 10" in render(content(diagnosis=DIAGNOSIS, diagnosed=10))

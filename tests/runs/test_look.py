@@ -9,7 +9,7 @@ from manyviews.core.inputs import Pixels
 from manyviews.data.sources import Stored
 from manyviews.data.streams.image import Unreadable
 from manyviews.runs import look as sight
-from manyviews.views.pipeline import plain_of, random_of
+from manyviews.views.by_input import plain_of, random_of
 
 torch.set_num_threads(1)
 

@@ -19,7 +19,7 @@ from manyviews.encoders import ResNetSmallConfig, ViTConfig
 from manyviews.methods import catalog
 from manyviews.methods.catalog import Entry
 from manyviews.recipes import RECIPES
-from manyviews.runs import report
+from manyviews.runs import report, strips
 from manyviews.runs.assemble import assemble
 from manyviews.runs.facts import facts
 from manyviews.runs.folder.write import begin
@@ -124,12 +124,12 @@ def test_every_encoder_is_shown_what_it_is_fed_and_every_family_what_it_hides(ru
     assembly, folder = run
     found = report.gather(assembly, folder)
     assert missing(caplog) == []
-    assert list(found.insight) == ["Reconstructions", f"{report.PATCHES}: right"]
+    assert list(found.insight) == ["Reconstructions", f"{strips.PATCHES}: right"]
     strip = found.insight["Reconstructions"][0]
     assert list(strip.captions) == ["view", "what it sees", "what it makes"]
     view, sees, makes = strip.pictures
     assert np.array_equal(view, makes)
-    batch = report._training_views(assembly)
+    batch = strips._training_views(assembly)
     hidden = batch.cues["seen.mask"][0, 0].reshape(4, 4).numpy().repeat(4, 0).repeat(4, 1)
     assert (sees[hidden] == 128).all()
     assert np.array_equal(sees[~hidden], view[~hidden])
@@ -140,7 +140,7 @@ def test_every_encoder_is_shown_what_it_is_fed_and_every_family_what_it_hides(ru
         assert seen.embedded.features.shape == (40, assembly.method.encoders[name].dim)
         side = {"left": 20, "right": 16}[name]
         assert seen.embedded.images[0].shape == (side, side, 1)  # what that encoder is fed
-    assert found.insight[f"{report.PATCHES}: right"][0].pictures[0].shape == (16, 16, 1)
+    assert found.insight[f"{strips.PATCHES}: right"][0].pictures[0].shape == (16, 16, 1)
     report.write(assembly, folder)
     assert "what it makes" in (folder / "report.html").read_text()
 
@@ -148,13 +148,13 @@ def test_every_encoder_is_shown_what_it_is_fed_and_every_family_what_it_hides(ru
 def test_cells_are_enlarged_as_the_image_is_in_both_directions():
     cells = np.arange(6).reshape(2, 3, 1)
     image = np.zeros((8, 6, 3), dtype=np.uint8)
-    assert np.array_equal(report._enlarge(cells, image), cells.repeat(4, 0).repeat(2, 1))
+    assert np.array_equal(strips._enlarge(cells, image), cells.repeat(4, 0).repeat(2, 1))
 
 
 @pytest.mark.parametrize(
     ("part", "lost"),
     [
-        ("_views", ["views"]),
+        ("views", ["views"]),
         ("_reconstructions", ["reconstructions"]),
         ("_patches", ["patches of 'right'"]),
         ("embedded_by", ["what needs features"]),
@@ -166,7 +166,7 @@ def test_a_figure_that_fails_costs_that_figure_and_a_line(run, monkeypatch, capl
     def failing(*_, **__):
         raise RuntimeError("no such axis\nand more")
 
-    monkeypatch.setattr(report, part, failing)
+    monkeypatch.setattr(report if hasattr(report, part) else strips, part, failing)
     report.write(*run)
     assert missing(caplog) == lost
     assert "(RuntimeError: no such axis)." in caplog.text
@@ -232,17 +232,16 @@ def beside(**values):
 def test_no_accuracy_stands_without_pixels_and_untrained(tmp_path):
     kept(tmp_path, "knn")  # as a training leaves it
     [label] = report._accuracies(tmp_path)
-    assert label == "knn, accuracy (manyviews evaluate adds raw pixels and untrained)"
+    own = "trained encoder: knn, accuracy"
+    assert label == f"{own} (manyviews evaluate adds raw pixels and untrained)"
     there = beside(raw_pixels=0.4, untrained_encoder=0.45)
     kept(tmp_path, "a--labelled", beside=there)  # before and after the training's own
     kept(tmp_path, "z--other", beside=beside(raw_pixels=0.3), data="other", value=0.7)
     kept(tmp_path, "knn--labelled", step="20")
     assert report._accuracies(tmp_path) == {
-        "knn, accuracy on labelled; raw pixels 0.400, untrained encoder 0.450": "0.600",
-        "knn, accuracy at step 20 on labelled (manyviews evaluate adds raw pixels and untrained)": (
-            "0.600"
-        ),
-        "knn, accuracy on other; raw pixels 0.300": "0.700",
+        f"{own} on labelled; raw pixels 0.400, untrained encoder 0.450": "0.600",
+        f"{own} at step 20 on labelled (manyviews evaluate adds raw pixels and untrained)": "0.600",
+        f"{own} on other; raw pixels 0.300": "0.700",
     }
     levels = {"knn": {"raw pixels": 0.4, "untrained encoder": 0.45}}
     assert report._levels(tmp_path, "labelled") == levels

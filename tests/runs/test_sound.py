@@ -1,5 +1,6 @@
 """Folders of recordings from end to end: train, embed, evaluate, diagnose, report."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -71,6 +72,16 @@ def test_a_run_is_diagnosed_by_its_own_random_views_and_reported_on(run):
     assert found.spaces["encoder"]["rankme"] > 1
     assert "alignment" in found.spaces["encoder"]
     assert "data:image/" in (run / "report.html").read_text()
+
+
+def test_recordings_are_called_sounds_wherever_they_are_spoken_of(run):
+    found = replace(manyviews.diagnose(run, sample=20, views=3, clusters=3), whole=True)
+    manyviews.report(run)
+    page = (run / "report.html").read_text().partition("<h2>The same again")[0]
+    page = re.sub(r"(?s)<(script|style|pre)\b.*?</\1>|<[^>]+>", " ", page)
+    for text in ("\n".join(found.lines()), page):
+        assert re.search(r"passes over \d+ sounds, 4 steps", text)
+        assert re.findall(r"(?i).*\bimages?\b.*", text) == []
 
 
 @pytest.mark.parametrize("name", RECIPES_OF_SOUND)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -174,3 +175,10 @@ def test_a_task_is_judged_by_the_last_quarter_of_its_checks():
     assert task_of([*checks, *steps]) == pytest.approx(0.65)
     assert task_of([*checks[:2], {"kind": "health", "watch/over_guess": None}]) == 0.9
     assert task_of(steps) is None
+
+
+def test_passes_leave_out_what_fills_no_batch(run):
+    assembly = assembly_of(run)
+    small = replace(assembly.run, data=replace(assembly.run.data, batch_size=7))
+    found = judging._course(replace(assembly, run=small, steps_per_epoch=3), run, [], 3, None)
+    assert found.passes == 21 / 24

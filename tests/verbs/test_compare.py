@@ -254,7 +254,7 @@ def test_results_on_other_data_of_the_same_name_are_refused_unless_told_to(runs,
 def test_results_from_before_data_were_noted_are_shown_as_unknown(runs, photos, change):
     spoil(runs, lambda said: said.update(change) if change else said.pop("content"))
     found = manyviews.compare([runs / "seed0", runs / "seed1"])
-    said = f"Whether seed1 saw the same images of {photos} as the others is unknown"
+    said = f"Whether seed1 saw the same samples of {photos} as the others is unknown"
     assert sum(note.startswith(said) for note in found.table.notes) == 1
     assert f"knn|{photos}|accuracy" in row(found, "seed1").cells
     alone = manyviews.compare(runs / "seed1")

@@ -81,6 +81,7 @@ def test_a_run_is_diagnosed_in_both_spaces(runs, name):
     spaces = ["encoder"] if name == "mae" else ["encoder", "projector"]
     assert list(found.spaces) == spaces == list(found.invariance)
     assert found.images == 30
+    assert found.encoder == f"trained encoder, step {2 if name == 'mae' else 6}"
     for numbers in found.spaces.values():
         assert {"rankme", "lidar", "alignment", "entropy_joe", "infonce_bound"} <= set(numbers)
         assert all(np.isfinite(value) for value in numbers.values())
@@ -92,6 +93,19 @@ def test_a_run_is_diagnosed_in_both_spaces(runs, name):
     kept = json.loads((runs(name) / "diagnosis.json").read_text())
     assert kept["verdict"]["answers"][0]["sentence"] == found.verdict.answers[0].sentence
     assert found.lines()[0] == found.verdict.answers[0].line()
+
+
+def test_the_encoder_that_changes_are_of_is_named(runs, photos):
+    run = runs("mae")
+    found = diagnosing.assembly_of(run)
+    assert diagnosing._of_run(found, "", 0) == "untrained encoder"
+    assert diagnosing._of_run(found, "video", 3000) == "trained encoder 'video', step 3,000"
+    begun = replace(found, run=replace(found.run, start="other"))
+    assert diagnosing._of_run(begun, "", 0) == "frozen start, encoder"
+    assert diagnosing._of_file(f"{run}/start-video.safetensors") == f"frozen start of {run}"
+    assert diagnosing._of_file("timm:resnet18") == "encoder timm:resnet18"
+    said = "\n".join(manyviews.diagnose(run, **LOOK).numbers())
+    assert "what one augmentation changes for the trained encoder, step 2" in said
 
 
 def test_every_method_with_prototypes_can_be_asked_for_them():

@@ -15,7 +15,7 @@ from manyviews.evaluation import embed
 from manyviews.evaluation.features import Extracted
 from manyviews.reports.maps import place
 from manyviews.verbs import columns as handover
-from manyviews.views.pipeline import plain_of
+from manyviews.views.by_input import plain_of
 
 PLAIN = plain_of(Pixels())
 

@@ -120,7 +120,7 @@ def test_a_class_that_is_only_tested_is_named(checkpoint, labelled, tmp_path):
     rows = [f"{labelled}/{name}/{i}.png,{name},train" for name in ("dark", "light") for i in (0, 1)]
     rows.append(f"{labelled}/dark/5.png,dusk,test")
     (tmp_path / "l.csv").write_text("\n".join(["path,label,split", *rows]))
-    with pytest.raises(UsageError, match=r"tests 1 classes that no training image has .*'dusk'"):
+    with pytest.raises(UsageError, match=r"tests 1 classes that no training sample has .*'dusk'"):
         other(checkpoint, tmp_path / "l.csv")
 
 

@@ -24,7 +24,8 @@ from manyviews.runs import evaluate as measuring
 from manyviews.runs.past import read_evaluations, read_past
 from manyviews.verbs import cli
 from manyviews.verbs.train import execute
-from manyviews.views.pipeline import Item, plain_of
+from manyviews.views.by_input import plain_of
+from manyviews.views.pipeline import Item
 from manyviews.views.video.single import Change
 
 torch.set_num_threads(1)

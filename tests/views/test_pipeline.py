@@ -12,15 +12,16 @@ from manyviews.core.inputs import Frames, LogMel, Pixels
 from manyviews.data.direct import seen
 from manyviews.data.packet import rooms
 from manyviews.data.sources import Stored
-from manyviews.views import pipeline as pipelines
+from manyviews.views import by_input
 from manyviews.views.audio.sounds import Sounds
+from manyviews.views.by_input import plain
 from manyviews.views.image.augmented import Augmented
 from manyviews.views.image.engine import Engine
 from manyviews.views.image.patches import Patches
 from manyviews.views.image.plain import Plain
 from manyviews.views.image.tiles import Tiles
 from manyviews.views.image.turned import Turned
-from manyviews.views.pipeline import Fed, Pipeline, plain
+from manyviews.views.pipeline import Fed, Pipeline
 from manyviews.views.plan import Crops, Mask
 from manyviews.views.video.clips import Clips
 from manyviews.views.video.plain import PlainClips
@@ -292,5 +293,5 @@ def test_a_plain_view_says_itself_what_it_is_beside(monkeypatch):
     class Others(PlainClips):
         """Another plain view of video, of whatever name."""
 
-    monkeypatch.setitem(pipelines.PLAIN, Frames, Others)
+    monkeypatch.setitem(by_input.PLAIN, Frames, Others)
     assert plain(fed)._families["ear"].around == "eye"

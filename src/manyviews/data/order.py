@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyviews.core import UsageError
+from manyviews.core.nouns import SAMPLE, Noun
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -43,6 +44,7 @@ class Order:
         batch: samples per optimiser step, over all ranks and micro-batches.
         accumulate: micro-batches per step and rank.
         seed, rank, world: as everywhere.
+        noun: what samples are called.
         replaces: a sample that cannot be read is replaced by another.
     """
 
@@ -53,6 +55,7 @@ class Order:
     seed: int
     rank: int = 0
     world: int = 1
+    noun: Noun = SAMPLE
 
     def __post_init__(self) -> None:
         parts = self.world * self.accumulate
@@ -64,8 +67,8 @@ class Order:
             )
         if self.count == 1:
             raise UsageError(
-                "The data is one image, from which nothing can be learnt. Add images: a method "
-                "compares images with one another; wanted 2 or more."
+                f"The data is one {self.noun.one}, from which nothing can be learnt. Add "
+                f"{self.noun.many}: a method compares them with one another; wanted 2 or more."
             )
         if self.count < self.batch:
             smaller = self.count // parts * parts
@@ -75,13 +78,14 @@ class Order:
                 else f"That is too few for {parts} micro-batches per step"
             )
             raise UsageError(
-                f"The data has {self.count:,} images, fewer than one batch "
-                f"(--data.batch-size {self.batch}). {advice}, or add images."
+                f"The data has {self.count:,} {self.noun.many}, fewer than one batch "
+                f"(--data.batch-size {self.batch}). {advice}, or add "
+                f"{self.noun.many}."
             )
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps in one pass."""
+        """Optimiser steps; samples that fill no batch wait for another epoch."""
         return self.count // self.batch
 
     @property

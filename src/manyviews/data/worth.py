@@ -85,7 +85,7 @@ class Choice:
 
 
 def choose(
-    data: Data, seen: Costs, *, count: int, passes: float, seconds: float, processes: int,
+    data: Data, seen: Costs, *, count: int, epochs: float, seconds: float, processes: int,
     free: dict[str, int],
 ) -> Choice:  # fmt: skip
     """Decide.
@@ -94,8 +94,8 @@ def choose(
         data: the settings.
         seen: what images cost.
         count: images.
-        passes: over the data that are to come; infinite where only seconds are known.
-        seconds: that they are given; infinite where passes are known.
+        epochs: that are to come; infinite where only seconds are known.
+        seconds: that they are given; infinite where epochs are known.
         processes: that decode.
         free: bytes of "memory" and of "file".
     """
@@ -105,7 +105,7 @@ def choose(
     share = min(1.0, budget / whole)
     if data.store == "auto":
         pass_ = count * seen.decoding / max(1, processes)
-        if passes < 2 or seconds < 2 * pass_ or seen.decoding < _CHEAP * seen.copying:
+        if epochs < 2 or seconds < 2 * pass_ or seen.decoding < _CHEAP * seen.copying:
             return Choice("")
         if share < _USEFUL:
             return Choice(
@@ -126,7 +126,7 @@ def keep(
     source: Source,
     data: Data,
     *,
-    passes: float,
+    epochs: float,
     seconds: float,
     processes: int,
     folder: Path,
@@ -140,8 +140,8 @@ def keep(
     Args:
         source: the data.
         data: the settings.
-        passes: over the data that are to come; infinite where only seconds are known.
-        seconds: that they are given; infinite where passes are known.
+        epochs: that are to come; infinite where only seconds are known.
+        seconds: that they are given; infinite where epochs are known.
         processes: of this machine that decode.
         folder: where a file would lie.
         device: of this rank, for asking the others.
@@ -153,7 +153,7 @@ def keep(
     store: Store | None = None
     if rank == 0:
         store = _opened(
-            source, data, how, passes=passes, seconds=seconds, processes=processes, folder=folder
+            source, data, how, epochs=epochs, seconds=seconds, processes=processes, folder=folder
         )
     if comm.world_size() > 1:
         place = store.place if store else NOWHERE
@@ -169,12 +169,12 @@ def _opened(
     data: Data,
     how: Arrangement,
     *,
-    passes: float,
+    epochs: float,
     seconds: float,
     processes: int,
     folder: Path,
 ) -> Store | None:
-    if data.store == "auto" and passes < 2:
+    if data.store == "auto" and epochs < 2:
         return None
     seen = costs(source, how)
     if seen is None:
@@ -185,7 +185,7 @@ def _opened(
             folder.mkdir(parents=True, exist_ok=True)
             free["file"] = free_disk(folder)[0]
         choice = choose(
-            data, seen, count=len(source), passes=passes, seconds=seconds, processes=processes,
+            data, seen, count=len(source), epochs=epochs, seconds=seconds, processes=processes,
             free=free,
         )  # fmt: skip
         store = None

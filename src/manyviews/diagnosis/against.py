@@ -209,7 +209,7 @@ def _by_labels(
     standing: Standing = (
         "better" if labelled.low > 0 else "worse" if labelled.high < 0 else "no better"
     )
-    doubt = ", so the test images cannot tell them apart" if standing == "no better" else ""
+    doubt = ", so these labels cannot tell them apart" if standing == "no better" else ""
     return standing, (
         f"{labelled.protocol} is {labelled.after:.3f}, and {labelled.before:.3f} for {what} "
         f"({labelled.difference:+.3f}, 95 % interval {labelled.low:+.3f} to "

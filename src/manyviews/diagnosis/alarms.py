@@ -49,7 +49,8 @@ class Rule:
         name: of the alarm.
         about: the number that has to be there before the rule is asked.
         holds: whether the numbers of one check look wrong.
-        message: a format string over the numbers.
+        message: a format string over the numbers; in it and in the cause `{sample}` and `{samples}`
+            are what samples are called.
         cause: of the alarm.
         advice: of the alarm.
         light: of the alarm.
@@ -83,7 +84,8 @@ RULES: tuple[Rule, ...] = (
         about="cosine_projection",
         holds=lambda n: n["cosine_projection"] > 0.9975,
         message=(
-            "different images get the same projection: their mean cosine is {cosine_projection:.4f}"
+            "different {samples} get the same projection: their mean cosine is "
+            "{cosine_projection:.4f}"
         ),
         cause=_COLLAPSED,
         advice=_STEADIER,
@@ -97,10 +99,10 @@ RULES: tuple[Rule, ...] = (
             0.95 < n["cosine_projection"] <= 0.9975 and n["alignment_projection"] < 0.02
         ),
         message=(
-            "projections hardly differ: the mean cosine of different images is "
-            "{cosine_projection:.3f}, and the views of an image differ as little"
+            "projections hardly differ: the mean cosine of different {samples} is "
+            "{cosine_projection:.3f}, and the views of one {sample} differ as little"
         ),
-        cause="the loss is solved by sending all images to nearly one place",
+        cause="the loss is solved by sending all {samples} to nearly one place",
         advice=(
             _STEADIER + "; an --entropy.weight of 0.1 to 1; with a predictor look whether it is "
             "trained"
@@ -113,7 +115,8 @@ RULES: tuple[Rule, ...] = (
         about="cosine_embedding",
         holds=lambda n: n["cosine_embedding"] > 0.9999,
         message=(
-            "different images get the same embedding: their mean cosine is {cosine_embedding:.5f}"
+            "different {samples} get the same embedding: their mean cosine is "
+            "{cosine_embedding:.5f}"
         ),
         cause=_COLLAPSED,
         advice=_STEADIER,
@@ -139,7 +142,7 @@ RULES: tuple[Rule, ...] = (
         about="usage_entropy",
         holds=lambda n: n["usage_entropy"] < 0.1,
         message="nearly all targets are one prototype: usage entropy {usage_entropy:.3f} of ln K",
-        cause="one prototype wins for every image",
+        cause="one prototype wins for every {sample}",
         advice=(
             "a higher --method.teacher-temperature.end or a lower --method.center-momentum, a "
             "longer --method.frozen-until, a lower --optim.lr"
@@ -156,10 +159,10 @@ RULES: tuple[Rule, ...] = (
             and n["target_entropy"] <= 0.98
         ),
         message=(
-            "all images get the same targets: usage entropy {usage_entropy:.3f} and target entropy "
-            "{target_entropy:.3f} are equal, so assignments carry no information"
+            "all {samples} get the same targets: usage entropy {usage_entropy:.3f} and target "
+            "entropy {target_entropy:.3f} are equal, so assignments carry no information"
         ),
-        cause="the targets do not depend on the image",
+        cause="the targets do not depend on the {sample}",
         advice=("a lower --method.center-momentum, a lower --optim.lr, fewer --method.prototypes"),
         light="bad",
         stuck=0.2,
@@ -198,8 +201,8 @@ RULES: tuple[Rule, ...] = (
         about="prediction_std",
         holds=lambda n: n["prediction_std"] < 0.002,  # a sound MAE is at 0.008 after 200 steps
         message=(
-            "every image is reconstructed alike: predictions differ by {prediction_std:.4f} "
-            "between images"
+            "every {sample} is reconstructed alike: predictions differ by {prediction_std:.4f} "
+            "between {samples}"
         ),
         cause="the decoder gives the mean patch and takes nothing from the encoder",
         advice=(
@@ -274,7 +277,7 @@ RULES: tuple[Rule, ...] = (
             and n["cosine_embedding"] < 0.9999
             and not n["cosine_projection"] > 0.9975
         ),
-        message="the views of an image are the same to the network, though images differ",
+        message="the views of one {sample} are the same to the network, though {samples} differ",
         cause="the augmentations change nothing that the network sees",
         advice=(
             "smaller crops (--views.global.scale 0.2 1), --views.global.jitter 0.8, "

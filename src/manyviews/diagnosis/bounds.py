@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check_features
+from manyviews.diagnosis.spectrum import check_views
 from manyviews.diagnosis.uniformity import unit
 from manyviews.losses.entropy import (
     vmf_entropy,
@@ -106,20 +106,10 @@ def entropy_reconstruction(
 
 
 def _pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    check_features(a)
-    check_features(b)
-    _same(a, b)
+    check_views(a, b)
     if len(a) < 2:
-        raise UsageError("The bound compares images with one another; wanted 2 or more, got 1.")
+        raise UsageError("The bound compares samples with one another; wanted 2 or more, got 1.")
     return unit(a), unit(b)
-
-
-def _same(a: Tensor, b: Tensor) -> None:
-    if a.shape != b.shape:
-        raise UsageError(
-            f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
-            "the same images through the same encoder."
-        )
 
 
 def _loss(anchors: Tensor, candidates: Tensor, temperature: float, chunk: int) -> float:

@@ -85,7 +85,7 @@ def cluster_learnability(
     if not 1 <= k <= n * (_FOLDS - 1) // _FOLDS or n < _FOLDS:
         raise UsageError(
             f"Cluster learnability has {n} rows for k = {k} neighbours; wanted {_FOLDS} rows or "
-            f"more and k from 1 to {n * (_FOLDS - 1) // _FOLDS}. Give more images, or a smaller k."
+            f"more and k from 1 to {n * (_FOLDS - 1) // _FOLDS}. Give more samples, or a smaller k."
         )
     order = torch.from_numpy(np.random.default_rng(seed).permutation(n)).to(features.device)
     z = unit(features)[order]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from manyviews.core import Clock, Method, Step
+from manyviews.core.nouns import SAMPLE, Noun
 from manyviews.diagnosis.alarms import RULES, Alarm, Light, Numbers, Rule
 from manyviews.diagnosis.checkup import RollingRank, spread
 from manyviews.diagnosis.wiring import some_of_targets
@@ -34,7 +35,7 @@ class Health:
         rank_embedding, rank_projection: effective rank, centred, over about the last `rows` rows
             and at most 16 checks.
         std_embedding, std_projection: as `uniformity.feature_std`.
-        cosine_embedding, cosine_projection: mean cosine between different images.
+        cosine_embedding, cosine_projection: mean cosine between different samples.
         consistency, alignment, uniformity, entropy, reconstruction: of the projection, or of the
             embedding where there is none; see `checkup.spread`.
         watch/NAME: what the method says of itself.
@@ -47,6 +48,7 @@ class Health:
         columns: of wider outputs so many columns, evenly spaced, make the effective rank.
         rank_every: checks between effective ranks, which are the dearest numbers; in between the
             last one is repeated, and rules about it are not asked.
+        noun: what samples are called in alarms.
 
     Attributes:
         alarms: all that were raised, in order.
@@ -61,10 +63,12 @@ class Health:
         rows: int = 2048,
         columns: int = 512,
         rank_every: int = 4,
+        noun: Noun = SAMPLE,
     ) -> None:
         self.alarms: list[Alarm] = []
         self.active: dict[str, Alarm] = {}
         self._stop, self._sustain, self._rank_every = stop, sustain, rank_every
+        self._noun = noun
         self._ranks = {
             space: RollingRank(rows=rows, columns=columns) for space in ("embedding", "projection")
         }
@@ -168,9 +172,9 @@ class Health:
     def _raise(self, rule: Rule, numbers: Numbers, clock: Clock) -> None:
         alarm = Alarm(
             rule.name,
-            rule.cause,
+            self._noun.fill(rule.cause),
             rule.advice,
-            message=rule.message.format_map(numbers),
+            message=self._noun.fill(rule.message).format_map(numbers),
             light=rule.light,
             step=clock.step,
         )

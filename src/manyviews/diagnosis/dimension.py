@@ -43,7 +43,7 @@ def mst_dimension(
         wanted = _LEAST << max(1, subsamples - 1)
         raise UsageError(
             f"The spanning-tree dimension has {n} rows for {subsamples} sizes; wanted 2 sizes or "
-            f"more and {wanted} rows or more. Give more images, or fewer subsamples."
+            f"more and {wanted} rows or more. Give more samples, or fewer subsamples."
         )
     order = np.random.default_rng(seed).permutation(len(features))[:n]
     points = features[torch.from_numpy(order).to(features.device)].cpu().double()

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from manyviews.core.nouns import Noun
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One number of a diagnosis, in words.
+    """One number of a diagnosis, in words; `{sample}` and `{samples}` are what samples are called.
 
     Attributes:
         title: what to call it.
@@ -24,6 +26,10 @@ class Measure:
     evidence: str
     better: str
     unit: str
+
+    def of(self, noun: Noun) -> "Measure":
+        """The same of samples that are called so."""
+        return Measure(**{name: noun.fill(text) for name, text in vars(self).items()})
 
 
 _SWEEP = "higher within one method's sweep of one architecture and width"
@@ -95,7 +101,7 @@ _SPHERE = {
     ),
     "cosine": Measure(
         title="mean cosine",
-        says="How alike different images are: above 0.9999 they all get the same features.",
+        says="How alike different {samples} are: above 0.9999 they all get the same features.",
         cannot="Networks that end in a ReLU, and vision transformers, share a large mean and so "
         "have high cosines without any collapse.",
         evidence="none for quality",
@@ -104,7 +110,7 @@ _SPHERE = {
     ),
     "alignment": Measure(
         title="alignment",
-        says="How far apart two views of one image are.",
+        says="How far apart two views of one {sample} are.",
         cannot="A constant encoder has perfect alignment: read it together with uniformity.",
         evidence="Wang and Isola 2020 (arXiv:2005.10242): with uniformity it goes with accuracy "
         "within contrastive runs; not across methods.",
@@ -136,7 +142,7 @@ _DIMENSION = {
     "mst_dimension": Measure(
         title="intrinsic dimension, spanning tree (IdEst)",
         says="In how many ways features vary, from how the length of a spanning tree grows with "
-        "the number of images.",
+        "the number of {samples}.",
         cannot="Collapse lowers it as well: never judge by it alone. Common estimators are "
         "disputed to find the true dimension of features (arXiv:2604.20276).",
         evidence="IdEst (arXiv:2606.03338), one paper: rank correlation of about -0.8 with linear "
@@ -146,9 +152,9 @@ _DIMENSION = {
     ),
     "lidar": Measure(
         title="LiDAR",
-        says="How many directions separate images better than augmentations blur them.",
-        cannot="It needs the augmentations of training and cannot exceed the number of images less "
-        "one. It does not compare methods whose augmentations differ.",
+        says="How many directions separate {samples} better than augmentations blur them.",
+        cannot="It needs the augmentations of training and cannot exceed the number of {samples} "
+        "less one. It does not compare methods whose augmentations differ.",
         evidence="Thilak et al. 2024 (arXiv:2312.04000): chooses hyper-parameters better than "
         "RankMe, also for I-JEPA, data2vec and DINO, by linear probes on ImageNet.",
         better=_SWEEP,
@@ -156,7 +162,7 @@ _DIMENSION = {
     ),
     "cluster_learnability": Measure(
         title="cluster learnability",
-        says="How well neighbours tell the cluster that k-means puts an image in.",
+        says="How well neighbours tell the cluster that k-means puts one {sample} in.",
         cannot="It depends on the numbers of clusters and neighbours. A collapse to one point or a "
         "few makes clusters easy to learn.",
         evidence="as a part of CLID alone",
@@ -179,26 +185,27 @@ _DIMENSION = {
 _VIEWS = {
     "view_consistency": Measure(
         title="view consistency",
-        says="How often an image's nearest neighbour among second views is its own second view.",
-        cannot="It is easy where views hardly differ, and where colours alone tell images apart. "
+        says="How often the nearest neighbour of one {sample} among second views is its own.",
+        cannot="It is easy where views hardly differ, and where colours alone tell {samples} "
+        "apart. "
         "It does not compare runs whose augmentations differ.",
         evidence="none",
         better="higher within one run",
-        unit="share of images, 0 to 1",
+        unit="share of {samples}, 0 to 1",
     ),
     "shared_neighbours": Measure(
         title="shared neighbours of views",
-        says="How many of the other images nearest to one view of an image are also nearest to its "
-        "second view.",
+        says="How many of the other {samples} nearest to one view of a sample are also nearest to "
+        "its second view.",
         cannot="A collapsed network's neighbours mean nothing, and its value depends on the number "
-        "of images. It does not compare runs whose augmentations differ.",
+        "of {samples}. It does not compare runs whose augmentations differ.",
         evidence="none; our own",
         better="higher within one run, and than before training",
         unit="overlap, 0 to 1",
     ),
     "graph_stability": Measure(
         title="neighbour stability",
-        says="How much of each image's nearest neighbours stays the same from one checkpoint to "
+        says="How much of each {sample}'s nearest neighbours stays the same from one checkpoint to "
         "the next.",
         cannot="It says nothing of quality: features may stand still because the learning rate is "
         "0. A collapsed network's neighbours mean nothing.",
@@ -208,18 +215,19 @@ _VIEWS = {
     ),
     "invariance": Measure(
         title="change under one augmentation",
-        says="How far an augmentation, by itself, moves the features of an image, compared with "
-        "the distance between two images.",
+        says="How far an augmentation, by itself, moves the features of one {sample}, compared "
+        "with the distance between two {samples}.",
         cannot="Whether an invariance is wanted depends on the task: flowers need colour. Encoder "
         "and projector differ much.",
         evidence="none for quality; Bordes et al. 2022 (arXiv:2112.09164) find that projectors are "
         "far more invariant to the augmentations of training than encoders.",
         better="no direction",
-        unit="share of the distance between images, 0 (invariant) to about 1",
+        unit="share of the distance between {samples}, 0 (invariant) to about 1",
     ),
     "cluster_stability": Measure(
         title="stability of clusters",
-        says="Whether k-means finds the same clusters in one half of the images as in the other.",
+        says="Whether k-means finds the same clusters in one half of the {samples} as in "
+        "the other.",
         cannot="Wrong clusters may be stable too, and few clusters are more stable than many.",
         evidence="none for accuracy; von Luxburg 2010 reviews it as a criterion for clusters.",
         better="higher at an equal number of clusters",
@@ -227,15 +235,16 @@ _VIEWS = {
     ),
     "cluster_consistency": Measure(
         title="consistency of clusters",
-        says="How often two views of an image fall in the same cluster, beyond what chance gives.",
+        says="How often two views of one {sample} fall in the same cluster, beyond what chance "
+        "gives.",
         cannot="It is easy where views hardly differ.",
         evidence="none",
         better="higher, at an equal number of clusters and equal augmentations",
-        unit="0 as by chance, 1 all images",
+        unit="0 as by chance, 1 all {samples}",
     ),
     "nmi": Measure(
         title="agreement of two groupings (NMI)",
-        says="How much one grouping of the images tells of another: clusters of other clusters, "
+        says="How much one grouping of the {samples} tells of another: clusters of other clusters, "
         "or of labels where those were given.",
         cannot="It is not corrected for chance: many small clusters agree by accident.",
         evidence="none for accuracy; with labels it is a measure of its own.",
@@ -244,12 +253,12 @@ _VIEWS = {
     ),
     "purity": Measure(
         title="purity of clusters",
-        says="With labels: how many images have the commonest label of their cluster.",
+        says="With labels: how many {samples} have the commonest label of their cluster.",
         cannot="It rises with the number of clusters, and is never below the share of the "
         "commonest label.",
         evidence="none for accuracy; with labels it is a measure of its own.",
         better="higher at an equal number of clusters",
-        unit="share of images, above 0 to 1",
+        unit="share of {samples}, above 0 to 1",
     ),
 }
 
@@ -308,7 +317,7 @@ _PROTOTYPES = {
     "perplexity": Measure(
         title="prototype usage",
         says="What share of the prototypes is in use.",
-        cannot="Sinkhorn evens out a batch's assignments and so hides prototypes that no image "
+        cannot="Sinkhorn evens out a batch's assignments and so hides prototypes that no {sample} "
         "wants. More prototypes than the data fills is no fault by itself.",
         evidence="none",
         better="no direction: an alarm below 0.2 late in training",
@@ -316,8 +325,8 @@ _PROTOTYPES = {
     ),
     "dead": Measure(
         title="dead prototypes",
-        says="How many prototypes are no image's first choice.",
-        cannot="It means little with fewer than 10 images a prototype.",
+        says="How many prototypes are no {sample}'s first choice.",
+        cannot="It means little with fewer than 10 {samples} a prototype.",
         evidence="none",
         better=_ALARM,
         unit="prototypes, 0 to K - 1",
@@ -332,7 +341,7 @@ _PROTOTYPES = {
     ),
     "target_entropy": Measure(
         title="entropy of an assignment",
-        says="How undecided assignments are: near 1 every image gets every prototype alike, and "
+        says="How undecided assignments are: near 1 every {sample} gets every prototype alike, and "
         "the loss stays at ln K.",
         cannot="It depends on the temperature; one prototype for everything is perfectly decided.",
         evidence="none",
@@ -341,7 +350,7 @@ _PROTOTYPES = {
     ),
     "information": Measure(
         title="information in prototypes",
-        says="How much its prototype tells of an image: about 0 is a collapse, whichever kind.",
+        says="How much its prototype tells of one {sample}: about 0 is a collapse, whichever kind.",
         cannot="Random but decided assignments carry as much as useful ones.",
         evidence="none for quality; it is the entropy-reconstruction bound of equal views.",
         better=_ALARM,
@@ -365,7 +374,7 @@ _PATCHES = {
         title="separation of patches",
         says="How far clusters of patches are from one another beyond what they spread, in mean "
         "distances to the middle.",
-        cannot="It depends on the number of patches and of images. A few tight clusters have it "
+        cannot="It depends on the number of patches and of {samples}. A few tight clusters have it "
         "too, whatever they are of.",
         evidence="arXiv:2510.17299, as a part of DSE alone; it is what falls as dense features "
         "degrade.",
@@ -374,9 +383,9 @@ _PATCHES = {
     ),
     "patch_dimension": Measure(
         title="dimension of patches",
-        says="How many of the possible directions the patches of different images use.",
-        cannot="It is held down by the number of images, and does not tell useful directions from "
-        "noise.",
+        says="How many of the possible directions the patches of different {samples} use.",
+        cannot="It is held down by the number of {samples}, and does not tell useful directions "
+        "from noise.",
         evidence="arXiv:2510.17299, as a part of DSE alone; it is what falls in a collapse.",
         better="higher within one training",
         unit="share, 0 to 1",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check_features
+from manyviews.diagnosis.spectrum import check_features, check_views
 from manyviews.diagnosis.uniformity import unit
 
 
@@ -71,7 +71,7 @@ def kmeans(
     if not 1 <= clusters <= len(features):
         raise UsageError(
             f"k-means wants {clusters} clusters of {len(features)} rows; wanted 1 to "
-            f"{len(features)}. Give more images, or fewer clusters."
+            f"{len(features)}. Give more samples, or fewer clusters."
         )
     mean = features.double().mean(dim=0)
     x = (features.double() - mean).float()
@@ -113,7 +113,7 @@ def stability(
     if clusters < 2 or n < 2 * clusters:
         raise UsageError(
             f"Cluster stability wants {clusters} clusters in both halves of {n} rows; wanted 2 or "
-            "more clusters and twice as many rows. Give more images, or fewer clusters."
+            "more clusters and twice as many rows. Give more samples, or fewer clusters."
         )
     z = unit(features)
     found: list[float] = []
@@ -143,13 +143,7 @@ def consistency(
     Raises:
         UsageError: unusable features, shapes that differ, or more clusters than rows.
     """
-    check_features(a)
-    check_features(b)
-    if a.shape != b.shape:
-        raise UsageError(
-            f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
-            "the same images through the same encoder."
-        )
+    check_views(a, b)
     found = kmeans(torch.cat([unit(a), unit(b)]), clusters=clusters, seed=seed, chunk=chunk)
     first, second = found.assignment.split(len(a))
     shares = [
@@ -265,7 +259,7 @@ def _table(a: Tensor, b: Tensor) -> Tensor:
     if a.ndim != 1 or a.shape != b.shape or not len(a):
         raise UsageError(
             f"The two groupings have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted a "
-            "cluster of each of the same rows. Give two assignments of one set of images."
+            "cluster of each of the same rows. Give two assignments of one set of samples."
         )
     first, second = (torch.unique(side, return_inverse=True)[1].cpu() for side in (a, b))
     columns = int(second.max()) + 1

@@ -55,14 +55,14 @@ def invariance(
     check_features(plain)
     n = len(plain)
     if n < 2:
-        raise UsageError("Invariance compares with other images; wanted 2 or more, got 1.")
+        raise UsageError("Invariance compares with other samples; wanted 2 or more, got 1.")
     mean = plain.double().mean(dim=0)
     z = _directions(plain, mean)
     others = _between(z, chunk)
     between = float(others.mean())
     if not between > 0:
         raise UsageError(
-            f"All {n} images have the same features, so a change has nothing to be compared "
+            f"All {n} samples have the same features, so a change has nothing to be compared "
             "with: the encoder collapsed. Diagnose an earlier checkpoint."
         )
     bars: dict[str, Bar] = {}
@@ -71,7 +71,7 @@ def invariance(
         if features.shape != plain.shape:
             raise UsageError(
                 f"Features of '{name}' have shape {tuple(features.shape)} and plain ones "
-                f"{tuple(plain.shape)}; wanted the same images through the same encoder."
+                f"{tuple(plain.shape)}; wanted the same samples through the same encoder."
             )
         bars[name] = _bar(z, _directions(features, mean), others)
     return bars

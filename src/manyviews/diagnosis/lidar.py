@@ -35,7 +35,7 @@ def lidar(views: Tensor, *, delta: float = 1e-4, eps: float = 0.0) -> float:
     if views.ndim != 3 or len(views) < 2 or views.shape[1] < 2:
         raise UsageError(
             f"LiDAR has features of shape {tuple(views.shape)}; wanted [N, Q, D] with two or more "
-            "images and two or more views of each. Give several augmented views an image."
+            "samples and two or more views of each. Give several augmented views a sample."
         )
     check_features(views.flatten(0, 1))
     means = views.double().mean(dim=1).cpu()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check_features
+from manyviews.diagnosis.spectrum import check_features, check_views
 from manyviews.diagnosis.stability import graph_stability
 from manyviews.diagnosis.uniformity import unit
 
@@ -25,13 +25,7 @@ def view_consistency(a: Tensor, b: Tensor, *, chunk: int = 1024) -> float:
     Raises:
         UsageError: unusable features, or shapes that differ.
     """
-    check_features(a)
-    check_features(b)
-    if a.shape != b.shape:
-        raise UsageError(
-            f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
-            "the same images through the same encoder."
-        )
+    check_views(a, b)
     first, second = unit(a), unit(b)
     won = 0.0
     for start in range(0, len(first), chunk):
@@ -61,11 +55,7 @@ def shared_neighbours(a: Tensor, b: Tensor, *, k: int = 10) -> float:
     Raises:
         UsageError: unusable features, shapes that differ, or fewer than 3 images.
     """
-    if a.shape != b.shape:
-        raise UsageError(
-            f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
-            "the same images through the same encoder."
-        )
+    check_views(a, b)
     return graph_stability(a, b, k=min(k, len(a) - 2))
 
 

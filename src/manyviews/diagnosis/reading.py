@@ -7,7 +7,7 @@ from manyviews.diagnosis.alarms import Light
 from manyviews.diagnosis.verdict import WORDS
 
 _WIDER = "milder --views.global.jitter and .scale, a larger --data.batch-size, a lower --optim.lr"
-_SAME = "different images look the same: a lower --optim.lr, a longer --optim.warmup"
+_SAME = "different {samples} look the same: a lower --optim.lr, a longer --optim.warmup"
 _LONGER = "below the untrained encoder: train longer, look at the views in the report"
 BEFORE = ("view_consistency", "shared_neighbours", "lidar")
 """Measures that are held against the untrained encoder's."""
@@ -17,7 +17,10 @@ _LIT = ("view_consistency", "shared_neighbours")
 
 @dataclass(frozen=True)
 class Read:
-    """A light, None where the number by itself is neither good nor bad, and what to do."""
+    """A light, None where the number by itself is neither good nor bad, and what to do.
+
+    In what to do `{sample}` and `{samples}` are what samples are called.
+    """
 
     light: Light | None = None
     do: str = ""
@@ -37,7 +40,7 @@ def read_number(
     Args:
         name: of `explain.MEASURES`.
         value: of it.
-        directions: that there can be at most: the lower of the width and the images less one.
+        directions: that there can be at most: the lower of the width and the samples less one.
         held: measure -> its value of the untrained encoder and of this one, both of the same views
             of the same samples: how many there are changes the value.
     """
@@ -56,7 +59,7 @@ def read_number(
 
 
 def of_change(name: str, change: float) -> Read:
-    """What to make of how far one augmentation moves features, over the distance of two images."""
+    """What to make of how far one augmentation moves features, over the distance of two samples."""
     if change < 0.5:
         return Read("ok")
-    return Read("warn", f"if {name} means nothing in your images, more of it in --views")
+    return Read("warn", f"if {name} means nothing in your {{samples}}, more of it in --views")

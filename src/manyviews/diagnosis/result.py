@@ -6,6 +6,7 @@ from typing import Any
 
 from manyviews.core.extras import frame
 from manyviews.core.in_words import InWords
+from manyviews.core.nouns import SAMPLE, Noun
 from manyviews.diagnosis.dse import WINDOW, dense_candidates
 from manyviews.diagnosis.explain import MEASURES
 from manyviews.diagnosis.geometry import Geometry
@@ -15,6 +16,8 @@ from manyviews.diagnosis.reading import BEFORE, Read, of_change, read_number
 from manyviews.diagnosis.state import FeatureState
 from manyviews.diagnosis.verdict import Verdict
 
+_UNTOLD = ("unsaved", "whole", "noun")
+"""Fields that are not kept."""
 ALL = "Every number, with what to make of it: --all"
 
 
@@ -24,8 +27,9 @@ class Diagnosed(InWords):
 
     Attributes:
         run: whose.
-        data: which images.
-        images: how many of them.
+        data: which samples.
+        images: how many of them, of whatever kind.
+        encoder: which one, in words: trained and at which step, untrained, a frozen start.
         verdict: the three questions, and what to do next.
         state: of the encoder's output.
         best: the step of the checkpoint to keep, of a run that kept several.
@@ -42,6 +46,7 @@ class Diagnosed(InWords):
         version: rises whenever the same features could give another number.
         unsaved: why it is not in RUN/diagnosis.json; "" where it is, or without a run.
         whole: whether `lines` has every number.
+        noun: what samples are called.
     """
 
     run: str
@@ -61,6 +66,8 @@ class Diagnosed(InWords):
     version: int = 3
     unsaved: str = ""
     whole: bool = False
+    noun: Noun = SAMPLE
+    encoder: str = "encoder"
 
     def lines(self) -> list[str]:
         """For people."""
@@ -89,27 +96,29 @@ class Diagnosed(InWords):
         """Every number, for people."""
         said: list[str] = []
         names = list(next(iter(self.spaces.values())))
-        said += ["", _row(f"{self.images} images", self.spaces, "light   better where")]
+        said += ["", _row(f"{self.images} {self.noun.many}", self.spaces, "light   better where")]
         for name in names:
             cells = [_number(numbers.get(name)) for numbers in self.spaces.values()]
             read = self._read(name, next(iter(self.spaces.values())).get(name))
-            note = read.do or self._held(name) or MEASURES[name].better
+            note = self.noun.fill(read.do) or self._held(name) or MEASURES[name].better
             said.append(_row(MEASURES[name].title, cells, f"{read.word():<8}{note}"))
         if self.invariance:
-            note = "light   0: no change, 1: as far as another image"
-            said += ["", _row("one augmentation", self.invariance, note)]
+            note = f"light   0: no change, 1: as far as another {self.noun.one}"
+            said += ["", f"what one augmentation changes for the {self.encoder}"]
+            said.append(_row("one augmentation", self.invariance, note))
             for name in next(iter(self.invariance.values())):
                 bars = [bars[name] for bars in self.invariance.values()]
                 picture = "#" * round(20 * min(1.5, bars[0].change))
                 read = of_change(name, bars[0].change)
-                note = f"{read.word():<8}{picture} {read.do}".rstrip()
+                note = f"{read.word():<8}{picture} {self.noun.fill(read.do)}".rstrip()
                 said.append(_row(name, [f"{bar.change:.3f}" for bar in bars], note))
         if self.prototypes is not None:
             used = self.prototypes
             said += [
                 "",
                 f"prototypes: {used.prototypes}, used as {used.perplexity * used.prototypes:.0f} "
-                f"equal ones; an image's own entropy is {used.target_entropy:.2f} of ln K; "
+                f"equal ones; the entropy of one {self.noun.one} is {used.target_entropy:.2f} of "
+                "ln K; "
                 f"{used.information:.2f} nats of information",
             ]
         if self.geometry is not None:
@@ -142,7 +151,7 @@ class Diagnosed(InWords):
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text."""
         told = asdict(self) | {"verdict": self.verdict.to_json()}
-        return {name: value for name, value in told.items() if name not in ("unsaved", "whole")}
+        return {name: value for name, value in told.items() if name not in _UNTOLD}
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame: a row a measure, a column a space, and what the measure says.

@@ -110,6 +110,21 @@ def check_features(features: Tensor) -> None:
         )
 
 
+def check_views(a: Tensor, b: Tensor) -> None:
+    """Refuse features of two views that are not row for row of the same samples.
+
+    Raises:
+        UsageError: as `check_features`, or shapes that differ.
+    """
+    check_features(a)
+    check_features(b)
+    if a.shape != b.shape:
+        raise UsageError(
+            f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
+            "the same samples through the same encoder."
+        )
+
+
 def _mean(features: Tensor) -> Tensor:
     parts = [part.cpu().double().sum(dim=0) for part in features.split(_ROWS)]
     return torch.stack(parts).sum(dim=0) / len(features)

@@ -31,13 +31,13 @@ def graph_stability(a: Tensor, b: Tensor, *, k: int = 20, chunk: int = 1024) -> 
     n = len(a)
     if n != len(b):
         raise UsageError(
-            f"The two checkpoints have features of {n} and {len(b)} images; wanted the same "
-            "images. Embed one set of images with both."
+            f"The two checkpoints have features of {n} and {len(b)} samples; wanted the same "
+            "samples. Embed one set of samples with both."
         )
     if not 1 <= k < n:
         raise UsageError(
-            f"Graph stability asks for {k} neighbours among {n} images; wanted 1 to {n - 1}. Give "
-            "more images, or a smaller k."
+            f"Graph stability asks for {k} neighbours among {n} samples; wanted 1 to {n - 1}. Give "
+            "more samples, or a smaller k."
         )
     first, second = unit(a), unit(b)
     total = 0.0

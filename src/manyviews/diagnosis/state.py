@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from manyviews.core import UsageError
+from manyviews.core.nouns import SAMPLE, Noun
 from manyviews.diagnosis.alarms import Light
 from manyviews.diagnosis.rank import entropy_rank, rankme
 from manyviews.diagnosis.spectrum import check_features, collapse_level, singular_values
@@ -40,21 +41,26 @@ class FeatureState:
 
 
 def state_of(
-    features: Tensor, *, target_entropy: float = math.nan, usage_entropy: float = math.nan
+    features: Tensor,
+    *,
+    target_entropy: float = math.nan,
+    usage_entropy: float = math.nan,
+    noun: Noun = SAMPLE,
 ) -> FeatureState:
-    """Judge the features of a sample of images.
+    """Judge the features of some samples.
 
-    Complete collapse: different images have a mean cosine above 0.9999, or fewer than 1.5
+    Complete collapse: different samples have a mean cosine above 0.9999, or fewer than 1.5
     directions vary. Uniform collapse: the method's targets have more than 0.98 of the largest
     entropy. One-prototype collapse: the mean target has less than 0.1 of it. Dimensional
     collapse: fewer than 2 % of the directions that could be used (warn below 5 %) vary. The
     thresholds are our own, those of `alarms`. Says nothing about what the directions are good for.
 
     Args:
-        features: [N, D], of different images; N >= 10 D for figures that do not depend on N, but
+        features: [N, D], of different samples; N >= 10 D for figures that do not depend on N, but
             a few hundred rows already show a collapse.
         target_entropy: of `prototypes.Usage` or of the method's own watch, where it has prototypes.
         usage_entropy: likewise.
+        noun: what samples are called in the sentence.
 
     Raises:
         UsageError: fewer than 2 rows, or NaN or infinite features.
@@ -62,7 +68,7 @@ def state_of(
     check_features(features)
     rows, width = features.shape
     if rows < 2:
-        raise UsageError("A state compares images with one another; wanted 2 or more, got 1.")
+        raise UsageError(f"A state compares {noun.many} with one another; wanted 2 or more, got 1.")
     values = singular_values(features)
     directions = entropy_rank(values)
     numbers = {
@@ -79,7 +85,9 @@ def state_of(
     return FeatureState(
         title=title,
         light=light,
-        sentence=sentence.format(used=f"{directions:.0f} of {width} directions are used"),
+        sentence=noun.fill(sentence).format(
+            used=f"{directions:.0f} of {width} directions are used", **numbers
+        ),
         directions=directions,
         width=width,
         rows=rows,
@@ -88,32 +96,33 @@ def state_of(
 
 
 def _judge(directions: float, *, most: int, numbers: dict[str, float]) -> tuple[str, Light, str]:
+    """The title, the light and a template of the sentence."""
     if directions == 0 or numbers["cosine"] > _CONSTANT:
         return (
             "complete collapse",
             "bad",
-            f"Complete collapse: different images get the same features (their mean cosine is "
-            f"{numbers['cosine']:.5f}). These features cannot tell images apart.",
+            "Complete collapse: different {samples} get the same features (their mean cosine is "
+            "{cosine:.5f}). These features cannot tell {samples} apart.",
         )
     if numbers.get("target_entropy", 0.0) > _UNIFORM:
         return (
             "uniform collapse",
             "bad",
-            "Uniform collapse: every image gets nearly the same share of every prototype (target "
-            f"entropy {numbers['target_entropy']:.3f} of ln K), so targets say nothing of images.",
+            "Uniform collapse: every {sample} gets nearly the same share of every prototype "
+            "(target entropy {target_entropy:.3f} of ln K), so targets say nothing of {samples}.",
         )
     if numbers.get("usage_entropy", 1.0) < _ONE:
         return (
             "one-prototype collapse",
             "bad",
-            "One-prototype collapse: nearly all images get the same prototype (usage entropy "
-            f"{numbers['usage_entropy']:.3f} of ln K), so targets say nothing of images.",
+            "One-prototype collapse: nearly all {samples} get the same prototype (usage entropy "
+            "{usage_entropy:.3f} of ln K), so targets say nothing of {samples}.",
         )
     if most >= 2 and (directions < 1.5 or directions < 0.02 * most):
         return (
             "dimensional collapse",
             "bad",
-            "Dimensional collapse: {used}; images differ along those alone.",
+            "Dimensional collapse: {used}; {samples} differ along those alone.",
         )
     if directions < 0.05 * most:
         return (
@@ -121,7 +130,7 @@ def _judge(directions: float, *, most: int, numbers: dict[str, float]) -> tuple[
             "warn",
             "Narrow: {used}. That may be all this data needs, or a partial dimensional collapse.",
         )
-    return "not collapsed", "ok", "Not collapsed: {used}, and different images differ."
+    return "not collapsed", "ok", "Not collapsed: {used}, and different {samples} differ."
 
 
 def collapsed(numbers: Mapping[str, float]) -> bool:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from manyviews.core import UsageError
-from manyviews.diagnosis.spectrum import check_features
+from manyviews.diagnosis.spectrum import check_features, check_views
 
 
 def alignment(a: Tensor, b: Tensor) -> float:
@@ -25,13 +25,7 @@ def alignment(a: Tensor, b: Tensor) -> float:
     Raises:
         UsageError: unusable features, or shapes that differ.
     """
-    check_features(a)
-    check_features(b)
-    if a.shape != b.shape:
-        raise UsageError(
-            f"The two views' features have shapes {tuple(a.shape)} and {tuple(b.shape)}; wanted "
-            "the same images through the same encoder."
-        )
+    check_views(a, b)
     return float((unit(a) - unit(b)).square().sum(dim=1).mean())
 
 
@@ -54,7 +48,7 @@ def uniformity(features: Tensor, *, t: float = 2.0, chunk: int = 2048) -> float:
     check_features(features)
     n = len(features)
     if n < 2:
-        raise UsageError("Uniformity compares images with one another; wanted 2 or more, got 1.")
+        raise UsageError("Uniformity compares samples with one another; wanted 2 or more, got 1.")
     z = unit(features).double()
     total = torch.zeros((), dtype=torch.float64, device=z.device)
     for start in range(0, n, chunk):

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from manyviews.core.nouns import SAMPLE, Noun
+from manyviews.core.passes import round_passes
 from manyviews.diagnosis.against import Against
 from manyviews.diagnosis.alarms import Light
 from manyviews.diagnosis.course import Trend
@@ -50,14 +52,14 @@ class Course:
 
     Attributes:
         steps: optimiser steps done.
-        images: in the data.
-        passes: how often each was seen.
+        samples: in the data.
+        passes: how often each was seen, as `core.passes` counts.
         share: of what was asked for, 0 to 1.
         trend: where it was going, where that was measured.
     """
 
     steps: int
-    images: int
+    samples: int
     passes: float
     share: float
     trend: Trend | None
@@ -75,6 +77,7 @@ class Evidence:
         course: of the training.
         task: the loss of a task that does not make views alike, near the end, as a share of what
             the best answer costs that looks at no image; None for other methods.
+        noun: what samples are called.
     """
 
     state: FeatureState
@@ -83,6 +86,7 @@ class Evidence:
     alarms: Sequence[Raised] = ()
     course: Course | None = None
     task: float | None = None
+    noun: Noun = SAMPLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +190,7 @@ def verdict(evidence: Evidence, plan: Commands | None = None) -> Verdict:
     """
     course = evidence.course
     learned, state = _learned(evidence), _collapsed(evidence)
-    enough = None if course is None else _enough(course)
+    enough = None if course is None else _enough(course, evidence.noun)
     answers = [one for one in (learned, state, enough) if one is not None]
     found = [] if plan is None or len(answers) < 3 else _next(evidence, plan, answers)
     return Verdict(answers=tuple(answers), next=tuple(found[:_MOST]))
@@ -268,9 +272,8 @@ def _worst(evidence: Evidence, *, learning: bool = False) -> Raised | None:
     return max(active, key=lambda alarm: _ORDER.index(alarm.light), default=None)
 
 
-def _enough(course: Course) -> Answer:
+def _enough(course: Course, noun: Noun) -> Answer:
     trend = course.trend
-    said = f"{course.passes:,.1f}" if course.passes < 10 else f"{course.passes:,.0f}"
     light: Light = "warn"
     if course.steps == 0:
         light, sentence = "bad", _NOTHING
@@ -289,7 +292,8 @@ def _enough(course: Course) -> Answer:
     return Answer(
         question="Was that enough?",
         light=light,
-        number=f"{said} passes over {course.images:,} images, {course.steps:,} steps",
+        number=f"{round_passes(course.passes)} passes over {course.samples:,} {noun.many}, "
+        f"{course.steps:,} steps",
         sentence=sentence,
     )
 
@@ -297,7 +301,7 @@ def _enough(course: Course) -> Answer:
 def _next(evidence: Evidence, plan: Commands, answers: Sequence[Answer]) -> list[Next]:
     """What to type, the most useful first."""
     learned, state, enough = answers
-    course = evidence.course
+    course, noun = evidence.course, evidence.noun
     if course is not None and course.share < 1 and state.light != "bad":
         return [Next(command=f"manyviews resume {plan.run}", why="It is not finished.")]
     if state.light == "bad":
@@ -314,15 +318,13 @@ def _next(evidence: Evidence, plan: Commands, answers: Sequence[Answer]) -> list
             )
         )
     elif learned.light != "ok":
-        found.append(
-            Next(command=f"manyviews doctor {plan.data}", why="Are they the right images?")
-        )
+        found.append(_look_at_data(plan, noun))
     if learned.light != "ok":
         found.append(
             Next(
                 command=f"manyviews report {plan.run}",
-                why="Look at the views: can you tell which two are of one image, but not by colour "
-                "or place alone?",
+                why=f"Look at the views: can you tell which two are of one {noun.one}, but not by "
+                "something as simple as colour, place or loudness alone?",
             )
         )
     if plan.best:
@@ -346,12 +348,17 @@ def _time(hours: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def _look_at_data(plan: Commands, noun: Noun) -> Next:
+    return Next(command=f"manyviews doctor {plan.data}", why=f"Are they the right {noun.many}?")
+
+
 def _mend(evidence: Evidence, plan: Commands) -> list[Next]:
     """Of a training that collapsed or is broken."""
     alike = evidence.untrained is not None and evidence.untrained.before.get("collapsed") == 1
-    look = Next(command=f"manyviews doctor {plan.data}", why="Are they the right images?")
+    look = _look_at_data(plan, evidence.noun)
     if alike:
-        why = "An untrained encoder cannot tell these images apart either: they are all alike."
+        why = f"An untrained encoder cannot tell these {evidence.noun.many} apart either: they are "
+        why += "all alike."
         return [Next(command=look.command, why=why)]
     first = _worst(evidence)
     why = "A lower learning rate is the first thing to try."

@@ -7,28 +7,30 @@ import torch
 from torch import Tensor, nn
 
 from manyviews.core import Batch, Clock, Method
+from manyviews.core.nouns import SAMPLE, Noun
 from manyviews.diagnosis.alarms import Alarm
 
 
-def check(method: Method, batch: Batch, clock: Clock) -> list[Alarm]:
+def check(method: Method, batch: Batch, clock: Clock, *, noun: Noun = SAMPLE) -> list[Alarm]:
     """Look for faults, on a copy of the method; neither it nor random numbers change.
 
     What it holds of samples (`of_samples`) is not copied.
 
     - A momentum target that shares memory with what it follows, or that would be trained itself.
     - Trainable parameters that the loss does not reach.
-    - Two views of an image that are the same, or views that are blank.
+    - Two views of a sample that are the same, or views that are blank.
     - A loss that is not finite, or without gradient.
 
     Args:
         method: in the mode in which it will be trained; its loss may ask every rank.
         batch: one micro-batch on the method's device.
         clock: of the first step.
+        noun: what samples are called.
 
     Returns:
         What was found; empty where all is well.
     """
-    found = [*_targets(method, clock), *_views(batch, clock)]
+    found = [*_targets(method, clock), *_views(batch, clock, noun)]
     held = {  # read in `forward`, and too large for a copy
         id(buffer): buffer
         for module in method.modules()
@@ -104,7 +106,7 @@ def _memory(x: Tensor) -> int:
     return x.untyped_storage().data_ptr()
 
 
-def _views(batch: Batch, clock: Clock) -> Iterator[Alarm]:
+def _views(batch: Batch, clock: Clock, noun: Noun) -> Iterator[Alarm]:
     for name, views in batch.views.items():
         if not views.is_floating_point() or not views.numel():
             continue
@@ -113,8 +115,8 @@ def _views(batch: Batch, clock: Clock) -> Iterator[Alarm]:
             yield _alarm(
                 "blank_views",
                 clock,
-                message=f"{int(blank.sum())} of {len(blank)} images have blank '{name}' views",
-                cause="the images are blank, or brightness or --data.std wipes them out",
+                message=f"{int(blank.sum())} of {len(blank)} {noun.many} have blank '{name}' views",
+                cause=f"the {noun.many} are blank, or brightness or --data.std wipes them out",
                 advice="`manyviews doctor` on the data; a lower --views.global.brightness",
                 bad=True,
             )
@@ -125,7 +127,7 @@ def _views(batch: Batch, clock: Clock) -> Iterator[Alarm]:
             yield _alarm(
                 "identical_views",
                 clock,
-                message=f"the '{name}' views of an image are identical",
+                message=f"the '{name}' views of one {noun.one} are identical",
                 cause="all augmentations are off",
                 advice=(
                     f"--views.{name}.scale 0.2 1, --views.{name}.flip 0.5, "

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
 from manyviews.core.positions import sincos
+from manyviews.encoders.blocks import check_blocks, heads_for, through
 from manyviews.encoders.settings import AudioViTConfig
 
 
@@ -38,8 +39,8 @@ class AudioViT(Encoder):
         self.input, self.dim, self.embed_dim = config.input, config.width, config.width
         self.patch = (config.patch, config.patch)
         frames, bins = config.input.shape[1:]
-        heads = config.heads or max(1, config.width // 64)
-        _check(config, frames, bins, heads)
+        _check(config, frames, bins)
+        heads = heads_for(config.width, config.heads, parts=4)
         self.grid = (frames // config.patch, bins // config.patch)
         self.patch_embed = _Embedding(self.dim, config.patch)
         self.cls_token = nn.Parameter(torch.randn(1, 1, self.dim) * 0.02)
@@ -80,24 +81,16 @@ class AudioViT(Encoder):
             Unsupported: spectrograms of another size, or more blocks than there are.
         """
         del tokens
-        if blocks > len(self.blocks):
-            raise Unsupported(
-                f"{blocks} blocks were asked of a transformer that has {len(self.blocks)}. "
-                "Ask for fewer or set a larger --encoder.depth."
-            )
+        check_blocks(blocks, len(self.blocks))
         patches = self.embed(x, hide=hide)
         if keep is not None:
             patches = patches.gather(1, keep[..., None].expand(-1, -1, self.dim))
         first = (self.cls_token + self.pos_embed[:, :1]).to(patches.dtype)
         sequence = torch.cat([first.expand(len(x), -1, -1), patches], dim=1)
-        hidden = list[Tensor]()
-        for i, block in enumerate(self.blocks):
-            sequence = block(sequence)
-            if i >= len(self.blocks) - blocks:
-                hidden.append(sequence[:, 1:])
+        sequence, hidden = through(self.blocks, sequence, last=blocks, before=1)
         sequence = self.norm(sequence)
         found = sequence[:, 1:]
-        return Features(found.mean(dim=1), found, tuple(hidden), sequence[:, 0])
+        return Features(found.mean(dim=1), found, hidden, sequence[:, 0])
 
     def embed(self, x: Tensor, *, hide: Hide | None = None) -> Tensor:
         """The patches as they enter the first block, [B, N, D]: some replaced, with positions."""
@@ -123,15 +116,10 @@ class _Embedding(nn.Module):
         return self.proj(x).flatten(2).transpose(1, 2)
 
 
-def _check(config: AudioViTConfig, frames: int, bins: int, heads: int) -> None:
+def _check(config: AudioViTConfig, frames: int, bins: int) -> None:
     if frames % config.patch or bins % config.patch:
         raise UsageError(
             f"Spectrograms of {frames} frames and {bins} bands cannot be cut into patches of "
             f"{config.patch}. Change --encoder.patch, or --encoder.input.seconds to "
             f"{-(-frames // config.patch) * config.patch * config.input.hop:g}."
-        )
-    if config.width % heads or config.width % 4:
-        raise UsageError(
-            f"An encoder width of {config.width} cannot be split over {heads} heads, or in four "
-            "for its positions. Change --encoder.width or --encoder.heads."
         )

@@ -10,6 +10,7 @@ from manyviews.core import Encoder, UsageError
 from manyviews.core.inputs import Pixels
 from manyviews.core.settings import check
 from manyviews.encoders.audio import AudioConv, AudioConvConfig
+from manyviews.encoders.blocks import heads_for
 from manyviews.encoders.choice import PATCH, SMALL
 from manyviews.encoders.convolutions3d import C3D, S3DG, C3DConfig, S3DGConfig
 from manyviews.encoders.dvae import DVAE
@@ -251,12 +252,7 @@ def _unknown(name: str) -> UsageError:
 
 
 def _check_vit(config: ViTConfig) -> None:
-    heads = config.heads or max(1, config.width // 64)
-    if config.width % heads:
-        raise UsageError(
-            f"An encoder width of {config.width} cannot be split over {heads} heads. "
-            "Change --encoder.width or --encoder.heads."
-        )
+    heads_for(config.width, config.heads)
     if config.patch and config.input.side % config.patch:
         raise UsageError(
             f"Images of {config.input.side} pixels cannot be cut into patches of {config.patch}. "

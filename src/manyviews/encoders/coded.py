@@ -9,6 +9,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
+from manyviews.encoders.blocks import check_blocks, heads_for, through
 from manyviews.encoders.dvae import DVAE
 from manyviews.encoders.settings import CodedConfig, DVAEConfig, VQGANConfig
 from manyviews.encoders.vqgan import VQGAN
@@ -45,12 +46,7 @@ class Coded(Encoder):
         """
         super().__init__()
         config = replace(config, **_SIZES[config.name])
-        width, heads = config.width, config.heads or max(1, config.width // 64)
-        if width % heads:
-            raise UsageError(
-                f"An encoder width of {width} cannot be split over {heads} heads. "
-                "Change --encoder.width or --encoder.heads."
-            )
+        width, heads = config.width, heads_for(config.width, config.heads)
         sizes = {"patch": config.patch, "width": config.filters, "codes": config.codes}
         self.tokenizer: Encoder = (
             DVAE(DVAEConfig(input=config.input, **sizes))
@@ -118,11 +114,7 @@ class Coded(Encoder):
             Unsupported: images of another size, or more blocks than there are.
         """
         del tokens
-        if blocks > len(self.blocks):
-            raise Unsupported(
-                f"{blocks} blocks were asked of an encoder that has {len(self.blocks)}. "
-                "Ask for fewer or set a larger --encoder.depth."
-            )
+        check_blocks(blocks, len(self.blocks), of="an encoder that")
         codes = x if x.ndim == 2 else self.codes(self._checked(x))
         sequence = self.words(codes)
         if hide is not None:
@@ -132,14 +124,10 @@ class Coded(Encoder):
         if keep is not None:
             index = keep[..., None].expand(-1, -1, self.dim)
             sequence = torch.cat([sequence[:, :1], sequence[:, 1:].gather(1, index)], dim=1)
-        hidden: list[Tensor] = []
-        for i, block in enumerate(self.blocks):
-            sequence = block(sequence)
-            if i >= len(self.blocks) - blocks:
-                hidden.append(sequence[:, 1:])
+        sequence, hidden = through(self.blocks, sequence, last=blocks, before=1)
         sequence = self.norm(sequence)
         seen = sequence[:, 1:]
-        return Features(seen.mean(dim=1), seen, tuple(hidden), sequence[:, 0])
+        return Features(seen.mean(dim=1), seen, hidden, sequence[:, 0])
 
     def _checked(self, x: Tensor) -> Tensor:
         if tuple(x.shape[1:]) != self.input.shape:

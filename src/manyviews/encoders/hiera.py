@@ -12,6 +12,7 @@ from timm.models.hiera import HieraBlock, PatchEmbed
 from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
+from manyviews.encoders.blocks import check_blocks
 from manyviews.encoders.settings import HieraConfig, HieraSize, HieraVideoConfig
 
 
@@ -283,11 +284,12 @@ class Hiera(Encoder):
                 f"Hiera has positions for views of {self.input.shape} and was given "
                 f"{tuple(x.shape[1:])}. Leave out --views.global.size."
             )
-        if blocks > self.depths[-1]:
-            raise Unsupported(
-                f"{blocks} blocks were asked of a Hiera whose last stage has {self.depths[-1]}. "
-                "Ask for fewer or set other --encoder.depths."
-            )
+        check_blocks(
+            blocks,
+            self.depths[-1],
+            of="a Hiera whose last stage",
+            advice="set other --encoder.depths",
+        )
 
 
 def _rows(x: Tensor, order: Tensor) -> Tensor:

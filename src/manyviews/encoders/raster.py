@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
+from manyviews.core import Encoder, Features, Hide, Unsupported
+from manyviews.encoders.blocks import check_blocks, heads_for, through
 from manyviews.encoders.maps import refuse_tokens
 from manyviews.encoders.settings import RasterConfig
 
@@ -43,12 +44,7 @@ class Raster(Encoder):
             UsageError: a width that cannot be split.
         """
         super().__init__()
-        width, heads = config.width, config.heads or max(1, config.width // 64)
-        if width % heads:
-            raise UsageError(
-                f"An encoder width of {width} cannot be split over {heads} heads. "
-                "Change --encoder.width or --encoder.heads."
-            )
+        width, heads = config.width, heads_for(config.width, config.heads)
         self.input, self.dim = config.input, width
         self.grid, self.patch = (config.input.side,) * 2, (1, 1)
         self.register_buffer("colours", torch.rand(config.colours, config.input.channels))
@@ -102,21 +98,13 @@ class Raster(Encoder):
         """
         del tokens
         refuse_tokens(keep, hide, 0, name="The encoder raster", of="images")
-        if blocks > len(self.blocks):
-            raise Unsupported(
-                f"{blocks} blocks were asked of an encoder that has {len(self.blocks)}. "
-                "Ask for fewer or set a larger --encoder.depth."
-            )
+        check_blocks(blocks, len(self.blocks), of="an encoder that")
         before = self.words(x if x.ndim == 2 else self.codes(self._checked(x)))[:, :-1]
         start = self.start.expand(len(before), 1, -1)
         sequence = torch.cat([start, before], dim=1) + self.positions
-        hidden: list[Tensor] = []
-        for i, block in enumerate(self.blocks):
-            sequence = block(sequence)
-            if i >= len(self.blocks) - blocks:
-                hidden.append(sequence)
+        sequence, hidden = through(self.blocks, sequence, last=blocks)
         sequence = self.norm(sequence)
-        return Features(sequence.mean(dim=1), sequence, tuple(hidden))
+        return Features(sequence.mean(dim=1), sequence, hidden)
 
     def _checked(self, x: Tensor) -> Tensor:
         if tuple(x.shape[1:]) != self.input.shape:

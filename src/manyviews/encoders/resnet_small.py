@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported
 from manyviews.encoders.blocks import by_blocks
+from manyviews.encoders.maps import stage
 from manyviews.encoders.settings import ResNetSmallConfig
 
 
@@ -56,7 +57,7 @@ class ResNetSmall(Encoder):
         widths = (width, width, 2 * width, 4 * width)
         self.stages = nn.Sequential(
             *(
-                _stage(wide, out, depth=depth, stride=1 if i == 0 else 2)
+                stage(_Block, wide, out, depth=depth, stride=1 if i == 0 else 2)
                 for i, (wide, out) in enumerate(itertools.pairwise(widths))
             )
         )
@@ -145,8 +146,3 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.norm1(self.conv1(x)), inplace=True)
         return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x), inplace=True)
-
-
-def _stage(wide: int, out: int, *, depth: int, stride: int) -> nn.Sequential:
-    first = _Block(wide, out, stride=stride)
-    return nn.Sequential(first, *(_Block(out, out, stride=1) for _ in range(depth - 1)))

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from manyviews.core import Encoder, Features, Hide
 from manyviews.core.inputs import Frames
 from manyviews.core.ranges import Count
 from manyviews.encoders.blocks import by_blocks
-from manyviews.encoders.maps import begin, places, refuse_tokens
+from manyviews.encoders.maps import begin, clip_stem, places, refuse_tokens, stage
 
 _PATCH = (1, 32, 32)
 """Frames and pixels from one place of the last map to the next."""
@@ -57,17 +58,18 @@ class Slow(Encoder):
         super().__init__()
         self.input = config.input
         width = config.width
-        self.stem = nn.Sequential(
-            nn.Conv3d(config.input.channels, width, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False),
-            nn.BatchNorm3d(width),
-            nn.ReLU(inplace=True),
-            nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
-        )
+        self.stem = clip_stem(config.input.channels, width, time=1)
         inner = [width * 2**k for k in range(4)]
         outs = [w * (4 if config.layers == 50 else 1) for w in inner]
         self.stages = nn.Sequential(
             *(
-                _stage(wide, inner[k], out, blocks, time=time, stride=2 if k else 1)
+                stage(
+                    partial(_Block, inner=inner[k], time=time),
+                    wide,
+                    out,
+                    depth=blocks,
+                    stride=2 if k else 1,
+                )
                 for k, ((wide, out), blocks, time) in enumerate(
                     zip(
                         itertools.pairwise([width, *outs]),
@@ -107,18 +109,10 @@ class Slow(Encoder):
         return Features(places.mean(dim=1), places)
 
 
-def _stage(
-    wide: int, inner: int, out: int, blocks: int, *, time: int, stride: int
-) -> nn.Sequential:
-    first = _Block(wide, inner, out, time=time, stride=stride)
-    rest = (_Block(out, inner, out, time=time, stride=1) for _ in range(blocks - 1))
-    return nn.Sequential(first, *rest)
-
-
 class _Block(nn.Module):
     """A residual block, a bottleneck where it goes out wider than it is inside."""
 
-    def __init__(self, wide: int, inner: int, out: int, *, time: int, stride: int) -> None:
+    def __init__(self, wide: int, out: int, *, inner: int, time: int, stride: int) -> None:
         super().__init__()
         if inner == out:
             first = _convolution(wide, out, time=time, size=3, stride=stride)

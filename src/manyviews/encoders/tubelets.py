@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported, UsageError
 from manyviews.core.positions import sincos3d, sinusoid
+from manyviews.encoders.blocks import check_blocks, heads_for, through
 from manyviews.encoders.divided import DividedBlock
 from manyviews.encoders.settings import TubeletsConfig
 
@@ -42,8 +43,8 @@ class Tubelets(Encoder):
         channels, *sizes = config.input.shape
         times, rows, columns = (n // step for n, step in zip(sizes, self.patch, strict=True))
         self.grid = (times, rows, columns)
-        heads = config.heads or max(1, config.width // 64)
-        _check(config, heads)
+        _check(config)
+        heads = heads_for(config.width, config.heads, parts=2)
         self.patch_embed = _Embedding(channels, self.dim, self.patch)
         self.divided = config.attention == "divided"
         kind = partial(DividedBlock, times=times, places=rows * columns) if self.divided else Block
@@ -107,11 +108,7 @@ class Tubelets(Encoder):
                 divided attention.
         """
         del tokens
-        if blocks > len(self.blocks):
-            raise Unsupported(
-                f"{blocks} blocks were asked of a transformer that has {len(self.blocks)}. "
-                "Ask for fewer or set a larger --encoder.depth."
-            )
+        check_blocks(blocks, len(self.blocks))
         sequence = self.embed(x, hide=hide)
         if keep is not None:
             if self.divided:
@@ -127,14 +124,10 @@ class Tubelets(Encoder):
                 token = token + self.pos_embed_class
             sequence = torch.cat((token.expand(len(x), -1, -1).to(sequence), sequence), dim=1)
             before = 1
-        hidden = list[Tensor]()
-        for i, block in enumerate(self.blocks):
-            sequence = block(sequence)
-            if i >= len(self.blocks) - blocks:
-                hidden.append(sequence[:, before:])
+        sequence, hidden = through(self.blocks, sequence, last=blocks, before=before)
         sequence = self.norm(sequence)
         class_token, found = (sequence[:, 0] if before else None), sequence[:, before:]
-        return Features(found.mean(dim=1), found, tuple(hidden), class_token)
+        return Features(found.mean(dim=1), found, hidden, class_token)
 
     def embed(self, x: Tensor, *, hide: Hide | None = None) -> Tensor:
         """What enters the first block, [B, N, D]: tubelets, some replaced, with positions."""
@@ -165,16 +158,11 @@ class _Embedding(nn.Module):
         return self.proj(x).flatten(2).transpose(1, 2)
 
 
-def _check(config: TubeletsConfig, heads: int) -> None:
+def _check(config: TubeletsConfig) -> None:
     fed = config.input
     if fed.side % config.patch or fed.frames % config.tubelet:
         raise UsageError(
             f"Clips of {fed.frames} frames of {fed.side} pixels cannot be cut into tubelets of "
             f"{config.tubelet} frames of {config.patch} pixels. Change --encoder.patch or "
             "--encoder.tubelet."
-        )
-    if config.width % heads or config.width % 2:
-        raise UsageError(
-            f"An encoder width of {config.width} cannot be split over {heads} heads, or in two for "
-            "its positions. Change --encoder.width or --encoder.heads."
         )

@@ -10,7 +10,7 @@ from manyviews.core import Encoder, Features, Hide
 from manyviews.core.inputs import Frames
 from manyviews.core.ranges import Count
 from manyviews.encoders.blocks import by_blocks
-from manyviews.encoders.maps import begin, features, places, refuse_tokens
+from manyviews.encoders.maps import begin, clip_stem, features, places, refuse_tokens, stage
 
 _PATCH = (8, 32, 32)
 """Frames and pixels from one place of the last map to the next."""
@@ -55,16 +55,11 @@ class R2Plus1D(Encoder):
         super().__init__()
         self.input = config.input
         width = config.width
-        self.stem = nn.Sequential(
-            nn.Conv3d(config.input.channels, width, (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False),
-            nn.BatchNorm3d(width),
-            nn.ReLU(inplace=True),
-            nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
-        )
+        self.stem = clip_stem(config.input.channels, width, time=3)
         widths = (width, width, 2 * width, 4 * width, 8 * width)
         self.stages = nn.Sequential(
             *(
-                _stage(wide, out, depth=config.depth, stride=1 if i == 0 else 2)
+                stage(_Block, wide, out, depth=config.depth, stride=1 if i == 0 else 2)
                 for i, (wide, out) in enumerate(itertools.pairwise(widths))
             )
         )
@@ -122,8 +117,3 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(self.convolutions(x) + self.shortcut(x))
-
-
-def _stage(wide: int, out: int, *, depth: int, stride: int) -> nn.Sequential:
-    first = _Block(wide, out, stride=stride)
-    return nn.Sequential(first, *(_Block(out, out, stride=1) for _ in range(depth - 1)))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Encoder, Features, Hide, Unsupported
 from manyviews.core.positions import sincos
+from manyviews.encoders.blocks import check_blocks
 from manyviews.encoders.resample import Interpolation, resample
 
 
@@ -81,11 +82,7 @@ class ViT(Encoder):
         Raises:
             Unsupported: a size that the patch does not divide, or more blocks than there are.
         """
-        if blocks > len(self.model.blocks):
-            raise Unsupported(
-                f"{blocks} blocks were asked of a ViT that has {len(self.model.blocks)}. "
-                "Ask for fewer or set a larger --encoder.depth."
-            )
+        check_blocks(blocks, len(self.model.blocks), of="a ViT that")
         sequence = self.embed(x, hide=hide)
         if keep is not None:
             sequence = self._select(sequence, keep)

@@ -68,7 +68,7 @@ def extract(
         embed: [B, *shape] on `device`, as the encoder is fed -> [B, D] or [B, T, D] of any float
             type; in eval mode.
         source: the samples.
-        pipeline: makes the views of each, by its only family; `views.pipeline.plain_of` makes
+        pipeline: makes the views of each, by its only family; `views.by_input.plain_of` makes
             those of evaluation. A sample's features are the mean over its views.
         rows: positions in the source, of what is embedded; None for all.
         batch_size: views at a time, which are samples where each has one.

@@ -14,7 +14,8 @@ from manyviews.evaluation.features import Embed, extract
 from manyviews.evaluation.knn import knn
 from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.linear import hold_out, linear_probe
-from manyviews.views.pipeline import Pipeline, plain_of
+from manyviews.views.by_input import plain_of
+from manyviews.views.pipeline import Pipeline
 
 log = logging.getLogger("manyviews")
 

@@ -176,6 +176,21 @@ def check_pair(train_x: Tensor, test_x: Tensor) -> None:
         )
 
 
+def several_classes(labels: Tensor) -> Tensor:
+    """The classes [K] of training labels [N].
+
+    Raises:
+        UsageError: there are fewer than 2.
+    """
+    known = labels.unique()
+    if len(known) < 2:
+        raise UsageError(
+            "The training labels hold 1 class; wanted 2 or more. "
+            "Give one folder for each class, or a CSV of path,label."
+        )
+    return known
+
+
 def check_split(
     train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor | None = None
 ) -> None:
@@ -187,12 +202,7 @@ def check_split(
     """
     check_pair(train_x, test_x)
     check_labels("training", train_y, len(train_x))
-    known = train_y.unique()
-    if len(known) < 2:
-        raise UsageError(
-            "The training labels hold 1 class; wanted 2 or more. "
-            "Give one folder for each class, or a CSV of path,label."
-        )
+    known = several_classes(train_y)
     if test_y is None:
         return
     check_labels("test", test_y, len(test_x))

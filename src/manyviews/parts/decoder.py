@@ -18,6 +18,19 @@ _WINDOW, _SHIFT = (4, 4), (2, 0)
 """Audio-MAE's, of times and bands."""
 
 
+def check_width(width: int, heads: int) -> None:
+    """Refuse a decoder's width that attention or positions cannot split.
+
+    Raises:
+        UsageError: heads or four do not divide it.
+    """
+    if width % 4 or width % heads:
+        raise UsageError(
+            f"A decoder width of {width} cannot be split over {heads} heads and four parts of "
+            "its positions. Change --method.width or --method.heads."
+        )
+
+
 class Decoder(nn.Module):
     """A small transformer that predicts every patch from the visible ones.
 
@@ -61,11 +74,7 @@ class Decoder(nn.Module):
         """
         from timm.models.vision_transformer import Block  # slow to import; most runs never need it
 
-        if width % 4 or width % heads:
-            raise UsageError(
-                f"A decoder width of {width} cannot be split over {heads} heads and four parts of "
-                "its positions. Change --method.width or --method.heads."
-            )
+        check_width(width, heads)
         super().__init__()
         self.decoder_embed = nn.Linear(dim, width)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)

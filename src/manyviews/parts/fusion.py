@@ -6,8 +6,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from manyviews.core import UsageError
 from manyviews.core.positions import fixed
+from manyviews.parts.decoder import check_width
 
 TOGETHER = "together"
 """Instead of a modality's name: the tokens of all of them, one after the other."""
@@ -138,11 +138,7 @@ class JointDecoder(nn.Module):
         """
         from timm.models.vision_transformer import Block  # slow to import; most runs never need it
 
-        if width % 4 or width % heads:
-            raise UsageError(
-                f"A decoder width of {width} cannot be split over {heads} heads and four parts of "
-                "its positions. Change --method.width or --method.heads."
-            )
+        check_width(width, heads)
         super().__init__()
         self.embed = nn.Linear(dim, width)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)

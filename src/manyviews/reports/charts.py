@@ -171,7 +171,8 @@ def bar_chart(
         mark: where to draw a dashed line, for what values are compared with.
 
     Returns:
-        An `<svg>` element, or an empty string when there is nothing to draw.
+        An `<svg>` element and what the colours are of, or an empty string when there is nothing to
+        draw.
     """
     names = list(dict.fromkeys(name for group in bars.values() for name in group))
     values = [bar for group in bars.values() for bar in group.values() if math.isfinite(bar.value)]
@@ -208,8 +209,7 @@ def bar_chart(
         )
     parts.append(_text(x, (left + WIDTH - RIGHT) / 2, height - 4))
     parts.append("</svg>")
-    if len(bars) > 1:
-        parts.append(_legend(list(bars)))
+    parts.append(_legend(list(bars)))
     return Markup("".join(parts))
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from manyviews.core.nouns import SAMPLE, Noun
 from manyviews.core.sample import Bytes
 from manyviews.diagnosis.verdict import Verdict
 from manyviews.reports.maps import MapKind
@@ -34,12 +35,12 @@ def of(what: str, name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """A row of pictures with a line below each: one image and what was made of it.
+    """A row of pictures with a line below each: one sample and what was made of it.
 
     Attributes:
         pictures: [h, w, C] each.
         captions: of each.
-        name: of the image's file.
+        name: of the sample's file.
     """
 
     pictures: Sequence[Bytes]
@@ -49,13 +50,13 @@ class Strip:
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """Images and their features, row for row.
+    """Samples and their features, row for row.
 
     Attributes:
         features: [N, D] float32.
         images: N pictures [h, w, C] uint8, of any sizes.
         names: N file names.
-        values: what the map can be coloured by, one of each image; "" where none is known, and
+        values: what the map can be coloured by, one of each sample; "" where none is known, and
             empty where there is nothing to colour by.
     """
 
@@ -94,7 +95,7 @@ class Content:
         figures: the few numbers that come first: label -> value.
         facts: what was run: label -> value.
         records: the lines of metrics.jsonl.
-        views: an image and its training views, a strip each.
+        views: a sample and its training views, a strip each.
         insight: heading -> strips that only some encoders and methods have (attention, colours
             of patch features, reconstructions).
         levels: protocol -> what stands beside it -> accuracy, on the labels of `records`.
@@ -105,6 +106,7 @@ class Content:
         command: what to type to do the same again.
         config: config.yaml.
         versions: package -> version.
+        noun: what samples are called.
     """
 
     title: str
@@ -124,3 +126,4 @@ class Content:
     command: str = ""
     config: str = ""
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    noun: Noun = SAMPLE

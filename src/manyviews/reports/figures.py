@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from manyviews.core.nouns import SAMPLE, Noun
 from manyviews.core.sample import Bytes
 from manyviews.diagnosis.invariance import Bar
 from manyviews.reports.charts import Interval, Line, bar_chart, line_chart
@@ -152,7 +153,7 @@ def gallery(
                 gap=gap,
                 uri=data_uri(picture(images[i]), side=96),
                 caption=caption,
-                name=names[i] if names else f"image {i}",
+                name=names[i] if names else f"sample {i}",
             )
             for i, caption, gap in shown
         ]
@@ -174,20 +175,27 @@ def attention_heads(image: Any, weights: Any) -> list[Bytes]:
     return [heat(picture(image), head) for head in weights]
 
 
-def invariance_bars(invariance: Mapping[str, Mapping[str, Bar | Mapping[str, float]]]) -> Figure:
+def invariance_bars(
+    invariance: Mapping[str, Mapping[str, Bar | Mapping[str, float]]],
+    *,
+    of: str = "encoder",
+    noun: Noun = SAMPLE,
+) -> Figure:
     """How far each augmentation moves features, with 95 % intervals, as SVG.
 
     Args:
         invariance: space -> augmentation -> bar: `diagnosis.result.Diagnosed.invariance`,
             or the same from diagnosis.json.
+        of: which encoder, in words: `diagnosis.result.Diagnosed.encoder`.
+        noun: what samples are called.
     """
     drawn: dict[str, dict[str, Interval]] = {}
     for space, bars in invariance.items():
         for name, bar in bars.items():
             numbers = vars(bar) if isinstance(bar, Bar) else bar
             ends = Interval(numbers["change"], numbers["low"], numbers["high"])
-            drawn.setdefault(space, {})[name] = ends
-    return Figure(bar_chart(drawn, x="change: 0 none, 1 as far as another image", mark=1.0))
+            drawn.setdefault(of if space == "encoder" else space, {})[name] = ends
+    return Figure(bar_chart(drawn, x=f"change: 0 none, 1 as far as another {noun.one}", mark=1.0))
 
 
 def spectrum(values: Any, of: str = "") -> Figure:

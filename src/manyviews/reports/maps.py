@@ -47,7 +47,7 @@ def place(features: Vectors, how: MapKind = "pca", *, seed: int = 0) -> NDArray[
     if how not in makers:
         raise UsageError(f"map is '{how}'. Known: pca, {', '.join(makers)}.")
     if len(rows) < LEAST:
-        raise UsageError(f"{how} wants {LEAST} images or more; got {len(rows)}. Use the map pca.")
+        raise UsageError(f"{how} wants {LEAST} samples or more; got {len(rows)}. Use the map pca.")
     first = components(rows, min(FIRST, *rows.shape))
     with _quiet(how):
         points = makers[how](_import(how), seed).fit_transform(first)

@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from manyviews.core.nouns import Noun
 from manyviews.diagnosis.explain import MEASURES
 from manyviews.diagnosis.verdict import WORDS
 from manyviews.reports.charts import Line, line_chart, series
@@ -76,7 +77,7 @@ def render(content: Content) -> str:
         notes=NOTES,
         words=WORDS,
         diagnoses={
-            name: attempt(of("the diagnosis", name), partial(_diagnosis, seen), None)
+            name: attempt(of("the diagnosis", name), partial(_diagnosis, seen, content.noun), None)
             for name, seen in content.encoders.items()
         },
         views=[_strip(strip, 160) for strip in content.views],
@@ -203,7 +204,7 @@ def _entropy_reconstruction(health: Sequence[Mapping[str, Any]]) -> list[Markup]
     ]
 
 
-def _diagnosis(seen: Seen) -> dict[str, Any] | None:
+def _diagnosis(seen: Seen, noun: Noun) -> dict[str, Any] | None:
     """What the page shows of diagnosis.json, less what its verdict has said."""
     found = seen.diagnosis
     if not found.get("spaces"):
@@ -211,27 +212,29 @@ def _diagnosis(seen: Seen) -> dict[str, Any] | None:
     spaces: Mapping[str, Mapping[str, float]] = found["spaces"]
     names = list(dict.fromkeys(name for numbers in spaces.values() for name in numbers))
     rows = [
-        (MEASURES[name], [_figure(numbers.get(name)) for numbers in spaces.values()])
+        (MEASURES[name].of(noun), [_figure(numbers.get(name)) for numbers in spaces.values()])
         for name in names
         if name in MEASURES
     ]
     said = {answer.sentence for answer in seen.verdict.answers} if seen.verdict else set[str]()
     sentence = found["state"]["sentence"]
+    of = str(found.get("encoder", "encoder"))  # 0.1.0 did not write it
     usage, groups = found.get("prototypes") or {}, found.get("groups") or {}
     rows += [
-        (MEASURES[name], [_figure(usage[name]), *[""] * (len(spaces) - 1)])
+        (MEASURES[name].of(noun), [_figure(usage[name]), *[""] * (len(spaces) - 1)])
         for name in ("perplexity", "usage_entropy", "target_entropy", "information")
         if name in usage
     ]
     return {
         "state": "" if sentence in said else sentence,
         "best": found.get("best"),
+        "encoder": of,
         "images": found["images"],
         "data": found["data"],
         "spaces": list(spaces),
         "rows": rows,
         "groups": groups,
-        "bars": invariance_bars(found.get("invariance", {})),
+        "bars": invariance_bars(found.get("invariance", {}), of=of, noun=noun),
     }
 
 

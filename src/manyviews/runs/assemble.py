@@ -22,6 +22,7 @@ from manyviews.core import (
     settings,
 )
 from manyviews.core.inputs import Pixels
+from manyviews.core.nouns import noun_of
 from manyviews.core.sample import Source
 from manyviews.data import advice, direct, loader, packet, workers
 from manyviews.data.order import Order
@@ -36,7 +37,7 @@ from manyviews.runs.settings import AnyRun
 from manyviews.runs.start import Start
 from manyviews.runs.teachers import open_teachers
 from manyviews.training import launch
-from manyviews.views import pipeline as views
+from manyviews.views.by_input import plain
 from manyviews.views.pipeline import Fed, Pipeline
 
 log = logging.getLogger("manyviews")
@@ -217,6 +218,7 @@ def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
         accumulate=run.train.accumulate,
         seed=run.seed,
         world=comm.world_size(),
+        noun=noun_of(source.streams),
     )
     kind = catalog.name_of(run.method)
     whole = start is not None and start.kind in (kind, *catalog.METHODS[kind].follows)
@@ -234,7 +236,7 @@ def assemble(run: AnyRun, *, start: Start | None = None) -> Assembly:
         run=run,
         source=source,
         pipeline=pipeline,
-        fixed=views.plain(fed),
+        fixed=plain(fed),
         method=_placed(method, device),
         steps_per_epoch=order.count // order.batch,
         device=device,

@@ -3,6 +3,8 @@
 import math
 from dataclasses import replace
 
+from manyviews.core.nouns import noun_of
+from manyviews.core.passes import passes, round_passes
 from manyviews.core.settings import parts, struct
 from manyviews.diagnosis.verdict import FEW
 from manyviews.encoders.choice import QUICK, multiply_adds
@@ -29,26 +31,27 @@ def words(
         estimated: nobody has measured the speed.
     """
     span, batch = run.train, min(run.data.batch_size, samples)
-    steps_each = samples // batch  # the last, smaller batch is left out
-    each = steps_each * batch / speed
+    epoch = samples // batch  # steps: the last, smaller batch is left out
+    each = samples / speed
     about = "roughly" if estimated else "about"
-    what = "images" if _cost(run) else "samples"
-    over = f"passes over your {samples:,} {what}"
+    noun = noun_of(plan.of for plan in parts(run.views).values())
+    over = f"passes over your {samples:,} {noun.many}"
+    steps = span.steps or span.epochs * epoch or 60 * span.minutes * speed / batch
+    seen = passes(steps, batch=batch, samples=samples)
     if span.minutes:
-        passes = 60 * span.minutes / each
-        steps = passes * steps_each
-        said = f"{span.minutes:g} minutes are {about} {steps:,.0f} steps, {_round(passes)} {over}"
+        said = f"{span.minutes:g} minutes are {about} {steps:,.0f} steps, "
+        said += f"{round_passes(seen)} {over}"
     else:
-        passes = span.epochs or span.steps / steps_each
-        said = f"{_round(passes)} {over} take {about} {time_of(passes * each)}"
+        said = f"{round_passes(seen)} {over} take {about} {time_of(seen * each)}"
     said += f"; {_PASSES} passes take {time_of(_PASSES * each)}"
     cost, quick = _cost(run), _cost(_with_quick(run))
     if device == "cpu" and quick and cost > _MUCH * quick:
         less = time_of(_PASSES * each * quick / cost)
         said += f", with {QUICK.name} at {QUICK.input.side} px {less}"
-    if passes >= FEW:
+    if seen >= FEW:
         return [f"{said}."]
-    flag = f"--train.epochs {FEW:.0f}"
+    of_epoch = passes(epoch, batch=batch, samples=samples)
+    flag = f"--train.epochs {math.ceil(FEW / of_epoch)}"
     if span.minutes:
         flag = f"--train.minutes {math.ceil(FEW * each / 60)}"
     return [
@@ -96,10 +99,6 @@ def _with_quick(run: AnyRun) -> AnyRun:
     }
     encoders = struct("Encoders", {name: QUICK})
     return replace(run, encoders=encoders, views=struct("Views", views))
-
-
-def _round(passes: float) -> str:
-    return f"{passes:,.1f}" if passes < 10 else f"{passes:,.0f}"
 
 
 def time_of(seconds: float) -> str:

@@ -17,7 +17,7 @@ from manyviews.evaluation.result import Beside
 from manyviews.runs.assemble import readers
 from manyviews.runs.embedder import Embedder
 from manyviews.runs.subject import untrained
-from manyviews.views.pipeline import plain_of
+from manyviews.views.by_input import plain_of
 
 _CELL = 4
 """Raw pixels are compared as so many numbers along each side of a patch."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from manyviews.core import Failure, UsageError
 from manyviews.core.files import write_json
 from manyviews.core.inputs import image_channels
+from manyviews.core.nouns import noun_of
 from manyviews.core.progress import bar, phase
 from manyviews.core.sample import Source
 from manyviews.core.settings import parts
@@ -35,7 +36,7 @@ from manyviews.runs.assemble import Assembly, assemble
 from manyviews.runs.dse import structure_of
 from manyviews.runs.embedder import Embedder
 from manyviews.runs.folder.paths import Paths
-from manyviews.runs.folder.read import saved_run
+from manyviews.runs.folder.read import is_run, saved_run
 from manyviews.runs.geometry import geometry_of
 from manyviews.runs.look import Look, Sight, look_at_encoder, look_at_method, see
 from manyviews.runs.verdict import verdict_of
@@ -64,14 +65,31 @@ class Asked:
 
 def diagnose_subject(asked: Asked, subject: Embedder) -> Diagnosed:
     """Look at an encoder alone."""
-    return _kept(_diagnosed(asked, look_at_encoder(subject)), Path(asked.run))
+    found = _diagnosed(asked, look_at_encoder(subject))
+    return _kept(replace(found, encoder=_of_file(asked.run)), Path(asked.run))
 
 
 def diagnose_run(asked: Asked, name: str) -> Diagnosed:
     """Look at an encoder of a run and its checkpoints; "" is the only one."""
     assembly = assembly_of(Path(asked.run), asked.data)
     found = _diagnosed(asked, look_at_method(assembly, name), assembly, name)
-    return _kept(found, Path(asked.run), name)
+    step = checkpoint.step_of(newest_of(Path(asked.run)))
+    return _kept(replace(found, encoder=_of_run(assembly, name, step)), Path(asked.run), name)
+
+
+def _of_run(assembly: Assembly, name: str, step: int) -> str:
+    """Which encoder of a run is looked at; "" is the only one."""
+    which = f"encoder {name!r}" if name else "encoder"
+    if step:
+        return f"trained {which}, step {step:,}"
+    return f"frozen start, {which}" if assembly.run.start else f"untrained {which}"
+
+
+def _of_file(spec: str) -> str:
+    """Which encoder a file or a name stands for."""
+    path = Path(spec)
+    frozen = is_run(path.parent) and path.name.startswith(Paths(path.parent).start("").stem)
+    return f"frozen start of {path.parent}" if frozen else f"encoder {spec}"
 
 
 def _diagnosed(
@@ -98,10 +116,11 @@ def _diagnosed(
     said = {"target_entropy": math.nan, "usage_entropy": math.nan}
     if usage is not None:
         said = {"target_entropy": usage.target_entropy, "usage_entropy": usage.usage_entropy}
-    state = state_of(sight.plain[first], **said)
+    noun = noun_of(source.streams)
+    state = state_of(sight.plain[first], **said, noun=noun)
     history = checkpoints_of(assembly, directory, look, source, sight.rows) if assembly else []
     best = best_of(history)
-    judged, untrained, geometry = verdict(Evidence(state=state)), None, None
+    judged, untrained, geometry = verdict(Evidence(state=state, noun=noun)), None, None
     if assembly is not None:
         with phase("holding it against the untrained encoder"):
             step, held = _standing(assembly, directory)
@@ -125,6 +144,7 @@ def _diagnosed(
         untrained={} if untrained is None else untrained.before,
         trained={} if untrained is None else untrained.after,
         geometry=geometry,
+        noun=noun,
     )
 
 

@@ -17,7 +17,7 @@ from manyviews.runs.dense import DenseTask
 from manyviews.runs.embedder import Embedder
 from manyviews.runs.see import grid_of, patches_of
 from manyviews.runs.subject import untrained
-from manyviews.views.pipeline import whole_of
+from manyviews.views.by_input import whole_of
 
 WAYS = {"TokenCut": tokencut, "LOST": lost}
 """What finds one object in an image, by name; the headline first."""

@@ -18,7 +18,8 @@ from manyviews.data.pictures import Picture, pixels
 from manyviews.encoders import file
 from manyviews.encoders.file import About
 from manyviews.encoders.weights import network
-from manyviews.views.pipeline import Item, Pipeline, plain_of
+from manyviews.views.by_input import plain_of
+from manyviews.views.pipeline import Item, Pipeline
 
 
 class Embedder(nn.Module):

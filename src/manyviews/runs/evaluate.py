@@ -38,7 +38,7 @@ from manyviews.runs.assemble import readers
 from manyviews.runs.embedder import Embedder
 from manyviews.runs.probe import LabelledProbe, SplitFeatures, Tell
 from manyviews.runs.subject import untrained
-from manyviews.views.pipeline import plain_of
+from manyviews.views.by_input import plain_of
 
 log = logging.getLogger("manyviews")
 

@@ -26,7 +26,7 @@ from manyviews.training import evolution
 from manyviews.training.evolution import LossWeights, Tried
 from manyviews.training.job import Job
 from manyviews.training.loop import fit
-from manyviews.views.pipeline import plain_of
+from manyviews.views.by_input import plain_of
 
 log = logging.getLogger("manyviews")
 

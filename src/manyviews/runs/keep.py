@@ -31,7 +31,7 @@ def kept(assembly: Assembly, directory: Path, *, resume: bool) -> Generator[Asse
     source = worth.keep(
         assembly.source,
         data,
-        passes=(steps - done) / assembly.steps_per_epoch if steps else math.inf,
+        epochs=(steps - done) / assembly.steps_per_epoch if steps else math.inf,
         seconds=60 * train.minutes or math.inf,
         processes=workers.count(data.workers) * int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         folder=paths.cache,

@@ -13,18 +13,20 @@ from torch import Tensor
 
 from manyviews.core import Batch, Clock, Method, UsageError
 from manyviews.core.inputs import Input, Pixels
+from manyviews.core.nouns import noun_of
 from manyviews.core.sample import Source
 from manyviews.core.settings import parts
 from manyviews.data.direct import made, opened
 from manyviews.runs.assemble import Assembly, embed_with, tokens_with
 from manyviews.runs.embedder import Embedder
 from manyviews.training import launch
-from manyviews.views.pipeline import ALTERED, Fed, Pipeline, plain_of, random_of
+from manyviews.views.by_input import ALTERED, plain_of, random_of
+from manyviews.views.pipeline import Fed, Pipeline
 
 log = logging.getLogger("manyviews")
 
 TURNED = 500
-"""Images that each single augmentation is tried on, and as many more as fill the last batch."""
+"""Samples that each single augmentation is tried on, and as many more as fill the last batch."""
 BATCH = 64
 ROOM = 1 << 28
 """Numbers in the random views of one batch, at most."""
@@ -51,7 +53,7 @@ class Look:
 
     Attributes:
         fixed: makes the evaluation view.
-        random: makes the views of a training, or those of `views.pipeline.RANDOM`.
+        random: makes the views of a training, or those of `views.by_input.RANDOM`.
         encode: as the encoder is fed, [B, V, *shape] -> space -> [B, V, D]; the first space is the
             encoder.
         project: those views in the place of their family in a batch of the training -> what the
@@ -261,7 +263,7 @@ def see(
             rows += items
         tell(min(start + size, len(index)), len(index))
     if len(rows) < 10:
-        what = "images" if source.streams == ("image",) else "files"
+        what = noun_of(source.streams).many
         advice = f"Add {what}" if len(rows) == len(index) else "Check them with `manyviews doctor`"
         raise UsageError(
             f"{len(rows)} of {len(index)} {what} could be read; wanted 10 or more. {advice}."

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from manyviews.core.nouns import Noun, noun_of
 from manyviews.core.settings import parts
 from manyviews.diagnosis.result import Diagnosed
 from manyviews.evaluation.features import fingerprint
@@ -26,7 +27,7 @@ class Past:
         which: the encoder's name where the run has several, else "".
         settings: config.yaml.
         digest: of the data that it began with.
-        images: in that data.
+        images: samples in that data, of whatever kind.
         steps: done.
         seconds: of training.
         ended: done, interrupted or collapsed; "unfinished" where the process was killed.
@@ -55,6 +56,11 @@ class Past:
         """Settings of the encoder that is meant, or of all where none is named."""
         named = parts(self.settings.encoders)
         return [named[self.which]] if self.which else list(named.values())
+
+    @property
+    def noun(self) -> Noun:
+        """What its samples are called."""
+        return noun_of(plan.of for plan in parts(self.settings.views).values())
 
     @property
     def channels(self) -> int:

@@ -18,7 +18,8 @@ from manyviews.evaluation.labelled import Labelled, open_labelled
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.evaluation.result import Result
 from manyviews.runs.assemble import embed_with, readers
-from manyviews.views.pipeline import Pipeline, plain_of
+from manyviews.views.by_input import plain_of
+from manyviews.views.pipeline import Pipeline
 
 log = logging.getLogger("manyviews")
 
@@ -44,7 +45,7 @@ class LabelledProbe:
         device: where the encoder is.
         protocols: what runs during training.
         name: of the encoder, of a method with several.
-        clips: of each sample that features are averaged over; see `views.pipeline.plain_of`.
+        clips: of each sample that features are averaged over; see `views.by_input.plain_of`.
         crops: of each of them, likewise.
 
     Attributes:
@@ -227,8 +228,8 @@ def _check_classes(train: Labelled, test: Labelled, spec: str) -> None:
     unseen = sorted(set(test.labels.tolist()) - set(train.labels.tolist()))
     if unseen:
         raise UsageError(
-            f"{spec} tests {len(unseen)} classes that no training image has (first: "
-            f"{test.classes[unseen[0]]!r}). Move images of them to the training part, or leave "
+            f"{spec} tests {len(unseen)} classes that no training sample has (first: "
+            f"{test.classes[unseen[0]]!r}). Move some of them to the training part, or leave "
             "them out."
         )
 

@@ -13,7 +13,7 @@ from manyviews.runs.assemble import readers
 from manyviews.runs.dense import DenseTask, raw_places
 from manyviews.runs.embedder import Embedder
 from manyviews.runs.subject import untrained
-from manyviews.views.pipeline import whole_of
+from manyviews.views.by_input import whole_of
 
 
 def masked_videos(subject: Embedder, asked: DenseTask) -> list[MaskedVideos]:

@@ -6,26 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from manyviews.core import Batch, Encoder, Unsupported
 from manyviews.core.files import atomic
+from manyviews.core.nouns import noun_of
 from manyviews.core.sample import Bytes
 from manyviews.core.settings import parts
-from manyviews.data import direct, groups, packet
+from manyviews.data import groups
 from manyviews.diagnosis import spectrum
 from manyviews.diagnosis.state import FeatureState, state_of
-from manyviews.encoders.vit import ViT, attention
-from manyviews.reports.content import Content, Embedded, Seen, Strip, attempt, of
-from manyviews.reports.figures import attention_heads
+from manyviews.reports.content import Content, Embedded, Seen, attempt, of
 from manyviews.reports.maps import MapKind
 from manyviews.reports.page import render
-from manyviews.reports.pictures import principal_colours
+from manyviews.runs import strips
 from manyviews.runs.against import HeldAgainst, standing
 from manyviews.runs.assemble import Assembly, embed_with
 from manyviews.runs.folder import read
@@ -35,24 +32,7 @@ from manyviews.training import checkpoint
 
 SAMPLE = 1000
 """Samples that are embedded for the spectrum, the map and the gallery."""
-SHOWN = 6
-"""Samples whose views, attention and reconstructions are shown."""
-PATCHES = "What patches have in common, and where each head of the class token looks"
 PACKAGES = ("manyviews", "torch", "torchvision", "timm", "numpy")
-
-
-@runtime_checkable
-class Reconstructs(Protocol):
-    """A method that can show what it predicts of the family that has masks."""
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder]:
-        """As of `core.Method`."""
-        ...
-
-    def reconstruct(self, batch: Batch) -> Tensor:
-        """[B, *shape], that family's first views, normalised as the input."""
-        ...
 
 
 def write(
@@ -98,10 +78,11 @@ def gather(
     step = last if step is None else step
     records = read.read_metrics(directory)
     embedded = attempt("what needs features", lambda: embedded_by(assembly, values), {})
+    noun = noun_of(assembly.source.streams)
     states = {
         name: attempt(
             of("a state", name if len(names) > 1 else ""),
-            partial(state_of, torch.from_numpy(found.features)),
+            partial(state_of, torch.from_numpy(found.features), noun=noun),
             None,
         )
         for name, found in embedded.items()
@@ -125,8 +106,8 @@ def gather(
         ),
         facts=_facts(assembly) | ({} if step == last else {"checkpoint": f"step {step:,}"}),
         records=records,
-        views=attempt("views", lambda: _views(assembly), []),
-        insight=_insight(assembly),
+        views=attempt("views", lambda: strips.views(assembly), []),
+        insight=strips.insight(assembly),
         levels=_levels(directory, assembly.run.probe.source),
         map=how,
         colour=colour,
@@ -136,6 +117,7 @@ def gather(
         config=read.config_text(directory),
         versions={p: importlib.metadata.version(p) for p in PACKAGES}
         | {"Python": platform.python_version()},
+        noun=noun,
     )
 
 
@@ -211,16 +193,11 @@ def embedded_by(assembly: Assembly, values: Sequence[str] = ()) -> dict[str, Emb
         name: Embedded(
             features=np.concatenate(features[name]),
             images=images[name],
-            names=[_name(assembly, i) for i in rows],
+            names=[assembly.source.name(i) for i in rows],
             values=[values[i] for i in rows] if values else [],
         )
         for name in encoders
     }
-
-
-def _name(assembly: Assembly, index: int) -> str:
-    """What a sample is called, for people."""
-    return assembly.source.name(index)
 
 
 def _thumbnail(image: Bytes, side: int = 96) -> Bytes:
@@ -261,12 +238,12 @@ def _accuracies(directory: Path) -> dict[str, str]:
     results = [result for result in results if result]
     many = len({result.get("data") for result in results} - {None}) > 1
     for result in results:
-        of = f"{result['which']}: " if result.get("which") else ""
+        of = f" {result['which']!r}" if result.get("which") else ""
         at = f" at step {result['step']}" if result.get("step") else ""
         at += f" after block {result['settings'].get('layer')}" if result.get("layer") else ""
         at += f" over {result['averaged']}" if result.get("averaged") else ""
         at += f" on {result['data']}" if many and result.get("data") else ""
-        label = f"{of}{result['protocol']}, {result['metric']}{at}"
+        label = f"trained encoder{of}: {result['protocol']}, {result['metric']}{at}"
         if label not in found or result.get("beside"):  # a training's own has nothing beside it
             found[label] = result
     return {
@@ -317,97 +294,3 @@ def _facts(assembly: Assembly) -> dict[str, str]:
         "device": str(assembly.device),
         "seed": str(run.seed),
     }
-
-
-def _training_views(assembly: Assembly) -> Batch:
-    """Training views of a few samples, of the first epoch."""
-    index = range(min(SHOWN, len(assembly.source)))
-    where, views, cues = direct.seen(
-        assembly.source, assembly.pipeline, index, pairs=assembly.pairs
-    )
-    tensors = {name: torch.from_numpy(v) for name, v in views.items()}
-    hints = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in cues.items()}
-    return assembly.to_batch(packet.Raw(tensors, hints, torch.tensor(where)))
-
-
-def _views(assembly: Assembly) -> list[Strip]:
-    batch, inputs = _training_views(assembly), assembly.pipeline.inputs()
-    where = batch.index.tolist()
-    _, fixed = assembly.look(where)
-    strips: list[Strip] = []
-    for row in range(len(where)):
-        pictures, captions = list[Bytes](), list[str]()
-        for name, views in fixed.items():
-            pictures.append(assembly.fixed.inputs()[name].picture(views[row, 0]))
-            captions.append(name)
-        for name, views in batch.views.items():
-            pictures += [inputs[name].picture(view) for view in views[row]]
-            captions += [f"{name} {i + 1}" for i in range(views.shape[1])]
-        name = _name(assembly, where[row])
-        strips.append(Strip(pictures=pictures, captions=captions, name=name))
-    return strips
-
-
-def _insight(assembly: Assembly) -> dict[str, Sequence[Strip]]:
-    """What only some encoders and methods can show."""
-    found: dict[str, Sequence[Strip]] = {}
-    method = assembly.method
-    was_training = method.training
-    method.eval()
-    with torch.inference_mode():
-        if isinstance(method, Reconstructs):
-            found["Reconstructions"] = attempt(
-                "reconstructions", lambda: _reconstructions(assembly, method), []
-            )
-        for name, encoder in method.encoders.items():
-            if isinstance(encoder, ViT):
-                heading = PATCHES if len(method.encoders) == 1 else f"{PATCHES}: {name}"
-                make = partial(_patches, assembly, name, encoder)
-                found[heading] = attempt(f"patches of '{name}'", make, [])
-    method.train(was_training)
-    return {heading: strips for heading, strips in found.items() if strips}
-
-
-def _reconstructions(assembly: Assembly, method: Reconstructs) -> list[Strip]:
-    batch = _training_views(assembly)
-    made = method.reconstruct(batch)
-    family = next(family for family in batch.views if f"{family}.mask" in batch.cues)
-    fed = assembly.pipeline.inputs()[family]
-    grid = method.encoders[parts(assembly.run.views)[family].to].grid
-    strips: list[Strip] = []
-    for row, seen in enumerate(batch.views[family][:, 0]):
-        shown = {"view": fed.picture(seen)}
-        if len(fed.shape) == 3 and len(grid) == 2:  # of others a picture is no map of the tokens
-            hidden = batch.cues[f"{family}.mask"][row, 0].cpu().numpy().reshape(grid)
-            cover = _enlarge(hidden[..., None], shown["view"])
-            shown["what it sees"] = np.where(cover, np.uint8(128), shown["view"])
-        shown["what it makes"] = fed.picture(made[row])
-        name = _name(assembly, int(batch.index[row]))
-        strips.append(Strip(pictures=list(shown.values()), captions=list(shown), name=name))
-    return strips
-
-
-def _patches(assembly: Assembly, name: str, encoder: ViT) -> list[Strip]:
-    where, fixed = assembly.look(range(min(SHOWN, len(assembly.source))))
-    images = fixed[name][:, 0]
-    seen = [encoder.input.picture(image) for image in images]
-    tokens = encoder(images).tokens.float().cpu().numpy()
-    colours = principal_colours(tokens.reshape(len(tokens), *encoder.grid, -1))
-    try:
-        looks = attention(cast("Encoder", encoder), images).float().cpu().numpy()
-    except Unsupported:  # no class token
-        looks = np.zeros((len(seen), 0, tokens.shape[1]))
-    return [
-        Strip(
-            pictures=[image, _enlarge(colour, image), *attention_heads(image, heads)],
-            captions=["image", "patches", *(f"head {i + 1}" for i in range(len(heads)))],
-            name=_name(assembly, row),
-        )
-        for row, image, colour, heads in zip(where, seen, colours, looks, strict=True)
-    ]
-
-
-def _enlarge(cells: NDArray[Any], image: Bytes) -> NDArray[Any]:
-    """[h, w, ...], a value a token -> [H, W, ...] as the image."""
-    down, right = (image.shape[axis] // cells.shape[axis] for axis in (0, 1))
-    return cells.repeat(down, 0).repeat(right, 1)

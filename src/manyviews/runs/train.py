@@ -16,6 +16,7 @@ import torch
 from manyviews.core import Clock, Failure, UsageError, comm
 from manyviews.core.files import write_json
 from manyviews.core.in_words import InWords
+from manyviews.core.nouns import noun_of
 from manyviews.core.settings import parts
 from manyviews.data.places import contents
 from manyviews.data.quarantine import Quarantine
@@ -133,7 +134,8 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
             if assembly.device.type == "cpu" and (said := threads.settle(before)):
                 log.info("%s", said)
             _begin(assembly, directory, start)
-        watch = Watch(opened, on_collapse=run.train.on_collapse)
+        noun = noun_of(assembly.source.streams)
+        watch = Watch(opened, on_collapse=run.train.on_collapse, noun=noun)
         if not resume:
             _check_wiring(assembly, watch)
         probes = _probes(assembly)
@@ -270,7 +272,8 @@ def _no_surplus(assembly: Assembly, *, resume: bool) -> None:
 def _check_wiring(assembly: Assembly, watch: Watch) -> None:
     """Look at one batch before training: is everything connected?"""
     batches = next(assembly.batches(processes=0)(0, 1))
-    for alarm in wiring.check(assembly.method, batches[0], Clock(0, 1)):
+    noun = noun_of(assembly.source.streams)
+    for alarm in wiring.check(assembly.method, batches[0], Clock(0, 1), noun=noun):
         log.warning("before training: %s", alarm)
         watch.write(alarm)
 
@@ -308,7 +311,7 @@ def _say_plan(assembly: Assembly) -> None:
 
 
 def _budget(assembly: Assembly, speed: float) -> list[str]:
-    """What the duration buys at so many images/s."""
+    """What the duration buys at so many samples/s."""
     samples, device = len(assembly.source), assembly.device.type
     return budget.words(assembly.run, samples=samples, speed=speed, device=device)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from manyviews.core.nouns import noun_of
+from manyviews.core.passes import passes
 from manyviews.diagnosis.alarms import RULES, Light
 from manyviews.diagnosis.course import Trend, trend
 from manyviews.diagnosis.state import FeatureState
@@ -60,6 +62,7 @@ def verdict_of(
         alarms=raised(records),
         course=_course(assembly, directory, records, step, trend_of(records, history, name)),
         task=task_of(records),
+        noun=noun_of(assembly.source.streams),
     )
     best = 0 if best is None or best == step else best
     return verdict(evidence, plan_of(assembly, directory, evidence, best=best))
@@ -97,7 +100,7 @@ def _course(
     step: int,
     found: Trend | None,
 ) -> Course:
-    train = assembly.run.train
+    train, samples = assembly.run.train, len(assembly.source)
     total = train.steps or train.epochs * assembly.steps_per_epoch
     seconds = max((r["seconds"] for r in records if r.get("seconds") is not None), default=0.0)
     share = step / total if total else seconds / (60 * train.minutes)
@@ -105,8 +108,8 @@ def _course(
         share = 1.0
     return Course(
         steps=step,
-        images=len(assembly.source),
-        passes=step / assembly.steps_per_epoch,
+        samples=samples,
+        passes=passes(step, batch=assembly.run.data.batch_size, samples=samples),
         share=min(1.0, share),
         trend=found,
     )
@@ -164,8 +167,8 @@ def plan_of(assembly: Assembly, directory: Path, evidence: Evidence, *, best: in
     again = without(again, "--out", *_LENGTHS, "--optim.lr")
     if "--data" not in again:
         again += ["--data", run.data.source]
-    passes = evidence.course.passes if evidence.course else 0.0
-    factor = max(2, math.ceil(FEW / passes)) if passes > 0 else 2
+    seen = evidence.course.passes if evidence.course else 0.0
+    factor = max(2, math.ceil(FEW / seen)) if seen > 0 else 2
     train, rate = run.train, f"--optim.lr {run.optim.lr:g}"
     long = {"steps": train.steps, "epochs": train.epochs, "minutes": train.minutes}
     [(name, value)] = [(name, value) for name, value in long.items() if value]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from manyviews.core import Clock, Method, Step
+from manyviews.core.nouns import SAMPLE, Noun
 from manyviews.diagnosis.alarms import Alarm
 from manyviews.diagnosis.collapse import Health
 from manyviews.runs.folder.lock import RunDirectory
@@ -19,11 +20,18 @@ class Watch:
     Args:
         directory: where alarms are logged.
         on_collapse: "stop" raises `Collapsed` at an alarm that makes training on pointless.
+        noun: what samples are called in alarms.
     """
 
-    def __init__(self, directory: RunDirectory, *, on_collapse: Literal["warn", "stop"]) -> None:
+    def __init__(
+        self,
+        directory: RunDirectory,
+        *,
+        on_collapse: Literal["warn", "stop"],
+        noun: Noun = SAMPLE,
+    ) -> None:
         self._directory = directory
-        self._on_collapse = on_collapse
+        self._on_collapse, self._noun = on_collapse, noun
         self._healths: dict[str, Health] = {}
         self._written: set[int] = set()
 
@@ -50,7 +58,7 @@ class Watch:
 
     def _of(self, name: str) -> Health:
         stop = self._stop if self._on_collapse == "stop" else None
-        return self._healths.setdefault(name, Health(stop=stop))
+        return self._healths.setdefault(name, Health(stop=stop, noun=self._noun))
 
     def _write_new(self, name: str) -> None:
         for alarm in self._alarms():

@@ -76,7 +76,7 @@ class Job:
         optim, train: see their classes.
         seed: with step and rank it decides every random number.
         batch_size: images per optimiser step, over all ranks and micro-batches.
-        steps_per_epoch: optimiser steps in one pass over the data.
+        steps_per_epoch: optimiser steps in one epoch.
         batches: (first step, end step) -> for each step the list of its micro-batches, on the
             device and normalised. What a step's batches hold depends on the step alone.
         directory: open already, and locked.

@@ -57,7 +57,7 @@ class Train:
 
     Attributes:
         steps: optimiser steps.
-        epochs: passes over the data.
+        epochs: over the data, each of its whole batches alone.
         minutes: wall-clock budget that the schedules fit; training time of earlier parts of a
             resumed run counts. Bitwise resume holds for steps and epochs, not for minutes.
         accumulate: micro-batches per optimiser step and rank.

@@ -90,7 +90,7 @@ def embed(
     from manyviews.training import launch
     from manyviews.verbs import columns, windows
     from manyviews.verbs.written import Written
-    from manyviews.views.pipeline import plain_of
+    from manyviews.views.by_input import plain_of
 
     device = launch.device()
     network = open_at(

@@ -30,7 +30,7 @@ def train(
     out: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> "Trained":
-    """Train a recipe on unlabelled images.
+    """Train a recipe on unlabelled data.
 
     Args:
         recipe: a name from `manyviews list recipes`; not with `config`.
@@ -360,12 +360,15 @@ def _flags_before_looking(rest: list[str]) -> dict[str, Any]:
 
 def _about(recipe: str, data: str | None) -> str:
     """What the help of a recipe begins with."""
+    from manyviews.core.nouns import noun_of
+    from manyviews.recipes import streams_of
+
     told = inspect.getdoc(recipe_of(recipe)) or ""
     sized = (
         f"The defaults below are for {data} on this machine."
         if data
-        else "The defaults below are for 10,000 images of 256 px on this machine; with "
-        "--data DIR, for your data."
+        else f"The defaults below are for 10,000 {noun_of(streams_of(recipe)).many} on this "
+        "machine (images of 256 px); with --data DIR, for your data."
     )
     return f"{told}\n\n{sized}"
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from manyviews.core.nouns import IMAGE, noun_of
 from manyviews.data.doctor.findings import Findings, copies, counts, spread, tally
 from manyviews.data.duplicates import print_of
 from manyviews.data.quarantine import Bad
@@ -30,9 +31,7 @@ def test_copies_are_counted_once_whether_or_not_they_can_be_compared():
 
 def test_the_heading_says_what_is_there_and_what_was_passed_over():
     bad = (Bad("a.png", "cut off"), Bad("b\n.png", "empty"))
-    lines = found(ignored={".c": 1, ".b": 2, ".a": 1}, unreadable=bad).heading(
-        "images", one="image"
-    )
+    lines = found(ignored={".c": 1, ".b": 2, ".a": 1}, unreadable=bad).heading(IMAGE)
     assert lines == [
         "photos: 10 images (manifest 000000000000)",
         "other files, ignored: .b: 2, .a: 1, .c: 1",
@@ -40,7 +39,7 @@ def test_the_heading_says_what_is_there_and_what_was_passed_over():
         "  a.png: cut off",
         "  'b\\n.png': empty",
     ]
-    few = found(examined=5, unreadable=bad, max_bad=0.01).heading("clouds", one="cloud")
+    few = found(examined=5, unreadable=bad, max_bad=0.01).heading(noun_of(["points"]))
     assert few[0] == "photos: 10 clouds, 5 of them examined (manifest 000000000000)"
     assert few[1] == "unreadable: 2 (40.00%), above --data.max-bad 0.01: training would stop"
 

@@ -11,7 +11,7 @@ from manyviews.core import UsageError
 from manyviews.core.inputs import Pixels
 from manyviews.evaluation.dense.masked import VOID, open_masked
 from manyviews.evaluation.features import extract
-from manyviews.views.pipeline import plain_of
+from manyviews.views.by_input import plain_of
 
 FED = Pixels(side=8, channels=3)
 MOST = 10_000

@@ -21,8 +21,8 @@ from manyviews.evaluation.image.settings import MAE_BASE, FineTune
 from manyviews.evaluation.image.supervised import Batches, Part, Setup, Training, fit, score
 from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.linear import linear_probe
+from manyviews.views.by_input import plain_of
 from manyviews.views.image.plain import Plain
-from manyviews.views.pipeline import plain_of
 from tiny import CHANNELS, DIM, SIDE, TinyConv, TinyViT
 
 PIXELS = Pixels(side=SIDE, channels=CHANNELS, mean=(0.5,), std=(0.25,))

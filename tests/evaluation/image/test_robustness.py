@@ -10,8 +10,8 @@ from manyviews.evaluation.features import extract
 from manyviews.evaluation.image.robustness import _mean, _measures, _ratio, robustness
 from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.result import wilson
+from manyviews.views.by_input import plain_of
 from manyviews.views.image.plain import Plain
-from manyviews.views.pipeline import plain_of
 
 FED = Pixels(side=28, channels=1, mean=(0.5,), std=(0.25,))
 PLAIN = Plain(FED)

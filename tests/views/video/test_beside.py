@@ -6,7 +6,8 @@ import pytest
 from manyviews.core import UsageError
 from manyviews.core.inputs import Frames
 from manyviews.core.sample import Window
-from manyviews.views.pipeline import Fed, Pipeline, random_of
+from manyviews.views.by_input import random_of
+from manyviews.views.pipeline import Fed, Pipeline
 from manyviews.views.video.beside import BesideClips
 from manyviews.views.video.clips import Clips
 

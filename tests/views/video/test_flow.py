@@ -14,7 +14,7 @@ from manyviews.core import UsageError
 from manyviews.core.inputs import Frames
 from manyviews.core.sample import Window
 from manyviews.runs.look import alterations
-from manyviews.views.pipeline import plain_of, random_of
+from manyviews.views.by_input import plain_of, random_of
 from manyviews.views.video.clips import Clips
 from manyviews.views.video.cuboids import Cuboids
 from manyviews.views.video.flow import flow

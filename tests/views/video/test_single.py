@@ -8,7 +8,8 @@ from manyviews.core import UsageError
 from manyviews.core.inputs import Frames, Pixels
 from manyviews.core.sample import WHOLE
 from manyviews.diagnosis.invariance import invariance
-from manyviews.views.pipeline import ALTERED, Fed, Pipeline
+from manyviews.views.by_input import ALTERED
+from manyviews.views.pipeline import Fed, Pipeline
 from manyviews.views.video.single import Retimed, retimed
 
 FED = Frames(side=4, frames=8, rate=8.0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from manyviews.core.nouns import noun_of
 from manyviews.core.sample import Unreadable
 from manyviews.data.doctor.findings import SHOWN, Findings, examined, spread
 from manyviews.data.doctor.looks import looks
@@ -51,7 +52,7 @@ class CloudReport(Findings):
 
     def lines(self) -> list[str]:
         """The report for people, a finding a line."""
-        lines = self.heading("clouds", one="cloud")
+        lines = self.heading(noun_of(["points"]))
         if not self.readable:
             return lines
         few, middle, many = self.points

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from manyviews.core.nouns import Noun
 from manyviews.core.sample import Source
 from manyviews.data.duplicates import Print, near
 from manyviews.data.quarantine import Bad, most_bad
@@ -55,15 +56,17 @@ class Findings:
         """Plain data, for `json.dumps`."""
         return asdict(self)
 
-    def heading(self, what: str, *, one: str) -> list[str]:
+    def heading(self, noun: Noun, what: str = "") -> list[str]:
         """The first lines of every report.
 
         Args:
-            what: the samples are called, many of them.
-            one: of them is called.
+            noun: what samples are called.
+            what: is counted, where that is not told by the noun alone.
         """
         part = "" if self.examined == self.count else f", {self.examined:,} of them examined"
-        lines = [f"{self.spec}: {self.count:,} {what}{part} (manifest {self.digest[:12]})"]
+        lines = [
+            f"{self.spec}: {self.count:,} {what or noun.many}{part} (manifest {self.digest[:12]})"
+        ]
         if self.ignored:
             lines.append(f"other files, ignored: {counts(_by_count(self.ignored))}")
         if not self.unreadable:
@@ -71,7 +74,7 @@ class Findings:
         verdict = (
             f"above --data.max-bad {self.max_bad:g}: training would stop"
             if len(self.unreadable) > most_bad(self.max_bad, self.examined)
-            else f"each is replaced by another {one} in training"
+            else f"each is replaced by another {noun.one} in training"
         )
         share = len(self.unreadable) / self.examined
         lines.append(f"unreadable: {len(self.unreadable):,} ({share:.2%}), {verdict}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from manyviews.core import UsageError
+from manyviews.core.nouns import IMAGE
 from manyviews.core.sample import Unreadable
 from manyviews.data import workers as processes
 from manyviews.data.doctor.findings import Findings, copies, counts, examined, one_line, tally
@@ -60,7 +61,7 @@ class DataReport(Findings):
 
     def lines(self) -> list[str]:
         """The report for people, a finding a line."""
-        lines = self.heading("images", one="image")
+        lines = self.heading(IMAGE)
         if not self.readable:
             return lines
         small, large = (f"{w} x {h}" for w, h in (self.smallest, self.largest))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from manyviews.core.nouns import noun_of
 from manyviews.core.sample import Unreadable, Window
 from manyviews.data.doctor.findings import Findings, counts, examined, spread
 from manyviews.data.doctor.looks import looks
@@ -25,7 +26,7 @@ class MediaReport(Findings):
 
     def lines(self) -> list[str]:
         """The report for people, a finding a line."""
-        lines = self.heading(f"files with {' and '.join(self.streams)}", one="file")
+        lines = self.heading(noun_of(self.streams), f"files with {' and '.join(self.streams)}")
         if self.readable:
             short, middle, long = self.seconds
             lines.append(f"seconds: shortest {short:.3g}, median {middle:.3g}, longest {long:.3g}")

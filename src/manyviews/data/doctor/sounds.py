@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from manyviews.core.nouns import noun_of
 from manyviews.core.sample import Unreadable
 from manyviews.data.doctor.findings import (
     SHOWN,
@@ -87,7 +88,7 @@ class SoundReport(Findings):
 
     def lines(self) -> list[str]:
         """The report for people, a finding a line."""
-        lines = self.heading("sounds", one="sound")
+        lines = self.heading(noun_of(["audio"]))
         if not self.readable:
             return lines
         short, middle, long = self.seconds

@@ -11,6 +11,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
+from manyviews.core.nouns import noun_of
 from manyviews.core.sample import Bytes, Unreadable, Window
 from manyviews.data.doctor.findings import Findings, copies, counts, examined, length, spread, tally
 from manyviews.data.doctor.looks import looks
@@ -78,7 +79,7 @@ class VideoReport(Findings):
 
     def lines(self) -> list[str]:
         """The report for people, a finding a line."""
-        lines = self.heading(f"files with {' and '.join(self.streams)}", one="video")
+        lines = self.heading(noun_of(self.streams), f"files with {' and '.join(self.streams)}")
         if not self.readable:
             return lines
         short, middle, long = self.seconds

@@ -203,3 +203,8 @@ def _damaged(folder: Path, file: str) -> UsageError:
         f"{folder / file} is missing or damaged, so that this pack cannot be used. Delete {folder} "
         "and pack the data again."
     )
+
+
+def not_empty(folder: Path) -> UsageError:
+    """What a folder is refused with that has something else in it."""
+    return UsageError(f"{folder} is not empty. Give a new folder to pack into.")

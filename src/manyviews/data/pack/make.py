@@ -35,6 +35,7 @@ from manyviews.data.pack.layout import (
     PackHeader,
     Plan,
     content_digest,
+    not_empty,
     read_about,
     refuse_another,
 )
@@ -186,7 +187,7 @@ def _begun(folder: Path, plan: Plan) -> Generator[BinaryIO | None]:
     if (folder / BEGUN).is_file():
         refuse_another(folder, asdict(_read_plan(folder)), asdict(plan))
     elif set(folder.iterdir()) - set(_leftovers(folder)):
-        raise UsageError(f"{folder} is not empty. Give a new folder to pack into.")
+        raise not_empty(folder)
     else:
         with atomic(folder / BEGUN) as temporary:
             temporary.write_text(json.dumps(asdict(plan)), encoding="utf-8")

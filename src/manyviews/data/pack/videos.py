@@ -26,7 +26,7 @@ from manyviews.core.files import atomic
 from manyviews.core.progress import bar
 from manyviews.core.sample import Bytes, Unreadable
 from manyviews.data import workers as processes
-from manyviews.data.pack.layout import refuse_another
+from manyviews.data.pack.layout import not_empty, refuse_another
 from manyviews.data.quarantine import Bad, Quarantine
 from manyviews.data.sources import Media, open_media
 from manyviews.data.streams.container import needed, reasons
@@ -165,7 +165,7 @@ def _begin(folder: Path, plan: VideoPlan) -> None:
     note = folder / _PLAN
     if not note.is_file():
         if any(not path.name.startswith(".") for path in folder.iterdir()):
-            raise UsageError(f"{folder} is not empty. Give a new folder to pack into.")
+            raise not_empty(folder)
         with atomic(note) as temporary:
             temporary.write_text(json.dumps(asdict(plan)), encoding="utf-8")
         return

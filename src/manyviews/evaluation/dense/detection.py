@@ -27,7 +27,7 @@ from manyviews.evaluation.dense.settings import Detection
 from manyviews.evaluation.features import Embed, Extracted, extract
 from manyviews.evaluation.image.partial import param_groups, thaw
 from manyviews.evaluation.result import Result
-from manyviews.views.pipeline import whole_of
+from manyviews.views.by_input import whole_of
 
 _ORDER, _FLIP = 1, 2  # what a stream of random numbers is for
 

@@ -17,7 +17,7 @@ from manyviews.data.masks import read_mask_of
 from manyviews.data.sources import Files, Split
 from manyviews.data.streams.image import suffixes
 from manyviews.evaluation.listing import LabelledFile, role, some, split_rows
-from manyviews.views.pipeline import plain_numbers
+from manyviews.views.by_input import plain_numbers
 
 IMAGES = ("images", "image", "img", "imgs", "jpegimages", "leftimg8bit")
 MASKS = (

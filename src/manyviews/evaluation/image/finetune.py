@@ -15,7 +15,7 @@ from manyviews.evaluation.image.settings import FineTune
 from manyviews.evaluation.image.supervised import Part, Progress, Setup, Training, fit, score
 from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.linear import hold_out
-from manyviews.evaluation.result import Result, accuracy, check_labels
+from manyviews.evaluation.result import Result, accuracy, check_labels, several_classes
 
 log = logging.getLogger("manyviews")
 
@@ -127,8 +127,4 @@ def _check(settings: FineTune, train: Labelled, test: Labelled, input: Pixels) -
             f"The training part has the classes {', '.join(train.classes)[:80]}, the test part "
             f"{', '.join(test.classes)[:80]}. Give both the same classes."
         )
-    if len(train.labels.unique()) < 2:
-        raise UsageError(
-            "The training labels hold 1 class; wanted 2 or more. Give one folder for each class, "
-            "or a CSV of path,label."
-        )
+    several_classes(train.labels)

@@ -19,7 +19,8 @@ from manyviews.evaluation.knn import knn
 from manyviews.evaluation.labelled import Labelled
 from manyviews.evaluation.linear import linear_probe
 from manyviews.evaluation.result import Estimate, Result, accuracy, check_labels, check_split
-from manyviews.views.pipeline import Fed, Pipeline, plain_of
+from manyviews.views.by_input import plain_of
+from manyviews.views.pipeline import Fed, Pipeline
 
 log = logging.getLogger("manyviews")
 

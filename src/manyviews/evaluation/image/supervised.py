@@ -21,7 +21,8 @@ from manyviews.evaluation.features import extract
 from manyviews.evaluation.image.mix import mix, soft
 from manyviews.evaluation.image.partial import param_groups, set_modes, thaw
 from manyviews.evaluation.image.settings import FineTune
-from manyviews.views.pipeline import Fed, Pipeline, plain_of
+from manyviews.views.by_input import plain_of
+from manyviews.views.pipeline import Fed, Pipeline
 from manyviews.views.plan import Crops
 
 Progress = Callable[[int, int], None]

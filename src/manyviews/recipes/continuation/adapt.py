@@ -11,7 +11,7 @@ from manyviews.training.settings import Optim, Train
 
 LARGEST_BATCH = 128
 SEEN, EPOCHS = 30_000, 10
-"""Images in all, and the fewest passes over the data."""
+"""Images in all, and the fewest epochs."""
 
 NEEDS_START = True
 """As `recipes.needs_start` reads it."""

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from manyviews.core.extras import frame
 from manyviews.core.files import atomic, json_text
 from manyviews.core.in_words import InWords
 from manyviews.core.inputs import image_channels
+from manyviews.core.nouns import common
 from manyviews.core.progress import bar
 from manyviews.diagnosis.choosing import ChosenSetting
 from manyviews.diagnosis.result import DiagnosedEach
@@ -38,7 +39,7 @@ from manyviews.verbs.compare.rows import (
 )
 from manyviews.verbs.diagnose import diagnose
 from manyviews.verbs.evaluate import evaluate
-from manyviews.views.pipeline import plain_of
+from manyviews.views.by_input import plain_of
 
 log = logging.getLogger("manyviews")
 
@@ -50,7 +51,7 @@ FORMS = (".md", ".json", ".html")
 
 NOTES = (
     "Bold, or green, is the best value of a column and every other that cannot be told from it. "
-    "Rows that were tested on the same images are held against one another image by image "
+    "Rows that were tested on the same {samples} are held against one another {sample} by {sample} "
     "(McNemar's exact test; of several draws of labels Student's t), which tells apart more than "
     "intervals do; others by whether their 95 % intervals overlap. Columns in which nothing can be "
     "told apart, columns without intervals, and those whose better direction depends on the method "
@@ -58,9 +59,9 @@ NOTES = (
     '"No better than untrained" and "worse than untrained" are said of a run by the same test '
     "against its own encoder as it was before training. Each test is at 5 %: of twenty one is "
     "expected to be wrong.",
-    "A row is one training. Intervals are over the draw of test images (kNN, linear), of training "
-    "labels (low-shot) or of images looked at (change); how far another seed would end up is in "
-    "none of them. Train several seeds to know.",
+    "A row is one training. Intervals are over the draw of test {samples} (kNN, linear), of "
+    "training labels (low-shot) or of {samples} looked at (change); how far another seed would end "
+    "up is in none of them. Train several seeds to know.",
     "Entropy, reconstruction and rank depend on the width of the features and on the method; they "
     "describe a run and do not rank methods.",
 )
@@ -268,7 +269,7 @@ def _as_held(made: Evaluated) -> dict[str, dict[str, Any]]:
 def diagnoses_of(
     pasts: Sequence[Past], data: str, *, max_pixels: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """A diagnosis of each run, all of the same images; {} where one cannot be had, and why."""
+    """A diagnosis of each run, all of the same samples; {} where one cannot be had, and why."""
     found: list[dict[str, Any]] = []
     notes: list[str] = []
     kept = [diagnosis_of(past) for past in pasts]
@@ -291,7 +292,7 @@ def diagnoses_of(
     looked = {(d["data"], d["images"]) for d in found if d}
     if len(looked) > 1:
         said = ", ".join(f"{images} of {name}" for name, images in sorted(looked))
-        notes.append(f"Label-free columns look at different images: {said}.")
+        notes.append(f"Label-free columns look at different {{samples}}: {said}.")
     return found, notes
 
 
@@ -340,7 +341,11 @@ def table_of(
         images[past.name] = tested(results)
     images |= {row.name: marks for row, marks in others}
     flat = [result for results in evaluations for result in results]
-    columns: list[Column] = [*performance_columns(flat), *COLUMNS]
+    noun = common(past.noun for past in pasts)
+    columns: list[Column] = [
+        replace(column, says=noun.fill(column.says))
+        for column in (*performance_columns(flat), *COLUMNS)
+    ]
     title = "1 run" if len(rows) == 1 else f"{len(rows)} runs compared"
     on = sorted({str(result["data"]) for result in flat})
     title += f" on {on[0]}" if len(on) == 1 else ""
@@ -350,7 +355,7 @@ def table_of(
         columns=columns,
         rows=[*beside.rows, *rows, *(row for row, _ in others)],
         differences=differences,
-        notes=notes,
+        notes=[noun.fill(note) for note in notes],
         paired=paired(images),
     )
 

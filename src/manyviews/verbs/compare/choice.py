@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from manyviews.core import UsageError
+from manyviews.core.nouns import Noun, common
 from manyviews.core.settings import dump
 from manyviews.diagnosis.choosing import ROWS, Candidate, ChosenSetting, choose_setting
 from manyviews.runs.past import Past
@@ -65,7 +66,10 @@ def chosen_of(
         )
         for past, found, tree, results in zip(pasts, diagnoses, flat, evaluations, strict=True)
     ]
-    return choose_setting(candidates, notes=_notes(diagnoses, space, labelled=bool(evaluations[0])))
+    notes = _notes(
+        diagnoses, space, common(past.noun for past in pasts), labelled=bool(evaluations[0])
+    )
+    return choose_setting(candidates, notes=notes)
 
 
 def _looked(past: Past, found: Mapping[str, Any]) -> tuple[str, int]:
@@ -74,13 +78,15 @@ def _looked(past: Past, found: Mapping[str, Any]) -> tuple[str, int]:
     return past.digest[:8] if own else str(found["data"]), int(found["images"])
 
 
-def _notes(diagnoses: Sequence[Mapping[str, Any]], space: str, *, labelled: bool) -> list[str]:
-    images = min(int(found["images"]) for found in diagnoses)
+def _notes(
+    diagnoses: Sequence[Mapping[str, Any]], space: str, noun: Noun, *, labelled: bool
+) -> list[str]:
+    samples = min(int(found["images"]) for found in diagnoses)
     top = max(float(found["spaces"][space]["rankme"]) for found in diagnoses)
-    notes = [f"RankMe of the {space}, on {images:,} images; its authors take 25,600."]
-    if images < ROWS * top:
+    notes = [f"RankMe of the {space}, on {samples:,} {noun.many}; its authors take 25,600."]
+    if samples < ROWS * top:
         notes.append(
-            f"A rank of {top:.0f} of {images:,} images may be held down by their number: "
+            f"A rank of {top:.0f} of {samples:,} {noun.many} may be held down by their number: "
             f"`manyviews diagnose RUN --sample {round(ROWS * top)}` looks at more."
         )
     if not labelled:

@@ -13,7 +13,9 @@ def differing(pasts: Sequence[Past]) -> list[str]:
     """What comparable runs share and these do not, a line each with who has what."""
     fed = {type(p.encoders[0].input) for p in pasts}  # those of sound are no images' channels
     facts = {
-        "data": [f"{p.settings.data.source} ({p.images:,} images, {p.digest[:8]})" for p in pasts],
+        "data": [
+            f"{p.settings.data.source} ({p.images:,} {p.noun.many}, {p.digest[:8]})" for p in pasts
+        ],
         "channels": [str(p.channels) for p in pasts] if len(fed) == 1 else [""] * len(pasts),
         "budget": [p.budget for p in pasts],
         "batch": [str(p.settings.data.batch_size) for p in pasts],
@@ -93,7 +95,7 @@ def unknown_data(pasts: Sequence[Past], held: Sequence[Sequence[_Result]]) -> li
             for name in (name for name, content in marks.items() if not content):
                 unknown.setdefault(data, {})[name] = None
     return [
-        f"Whether {', '.join(names)} saw the same images of {data} as the others is unknown: an "
+        f"Whether {', '.join(names)} saw the same samples of {data} as the others is unknown: an "
         "older version did not note them. Evaluate again to know."
         for data, names in unknown.items()
     ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from manyviews.core.passes import passes
 from manyviews.diagnosis.explain import MEASURES
 from manyviews.evaluation.intervals import apart
 from manyviews.reports.table import Cell, Column, Row
@@ -22,10 +23,10 @@ EXTRA = {"lowshot": ("accuracy at 1 %",)}
 
 def cost(past: Past) -> dict[str, Cell]:
     """What the training took."""
-    batch, data = past.settings.data.batch_size, max(1, past.images)
+    batch = past.settings.data.batch_size
     found = {
         "steps": Cell(past.steps),
-        "passes": Cell(past.steps * batch / data),
+        "passes": Cell(passes(past.steps, batch=batch, samples=past.images)),
         "minutes": Cell(past.seconds / 60),
     }
     if past.seconds > 0:
@@ -92,7 +93,7 @@ def performance_columns(results: Sequence[Mapping[str, Any]]) -> list[Column]:
                 title=f"{title}, {result['data']}" if many else title,
                 group=PERFORMANCE,
                 says=f"Protocol {result['protocol']} on {result['data']}: {measure}, tested on "
-                f"{result['n']:,} images; the training part has {result['train']:,}.",
+                f"{result['n']:,} {{samples}}; the training part has {result['train']:,}.",
                 better="high",
             )
     return list(found.values())
@@ -173,7 +174,7 @@ def untrained_rows(
             label = f"untrained {kind}" if name == UNTRAINED else name
             known, cells = rows.get(label, {}), performance(found)
             if any(known.get(key, cell) != cell for key, cell in cells.items()):
-                label = f"{label}, as {past.name} sees images"
+                label = f"{label}, as {past.name} sees {past.noun.many}"
             rows.setdefault(label, {}).update(cells)
             images.setdefault(label, {}).update(tested(found))
             if name == UNTRAINED:
@@ -199,6 +200,7 @@ def _measures(result: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
 
 
 def _words(key: str, more: str = "") -> str:
+    """Of a measure; `{sample}` and `{samples}` are filled in by `beside.table_of`."""
     measure = MEASURES[key]
     return f"{measure.says} {measure.cannot} Unit: {measure.unit}. {more}".strip()
 
@@ -206,11 +208,12 @@ def _words(key: str, more: str = "") -> str:
 COLUMNS = (
     Column(
         key="change_encoder",
-        title="change, encoder",
+        title="change, trained encoder",
         group=LABEL_FREE,
-        says="Mean over the single augmentations of how far each moves the encoder's features, "
-        "over the mean distance of two images: 0 is invariant. Whether that is wanted depends on "
-        "the task. The interval is the mean of theirs, which is at least as wide as its own.",
+        says="Mean over the single augmentations of how far each moves the trained encoder's "
+        "features, over the mean distance of two {samples}: 0 is invariant. Whether that is wanted "
+        "depends on the task. The interval is the mean of theirs, which is at least as wide as its "
+        "own.",
     ),
     Column(
         key="change_projector",
@@ -222,8 +225,8 @@ COLUMNS = (
         key="views_apart",
         title="views apart",
         group=LABEL_FREE,
-        says="Alignment over the mean squared distance of two images, of the encoder: how far "
-        "apart two training views of an image are. 0 is invariant, 1 as far as another image.",
+        says="Alignment over the mean squared distance of two {samples}, of the encoder: how far "
+        "apart two training views of one {sample} are. 0 is invariant, 1 as far as another.",
     ),
     Column(
         key="cluster_stability",
@@ -247,7 +250,7 @@ COLUMNS = (
         key="purity",
         title="purity of clusters",
         group=LABEL_FREE,
-        says="Share of images whose label is the commonest in their k-means cluster. It rises "
+        says="Share of {samples} whose label is the commonest in their k-means cluster. It rises "
         "with the number of clusters.",
     ),
     Column(
@@ -290,14 +293,14 @@ COLUMNS = (
         key="passes",
         title="passes",
         group=COST,
-        says="How often each image was seen: steps x batch / images.",
+        says="How often each {sample} was seen: steps x batch / {samples}.",
         digits=1,
     ),
     Column(
         key="images_per_second",
         title="samples/s",
         group=COST,
-        says="Images a second of training; all views of an image count as one.",
+        says="Samples a second of training; all views of one {sample} count as one.",
         digits=0,
     ),
     Column(

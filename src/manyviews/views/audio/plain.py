@@ -26,7 +26,7 @@ class PlainSounds:
         of: the stream.
         count: pieces of each sound; as many as there are clips, where cut around some.
         around: family of the clips, "" for sound alone.
-        beside: what the clips' encoder is fed; see `views.pipeline.PLAIN`.
+        beside: what the clips' encoder is fed; see `views.by_input.PLAIN`.
         averaged: likewise.
     """
 

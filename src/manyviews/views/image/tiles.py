@@ -8,20 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyviews.core.inputs import Input
-from manyviews.core.ranges import Count, NotNegative, Probability, Range, Share
+from manyviews.core.ranges import Count, Probability, Range, Share
 from manyviews.core.sample import Layout, Window
-from manyviews.views.draw import Draws, draw, family, streams, unit, words
+from manyviews.views.draw import family, streams, unit, words
 from manyviews.views.image.crops import fed_pixels
-from manyviews.views.image.make import make
+from manyviews.views.image.pieces import Coloured, cut, square
 from manyviews.views.image.whole import OfWhole
-from manyviews.views.plan import Crops
 
 _TOP, _LEFT, _ORDER = 64, 65, 66
 """Elements of a view's stream of random numbers; those of `draw` come before them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tiles:
+class Tiles(Coloured):
     """A family of grid x grid tiles of each image, in random order.
 
     A random crop of the image becomes a square of grid x grid cells; of each cell a random tile is
@@ -39,11 +38,6 @@ class Tiles:
         cell: side of a cell, in pixels.
         size: side of a tile, in pixels.
         scale: area of the crop as a share of the image, drawn uniformly.
-        flip: probability that a tile is flipped horizontally, each by itself.
-        jitter: probability of a tile's colour jitter.
-        brightness: factor in [1-b, 1+b], as torchvision's ColorJitter; contrast, saturation too.
-        hue: shift in [-h, h] of a full turn.
-        grey: probability that a tile is greyscale.
     """
 
     to: str = "image"
@@ -52,11 +46,7 @@ class Tiles:
     cell: Count = 85
     size: Count = 64
     scale: tuple[Share, Share] = (0.6, 1.0)
-    flip: Probability = 0.5
     jitter: Probability = 1.0
-    brightness: NotNegative = 0.4
-    contrast: NotNegative = 0.4
-    saturation: NotNegative = 0.4
     hue: Annotated[float, Range("a share of a turn from 0 to 0.5", 0, 0.5)] = 0.2
     grey: Probability = 0.2
 
@@ -94,29 +84,8 @@ class TileMaker(OfWhole):
         count, size = tiles.count, tiles.size
         self.layout = Layout(count, (size, size, channels), np.dtype(np.uint8))
         self.cues: Mapping[str, Layout] = {"order": Layout(count, (), np.dtype(np.int64))}
-        self._crop = Crops(
-            count=1,
-            size=tiles.grid * tiles.cell,
-            scale=tiles.scale,
-            flip=0.0,
-            jitter=0.0,
-            grey=0.0,
-            blur=(0.0,),
-        )
-        self._colours = Crops(
-            count=count,
-            size=size,
-            scale=(1.0, 1.0),
-            ratio=(1.0, 1.0),
-            flip=tiles.flip,
-            jitter=tiles.jitter,
-            brightness=tiles.brightness,
-            contrast=tiles.contrast,
-            saturation=tiles.saturation,
-            hue=tiles.hue,
-            grey=tiles.grey,
-            blur=(0.0,),
-        )
+        self._crop = square(size=tiles.grid * tiles.cell, scale=tiles.scale)
+        self._colours = tiles.whole(count=count, size=size)
 
     def __call__(
         self,
@@ -130,7 +99,7 @@ class TileMaker(OfWhole):
         """Fill out [V, S, S, C] with the tiles of one image [H, W, C]; return their cells."""
         tiles, size = self._tiles, self._tiles.size
         drawn = {"seed": self._seed, "index": index, "epoch": epoch}
-        square = cut(decoded[0][None], self._crop, family=self._square, **drawn)[0, 0]
+        whole = cut(decoded[0][None], self._crop, family=self._square, **drawn)[0, 0]
         states = streams(
             seed=self._seed,
             epoch=epoch,
@@ -142,28 +111,6 @@ class TileMaker(OfWhole):
         room = tiles.cell - size + 1
         tops = order // tiles.grid * tiles.cell + (unit(states, _TOP) * room).astype(np.int64)
         lefts = order % tiles.grid * tiles.cell + (unit(states, _LEFT) * room).astype(np.int64)
-        pieces = [square[y : y + size, x : x + size] for y, x in zip(tops, lefts, strict=True)]
+        pieces = [whole[y : y + size, x : x + size] for y, x in zip(tops, lefts, strict=True)]
         out[:] = cut(np.stack(pieces), self._colours, family=self._family, **drawn)[:, 0]
         return {"order": order}
-
-
-def cut(
-    images: NDArray[np.uint8], crops: Crops, *, family: int, seed: int, index: int, epoch: int
-) -> NDArray[np.uint8]:
-    """[n, 1, S, S, C]: image k [n, H, W, C] as view k of one sample."""
-    sides = np.array([images.shape[1:3]], dtype=np.int64)
-    draws = draw(
-        crops,
-        seed=seed,
-        epoch=epoch,
-        index=np.array([index]),
-        heights=sides[:, 0],
-        widths=sides[:, 1],
-        family=family,
-    )
-    return make(images, _apart(draws), crops)
-
-
-def _apart(draws: Draws) -> Draws:
-    """[1, n] -> [n, 1]."""
-    return Draws(**{name: value[0][:, None] for name, value in vars(draws).items()})

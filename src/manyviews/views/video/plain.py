@@ -22,7 +22,7 @@ class PlainClips:
     clip k begins in the middle of part k: one clip is the middle of the video.
 
     Attributes:
-        averaged: see `views.pipeline.PLAIN`.
+        averaged: see `views.by_input.PLAIN`.
         to: the encoder that they are made for.
         of: the stream.
         count: views of each video: its clips, times `crops`.

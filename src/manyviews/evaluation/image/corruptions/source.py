@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from manyviews.core.inputs import Input
 from manyviews.core.sample import Bytes, Layout, Maker, Window
 from manyviews.evaluation.image.corruptions.catalog import check_corruption, corrupt
-from manyviews.views.pipeline import PLAIN
+from manyviews.views.by_input import PLAIN
 
 
 @dataclass(frozen=True, kw_only=True)
