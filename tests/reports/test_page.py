@@ -98,6 +98,12 @@ def test_a_flag_is_not_cut_after_its_dashes():
     assert re.search(r"\.flag \{ white-space:nowrap", page)
 
 
+def test_only_the_reason_of_a_next_step_has_a_line_of_its_own():
+    page = render(content(verdict=VERDICT))
+    [rule] = re.findall(r"^(\.next [^{]*span[^{]*) \{ display:block", page, re.MULTILINE)
+    assert rule == ".next li > span"  # a flag is a span too, within the step's <code>
+
+
 def colourings(**changes):
     page = render(content(**changes))
     return json.loads(re.search(r'id="map-data-1">(.*?)</script>', page, re.DOTALL).group(1))
