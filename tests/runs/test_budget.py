@@ -1,5 +1,6 @@
 """What minutes and passes come to, in words."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -101,3 +102,4 @@ def test_the_encoder_follows_from_speed_and_number_of_images(count, speed, name,
     if name == "resnet_small":
         assert f"passes over your {count:,} images in 20 minutes" in caplog.text
         assert "--encoder.name resnet18 --encoder.image-size 96" in caplog.text
+        assert not re.search(r"\de\+\d", caplog.text)  # 530 passes, not 5.3e+02

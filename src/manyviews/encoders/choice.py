@@ -37,6 +37,11 @@ def multiply_adds(config: object) -> float:
     return 0.0
 
 
+def rounded(passes: float) -> str:
+    """Passes over the data as people say them: 1.5, 16, 1,300."""
+    return f"{passes:,.1f}" if passes < 10 else f"{passes:,.0f}"
+
+
 @dataclass(frozen=True)
 class Time:
     """What a training has.
@@ -127,9 +132,9 @@ def _for_maps(case: _Case, time: Time | None) -> Chosen:
         return Chosen(
             quick,
             f"{quick.name} at {quick.input.side} px: without a GPU {name} at {size} px would make "
-            f"roughly {passes:.2g} passes over your {time.samples:,} images in "
-            f"{time.seconds / 60:g} minutes, this one {time.passes(quick):.2g}. With more time: "
-            f"--encoder.name {name} --encoder.image-size {size}.",
+            f"roughly {rounded(passes)} passes over your {time.samples:,} images in "
+            f"{time.seconds / 60:g} minutes, this one {rounded(time.passes(quick))}. With more "
+            f"time: --encoder.name {name} --encoder.image-size {size}.",
         )
     return Chosen(config, f"{name} at {size} px: images of about {case.side} px and {machine}.")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from manyviews.core.settings import parts, struct
 from manyviews.diagnosis.verdict import FEW
-from manyviews.encoders.choice import QUICK, multiply_adds
+from manyviews.encoders.choice import QUICK, multiply_adds, rounded
 from manyviews.runs.settings import AnyRun
 
 _PASSES = 100
@@ -37,10 +37,10 @@ def words(
     if span.minutes:
         passes = 60 * span.minutes / each
         steps = passes * steps_each
-        said = f"{span.minutes:g} minutes are {about} {steps:,.0f} steps, {_round(passes)} {over}"
+        said = f"{span.minutes:g} minutes are {about} {steps:,.0f} steps, {rounded(passes)} {over}"
     else:
         passes = span.epochs or span.steps / steps_each
-        said = f"{_round(passes)} {over} take {about} {time_of(passes * each)}"
+        said = f"{rounded(passes)} {over} take {about} {time_of(passes * each)}"
     said += f"; {_PASSES} passes take {time_of(_PASSES * each)}"
     cost, quick = _cost(run), _cost(_with_quick(run))
     if device == "cpu" and quick and cost > _MUCH * quick:
@@ -96,10 +96,6 @@ def _with_quick(run: AnyRun) -> AnyRun:
     }
     encoders = struct("Encoders", {name: QUICK})
     return replace(run, encoders=encoders, views=struct("Views", views))
-
-
-def _round(passes: float) -> str:
-    return f"{passes:,.1f}" if passes < 10 else f"{passes:,.0f}"
 
 
 def time_of(seconds: float) -> str:
