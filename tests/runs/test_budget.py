@@ -34,6 +34,13 @@ def test_minutes_are_steps_and_passes():
     assert "--train.minutes 64." in little
 
 
+def test_one_minute_is_no_minutes():
+    [said, _] = budget.words(
+        lasting(photos(803), minutes=1.0), samples=803, speed=10.0, device="cuda"
+    )
+    assert said.startswith("1 minute is about 2 steps, 0.8 passes over your 803 images")
+
+
 def test_without_a_gpu_the_small_encoder_s_time_stands_beside_it():
     said = budget.words(photos(803), samples=803, speed=10.0, device="cpu")[0]
     assert said.endswith("100 passes take 2 h 8 min, with resnet_small at 32 px 5 min.")

@@ -79,7 +79,7 @@ def state_of(
     return FeatureState(
         title=title,
         light=light,
-        sentence=sentence.format(used=f"{directions:.0f} of {width} directions are used"),
+        sentence=sentence.format(used=f"{directions:,.0f} of {width:,} directions are used"),
         directions=directions,
         width=width,
         rows=rows,

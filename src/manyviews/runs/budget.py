@@ -37,7 +37,10 @@ def words(
     if span.minutes:
         passes = 60 * span.minutes / each
         steps = passes * steps_each
-        said = f"{span.minutes:g} minutes are {about} {steps:,.0f} steps, {rounded(passes)} {over}"
+        is_ = "is" if span.minutes == 1 else "are"
+        said = (
+            f"{minutes_of(span.minutes)} {is_} {about} {steps:,.0f} steps, {rounded(passes)} {over}"
+        )
     else:
         passes = span.epochs or span.steps / steps_each
         said = f"{rounded(passes)} {over} take {about} {time_of(passes * each)}"
@@ -96,6 +99,11 @@ def _with_quick(run: AnyRun) -> AnyRun:
     }
     encoders = struct("Encoders", {name: QUICK})
     return replace(run, encoders=encoders, views=struct("Views", views))
+
+
+def minutes_of(minutes: float) -> str:
+    """What a training may take: 1 minute, 2.5 minutes."""
+    return "1 minute" if minutes == 1 else f"{minutes:g} minutes"
 
 
 def time_of(seconds: float) -> str:
