@@ -31,6 +31,10 @@ def test_a_few_directions_are_a_dimensional_collapse():
     assert "4 of 512 directions" in said.sentence
 
 
+def test_thousands_of_directions_are_written_as_above_the_sentence():
+    assert "of 2,048 directions are used" in state_of(randn(20, 2048)).sentence
+
+
 def test_some_more_directions_are_narrow():
     said = state_of(randn(1000, 15) @ randn(15, 512))
     assert (said.title, said.light) == ("narrow", "warn")

@@ -5,6 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
+import manyviews
 from manyviews.core import UsageError
 from manyviews.reports import maps
 from manyviews.reports.maps import components, place, unit
@@ -62,6 +63,21 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(maps.importlib, "import_module", absent)
     with pytest.raises(UsageError, match=r"umap-learn. Install it: .* -m pip install '"):
         place(groups()[0], "umap")
+
+
+def test_a_missing_package_is_said_before_features_are_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(maps, "find_spec", lambda name: None)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("version: 2\n")
+    for ask in (
+        lambda: manyviews.report(tmp_path / "run", map="umap"),
+        lambda: manyviews.embed(
+            tmp_path / "run", data="builtin:fashion", out=tmp_path / "x.parquet", map="umap"
+        ),
+    ):
+        with pytest.raises(UsageError, match=r"needs the package umap-learn"):
+            ask()
+    maps.check_installed("pca")
 
 
 def test_an_unknown_map_is_refused():

@@ -1,5 +1,6 @@
 """The report page: one file, asks the network for nothing, survives hostile names and no data."""
 
+import html
 import json
 import re
 from dataclasses import fields, replace
@@ -96,6 +97,12 @@ def test_a_flag_is_not_cut_after_its_dashes():
     flags = re.findall(r'<span class="flag">(.*?)</span>', page)
     assert flags == ["--views.global.scale", "--optim.lr", "--out", "--b.png", "--optim.warmup"]
     assert re.search(r"\.flag \{ white-space:nowrap", page)
+
+
+def test_only_the_reason_of_a_next_step_has_a_line_of_its_own():
+    page = render(content(verdict=VERDICT))
+    [rule] = re.findall(r"^(\.next [^{]*span[^{]*) \{ display:block", page, re.MULTILINE)
+    assert rule == ".next li > span"  # a flag is a span too, within the step's <code>
 
 
 def colourings(**changes):
@@ -220,7 +227,8 @@ def test_a_diagnosis_is_shown_with_its_words():
     assert "-4,902.0" in page
     assert "Garrido et al. 2023" in page  # the evidence for RankMe
     assert "0.500 (0.400 to 0.600)" in page
-    assert page.count("trained encoder &#39;audio&#39;, step 9") == 3  # note, label and legend
+    # note, label and legend
+    assert html.unescape(page).count("trained encoder 'audio', step 9") == 3
     assert "<script>alert" not in page
     assert "has gone on since" not in page
     assert "It looked at step 10" in render(content(diagnosis=DIAGNOSIS, diagnosed=10))
@@ -318,7 +326,7 @@ def test_outliers_copies_and_clusters_are_shown_with_their_names():
     pair = re.findall(r'alt="([^"]+)"', parts["Near-duplicates"])
     assert pair[:2] == ["b/photo7.png", "a/photo30.png"]
     assert len(re.findall("<img", parts["Outliers"])) == 8
-    sizes = [int(size) for size in re.findall(r"(\d+) images</h3>", parts["Clusters"])]
+    sizes = [int(size) for size in re.findall(r"(\d+) samples</h3>", parts["Clusters"])]
     assert sum(sizes) == 40
     data = json.loads(re.search(r'id="map-data-1">(.*?)</script>', page, re.DOTALL).group(1))
     assert np.bincount(data["colourings"]["cluster"]["of"]).tolist() == sizes

@@ -1,5 +1,6 @@
 """What minutes and passes come to, in words."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,13 @@ def test_minutes_are_steps_and_passes():
     # a pass is 803 images, though an epoch is 3 batches of 256: 80.3 s, and 50 of them 67 minutes
     assert little.startswith("That is little: below 50 passes")
     assert "--train.minutes 67." in little
+
+
+def test_one_minute_is_no_minutes():
+    [said, _] = budget.words(
+        lasting(photos(803), minutes=1.0), samples=803, speed=10.0, device="cuda"
+    )
+    assert said.startswith("1 minute is about 2 steps, 0.7 passes over your 803 images")
 
 
 def test_without_a_gpu_the_small_encoder_s_time_stands_beside_it():
@@ -102,3 +110,4 @@ def test_the_encoder_follows_from_speed_and_number_of_images(count, speed, name,
     if name == "resnet_small":
         assert f"passes over your {count:,} images in 20 minutes" in caplog.text
         assert "--encoder.name resnet18 --encoder.image-size 96" in caplog.text
+        assert not re.search(r"\de\+\d", caplog.text)  # 530 passes, not 5.3e+02

@@ -70,5 +70,5 @@ def test_patches_have_no_place(tmp_path):
 
 
 def test_a_map_of_few_images_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="wants 20 images or more; got 3"):
+    with pytest.raises(UsageError, match="wants 20 samples or more; got 3"):
         handover.columns(extracted(3, 4), source_of(tmp_path), PLAIN, how="umap")

@@ -174,7 +174,7 @@ def test_weights_that_cannot_be_had_are_one_line(monkeypatch, caplog):
     def offline(name, *, pretrained=False, **given):
         if pretrained:
             hub.warning("Retrying in 8s [Retry 5/5].")
-            raise OSError("no network\nand much more")
+            raise OSError("no network. Check your cable.\nand much more")
         return real(name, **given)
 
     monkeypatch.setattr(timm, "create_model", offline)

@@ -329,7 +329,7 @@ def test_the_lines_for_timm_rebuild_the_encoder(tmp_path, name):
 
 def test_timm_has_no_resnet_small_and_is_said_so(tmp_path):
     save(tmp_path / "encoder", CASES["resnet_small"])
-    with pytest.raises(UsageError, match="--format safetensors or --format onnx"):
+    with pytest.raises(UsageError, match=r"--format onnx, or train with --encoder\.name resnet18"):
         timm_weights.export_timm(tmp_path / "encoder", tmp_path / "timm.safetensors")
     assert not (tmp_path / "timm.safetensors").exists()
 

@@ -78,6 +78,12 @@ class Diagnosed(InWords):
         said += self._of_patches()
         if self.geometry is not None and self.geometry.alarm:
             said += ["", self.geometry.alarm]
+        if self.groups:
+            said += [
+                "",
+                f"{self.groups['clusters']:.0f} clusters against the labels: NMI "
+                f"{self.groups['nmi']:.3f}, purity {self.groups['purity']:.3f}",
+            ]
         return [*said, *self.numbers()] if self.whole else [*said, "", ALL]
 
     def _of_patches(self) -> list[str]:
@@ -86,9 +92,9 @@ class Diagnosed(InWords):
         steps = dense_candidates(known) if len(known) > 2 * WINDOW else []
         if not steps or steps == [max(known)]:
             return []
-        named = ", ".join(map(str, steps))
+        at = f"step{'s' * (len(steps) > 1)} {', '.join(map(str, steps))}"
         return [
-            f"its features of places may have been best at step {named} (DSE; labels decide: "
+            f"its features of places may have been best at {at} (DSE; labels decide: "
             f"manyviews evaluate {self.run} --step {steps[0]} --protocol segmentation)"
         ]
 
@@ -125,12 +131,6 @@ class Diagnosed(InWords):
             height, untrained = self.geometry.height, self.geometry.untrained
             told = f"height is {height:.0%} of what features of points tell, {untrained:.0%} before"
             said += ["", f"{told} training"]
-        if self.groups:
-            said += [
-                "",
-                f"{self.groups['clusters']:.0f} clusters against the labels: NMI "
-                f"{self.groups['nmi']:.3f}, purity {self.groups['purity']:.3f}",
-            ]
         return said
 
     def _read(self, name: str, value: float | None) -> Read:

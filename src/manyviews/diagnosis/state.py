@@ -86,7 +86,7 @@ def state_of(
         title=title,
         light=light,
         sentence=noun.fill(sentence).format(
-            used=f"{directions:.0f} of {width} directions are used", **numbers
+            used=f"{directions:,.0f} of {width:,} directions are used", **numbers
         ),
         directions=directions,
         width=width,

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from manyviews.core.inputs import Pixels
+from manyviews.core.passes import round_passes
 from manyviews.encoders.settings import ImageConfig, ResNetSmallConfig, TimmConfig, ViTConfig
 
 SMALL = 64
@@ -127,9 +128,9 @@ def _for_maps(case: _Case, time: Time | None) -> Chosen:
         return Chosen(
             quick,
             f"{quick.name} at {quick.input.side} px: without a GPU {name} at {size} px would make "
-            f"roughly {passes:.2g} passes over your {time.samples:,} images in "
-            f"{time.seconds / 60:g} minutes, this one {time.passes(quick):.2g}. With more time: "
-            f"--encoder.name {name} --encoder.image-size {size}.",
+            f"roughly {round_passes(passes)} passes over your {time.samples:,} images in "
+            f"{time.seconds / 60:g} minutes, this one {round_passes(time.passes(quick))}. "
+            f"With more time: --encoder.name {name} --encoder.image-size {size}.",
         )
     return Chosen(config, f"{name} at {size} px: images of about {case.side} px and {machine}.")
 

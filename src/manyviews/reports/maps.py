@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,16 @@ LEAST = 20
 """Rows that UMAP and PaCMAP can place."""
 
 Vectors = NDArray[np.floating[Any]]
+
+
+def check_installed(how: MapKind) -> None:
+    """Before features are made for it, that the package of a map is there.
+
+    Raises:
+        UsageError: it is missing.
+    """
+    if how in PACKAGES and find_spec(how) is None:
+        raise _lacking(how)
 
 
 def place(features: Vectors, how: MapKind = "pca", *, seed: int = 0) -> NDArray[np.float32]:
@@ -95,10 +106,14 @@ def _import(how: str) -> Any:
     try:
         return importlib.import_module(how)
     except ImportError:
-        raise UsageError(
-            f"The map {how} needs the package {PACKAGES[how]}. Install it: {install('maps')}, "
-            "or use the map pca."
-        ) from None
+        raise _lacking(how) from None
+
+
+def _lacking(how: str) -> UsageError:
+    return UsageError(
+        f"The map {how} needs the package {PACKAGES[how]}. Install it: {install('maps')}, "
+        "or use the map pca."
+    )
 
 
 def _umap(package: Any, seed: int) -> Any:

@@ -39,7 +39,8 @@ def words(
     steps = span.steps or span.epochs * epoch or 60 * span.minutes * speed / batch
     seen = passes(steps, batch=batch, samples=samples)
     if span.minutes:
-        said = f"{span.minutes:g} minutes are {about} {steps:,.0f} steps, "
+        is_ = "is" if span.minutes == 1 else "are"
+        said = f"{minutes_of(span.minutes)} {is_} {about} {steps:,.0f} steps, "
         said += f"{round_passes(seen)} {over}"
     else:
         said = f"{round_passes(seen)} {over} take {about} {time_of(seen * each)}"
@@ -99,6 +100,11 @@ def _with_quick(run: AnyRun) -> AnyRun:
     }
     encoders = struct("Encoders", {name: QUICK})
     return replace(run, encoders=encoders, views=struct("Views", views))
+
+
+def minutes_of(minutes: float) -> str:
+    """What a training may take: 1 minute, 2.5 minutes."""
+    return "1 minute" if minutes == 1 else f"{minutes:g} minutes"
 
 
 def time_of(seconds: float) -> str:

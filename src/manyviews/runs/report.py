@@ -216,7 +216,7 @@ def _figures(
     for name, state in states.items():
         if state is not None:
             of = f"{name}: " if len(states) > 1 else ""
-            used = f"{state.directions:.0f} of {state.width}"
+            used = f"{state.directions:,.0f} of {state.width:,}"
             figures[f"{of}directions used (effective rank)"] = used
             figures[f"{of}RankMe"] = f"{state.numbers['rankme']:.0f}"
     figures |= _accuracies(directory)

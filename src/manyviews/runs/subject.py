@@ -328,9 +328,10 @@ def _timm(name: str, image_size: int) -> Embedder:
             given = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # a hub client's: of any kind
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        first = line.partition(". ")[0].rstrip(".")  # the hub's advice goes on for sentences
         raise Failure(
-            f"timm cannot get the weights of {name} ({line[:200]}). Try again with a connection to "
-            "huggingface.co, after which they are kept, or give a checkpoint file and "
+            f"timm cannot get the weights of {name} ({first[:200]}). Try again with a connection "
+            "to huggingface.co, after which they are kept, or give a checkpoint file and "
             f"--encoder {name.partition('.')[0]}."
         ) from None
     problem = network(built).load_state_dict(given.state_dict(), strict=False)

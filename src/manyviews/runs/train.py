@@ -288,7 +288,7 @@ def _say_plan(assembly: Assembly) -> None:
         if span.steps
         else f"{span.epochs:,} epochs = {span.epochs * assembly.steps_per_epoch:,} steps"
         if span.epochs
-        else f"{span.minutes:g} minutes"
+        else budget.minutes_of(span.minutes)
     )
     dtype = precision.autocast_dtype(run.train.precision, assembly.device)
     log.info(

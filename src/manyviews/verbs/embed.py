@@ -80,6 +80,9 @@ def embed(
         raise UsageError(f"--thumbnails is {thumbnails}; wanted 0 or more pixels.")
     check_encoder_there(run)
     check_there(data)
+    from manyviews.reports.maps import check_installed
+
+    check_installed(map)
     from manyviews.core.inputs import image_channels
     from manyviews.core.progress import bar
     from manyviews.data.sources import open_data

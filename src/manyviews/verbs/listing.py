@@ -28,7 +28,7 @@ _KNN = (
     "kNN: accuracy on the built-in images after the same work of all encoders, where it was "
     "measured (docs/results.md)."
 )
-_SAME = "Your own data, sized to them and to the hardware"
+_SAME = "Your own data, sized to the images and the hardware"
 _PLAIN = (
     f"A plain name: {_SAME[0].lower()}{_SAME[1:]}. With -imagenet, -kinetics and the like: the\n"
     "authors' hyper-parameters. `manyviews doctor DATA` recommends one for what your files are."

@@ -32,6 +32,9 @@ def report(
     data = str(data)
     one_of("map", map, ["pca", "umap", "pacmap"])
     check_run_there(run)
+    from manyviews.reports.maps import check_installed
+
+    check_installed(map)
     from manyviews.runs import moved
     from manyviews.runs import report as pages
     from manyviews.runs.assemble import assemble

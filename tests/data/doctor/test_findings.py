@@ -24,6 +24,7 @@ def test_copies_are_counted_once_whether_or_not_they_can_be_compared():
     assert copies([*read, ("f", b"4", looks(1)), *silent]) == {
         "exact_duplicates": 2,
         "near_duplicates": 1,
+        "same": (("b", "a"), ("e", "d")),
         "pairs": (("c", "a"),),
     }
     assert copies([])["exact_duplicates"] == 0

@@ -224,6 +224,7 @@ def test_the_report_reads_well(clinic: Path) -> None:
         "smallest 5 x 7, largest 300 x 200 pixels",
         "without colour: 1 of 12",
         "exact duplicates: 1; near-duplicates: 1",
+        f"  {clinic}/copy of 3.png is the same as {clinic}/3.png",
         "like 5.jpg looks like",
         "1 images are of one single colour",
         "16.7% are copies",

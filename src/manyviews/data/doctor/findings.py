@@ -131,25 +131,27 @@ def examined(
 
 
 def copies(read: Iterable[tuple[str, bytes, Print | None]]) -> dict[str, Any]:
-    """Exact copies, near ones among the others, and some pairs of those.
+    """Exact copies, near ones among the others, and some pairs of either.
 
     Args:
         read: name, hash of the content, and what it looks or sounds like, if it can be compared.
     """
-    seen: set[bytes] = set()
+    seen: dict[bytes, str] = {}
     unique: list[tuple[str, Print]] = []
-    exact = 0
+    exact: list[tuple[str, str]] = []
     for name, content, looks in read:
         if content in seen:
-            exact += 1
-        elif looks is not None:
+            exact.append((name, seen[content]))
+            continue
+        seen[content] = name
+        if looks is not None:
             unique.append((name, looks))
-        seen.add(content)
     first = near([looks for _, looks in unique])
     later = np.flatnonzero(first >= 0)
     return {
-        "exact_duplicates": exact,
+        "exact_duplicates": len(exact),
         "near_duplicates": len(later),
+        "same": tuple(exact[:SHOWN]),
         "pairs": tuple((unique[i][0], unique[first[i]][0]) for i in later[:SHOWN]),
     }
 

@@ -38,7 +38,8 @@ class DataReport(Findings):
         blank: images of one single colour.
         exact_duplicates: images whose file (or pixels, in memory) an earlier one has too.
         near_duplicates: other images that look nearly like an earlier one.
-        pairs: some examples of near-duplicates.
+        same: some of the exact ones, each with the earlier one.
+        pairs: some of the near ones, likewise.
         mean, std: per channel, of pixels in [0, 1]; each image counts by its pixels.
         highest: the greatest pixel value met, of 255.
     """
@@ -54,6 +55,7 @@ class DataReport(Findings):
     blank: int
     exact_duplicates: int
     near_duplicates: int
+    same: tuple[tuple[str, str], ...]
     pairs: tuple[tuple[str, str], ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -73,6 +75,10 @@ class DataReport(Findings):
             f"without colour: {self.grey:,} of {self.readable:,}",
             f"exact duplicates: {self.exact_duplicates:,}; near-duplicates: "
             f"{self.near_duplicates:,}",
+            *(
+                f"  {one_line(later)} is the same as {one_line(first)}"
+                for later, first in self.same
+            ),
             *(f"  {one_line(later)} looks like {one_line(first)}" for later, first in self.pairs),
             f"mean {_numbers(self.mean)}, std {_numbers(self.std)}",
         ]

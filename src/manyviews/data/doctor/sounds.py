@@ -70,7 +70,8 @@ class SoundReport(Findings):
         exact_duplicates: files with the bytes of an earlier one.
         near_duplicates: other files that sound nearly like an earlier one, louder or softer,
             in another format or at another rate.
-        pairs: some examples of near-duplicates.
+        same: some of the exact ones, each with the earlier one.
+        pairs: some of the near ones, likewise.
     """
 
     seconds: tuple[float, float, float]
@@ -84,6 +85,7 @@ class SoundReport(Findings):
     flawed: Mapping[Flaw, tuple[str, ...]]
     exact_duplicates: int
     near_duplicates: int
+    same: tuple[tuple[str, str], ...]
     pairs: tuple[tuple[str, str], ...]
 
     def lines(self) -> list[str]:
@@ -111,6 +113,7 @@ class SoundReport(Findings):
             f"exact duplicates: {self.exact_duplicates:,}; near-duplicates: "
             f"{self.near_duplicates:,}"
         )
+        lines += [f"  {later} is the same as {first}" for later, first in self.same]
         return lines + [f"  {later} sounds like {first}" for later, first in self.pairs]
 
 

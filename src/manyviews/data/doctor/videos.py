@@ -56,7 +56,8 @@ class VideoReport(Findings):
         fit: videos that have room for all of them; in others the last frame stands.
         exact_duplicates: videos with the bytes of an earlier one.
         near_duplicates: other videos that look nearly like an earlier one at four times.
-        pairs: some examples of near-duplicates.
+        same: some of the exact ones, each with the earlier one.
+        pairs: some of the near ones, likewise.
     """
 
     streams: tuple[str, ...]
@@ -75,6 +76,7 @@ class VideoReport(Findings):
     fit: int
     exact_duplicates: int
     near_duplicates: int
+    same: tuple[tuple[str, str], ...]
     pairs: tuple[tuple[str, str], ...]
 
     def lines(self) -> list[str]:
@@ -97,6 +99,7 @@ class VideoReport(Findings):
             f"seconds between key frames: median {self.keys[0]:.3g}, at most {self.keys[1]:.3g}",
             f"exact duplicates: {self.exact_duplicates:,}; near-duplicates: "
             f"{self.near_duplicates:,}",
+            *(f"  {later} is the same as {first}" for later, first in self.same),
             *(f"  {later} looks like {first}" for later, first in self.pairs),
         ]
         return lines + self._advice()

@@ -9,7 +9,7 @@ import manyviews
 from manyviews.core import UsageError
 from manyviews.core.files import write_json
 from manyviews.encoders import file
-from manyviews.encoders.settings import TimmConfig, ViTConfig
+from manyviews.encoders.settings import ResNetSmallConfig, TimmConfig, ViTConfig
 from manyviews.encoders.weights import network
 from manyviews.runs.embedder import Embedder, load_encoder, resize_rule, resized
 
@@ -36,7 +36,11 @@ def export_timm(path_in: str | Path, path_out: str | Path) -> str:
     embedder = load_encoder(path_in)
     config = embedder.config
     if not isinstance(config, ViTConfig | TimmConfig):
-        raise UsageError(f"timm has no {config.name}. Use --format safetensors or --format onnx.")
+        again = ", or train with --encoder.name resnet18"
+        raise UsageError(
+            f"timm has no {config.name}. Use --format safetensors or --format onnx"
+            f"{again if isinstance(config, ResNetSmallConfig) else ''}."
+        )
     if isinstance(config, TimmConfig) and config.variant != "timm":
         raise UsageError(
             f"timm cannot be asked for {config.name} with {config.variant}, which these weights "

@@ -26,7 +26,8 @@ _TOGETHER = 64
 @contextmanager
 def _patience(seconds: float = 2.0) -> Generator[None]:
     """Say what takes so long, if it does."""
-    said = "Compiling the views' machine code for this processor: about 12 seconds, once."
+    # Loading what is compiled can take as long on a busy machine; nobody can tell which it is.
+    said = "Preparing the views' machine code: about 12 seconds the first time on a machine."
     timer = threading.Timer(seconds, log.info, [said])
     timer.daemon = True
     timer.start()
