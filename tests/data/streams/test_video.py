@@ -29,6 +29,7 @@ FILES = {
     "constant": ("clip.mp4", EVEN, {}),
     "variable": ("clip.mp4", UNEVEN, {}),
     "milliseconds": ("clip.mkv", [k / 30 for k in range(90)], {"clock": 1000}),
+    "packets": ("clip.ts", EVEN, {}),
     "avi": ("clip.avi", EVEN, {"codec": "mpeg4", "clock": 25}),
 }
 

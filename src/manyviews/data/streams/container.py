@@ -114,7 +114,9 @@ class Container:
         while True:
             base = stream.time_base or 1
             try:
-                self._opened.seek(int((at + self._origin) / base), stream=stream)
+                # The first picture of a stream of packets is decoded well before it is shown.
+                early = 1.0 if at == 0 and stream.type == "video" else 0.0
+                self._opened.seek(int((at + self._origin - early) / base), stream=stream)
             except PermissionError as error:
                 raise ValueError(
                     f"it has no frames, or no index to find them by. {_REWRITE}"
@@ -122,7 +124,8 @@ class Container:
             decoded = self._timed(stream)
             time, frame = next(decoded, (0.0, None))
             # Key frames are found by when they are decoded, which may be before they are shown.
-            if frame is None or time <= start or at == 0:
+            # In streams of packets a search may even end behind the last of them.
+            if (frame is not None and time <= start) or at == 0:
                 break
             at, back = max(0.0, at - back), 2 * back
         if frame is not None:
