@@ -2,17 +2,19 @@
 
     python bench/log_mel.py --peer-python VENV/bin/python
 
-Both make Kaldi's filter banks, as AST and Audio-MAE feed them, of the same waves in memory, by the
-same number of threads. torchaudio's own function takes one wave at a time, as the public trainers
-of Audio-MAE and AST call it in their data sets; the other side makes those of a batch at once
-(`core.inputs.LogMel.finish`), which in training runs on the device. The two take turns in one run,
-so that what else the machine does meets both, and are held against one another first. VENV has
-torchaudio, which needs not be in this one:
+Both make Kaldi's filter banks, as AST and Audio-MAE feed them, of the same waves, by the same
+number of threads: of WAV files, which each side reads in its own way (soundfile there, as one
+stream each here), and of what is in memory already. torchaudio's own function takes one wave at a
+time, as the public trainers of Audio-MAE and AST call it in their data sets, a file after the
+other; the other side makes those of a batch at once (`core.inputs.LogMel.finish`), which in
+training runs on the device. The two take turns in one run, so that what else the machine does meets
+both, and are held against one another first. VENV has torchaudio, which needs not be in this one:
 
-    python -m venv VENV && VENV/bin/pip install torch torchaudio numpy
+    python -m venv VENV && VENV/bin/pip install torch torchaudio numpy soundfile
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -42,23 +44,30 @@ class Ours:
 
         torch.set_num_threads(threads)
 
-    def __call__(self, file: Path, seconds: float, bins: int) -> tuple[float, object]:
-        """Seconds for the waves of a file, and what came out, [count, frames, bins]."""
+    def __call__(
+        self, files: list[str], seconds: float, bins: int, *, read: bool
+    ) -> tuple[float, object]:
+        """Seconds for the waves of files, and what came out, [count, frames, bins]."""
         import numpy as np
         import torch
 
         from manyviews.core.inputs import LogMel
+        from manyviews.data.streams.files import open_streams
+
+        def waves() -> torch.Tensor:
+            return torch.from_numpy(np.stack([open_streams(f)["audio"].read() for f in files]))
 
         fed = LogMel(rate=RATE, seconds=seconds, bins=bins, mean=0.0, std=1.0)
-        raw = torch.from_numpy(np.load(file))
+        held = None if read else waves()
         start = time.perf_counter()
-        made = fed.finish(raw)
+        made = fed.finish(waves() if held is None else held)
         return time.perf_counter() - start, made[:, 0].numpy()
 
 
 def loop() -> None:
     """The other side, in the peer's python: a line in, a line out, for as long as it is asked."""
     import numpy as np
+    import soundfile
     import torch
     import torchaudio
 
@@ -68,7 +77,8 @@ def loop() -> None:
     )
     for line in sys.stdin:
         asked = json.loads(line)
-        raw = torch.from_numpy(np.load(asked["file"]))
+        waves = (torch.from_numpy(soundfile.read(f, dtype="float32")[0]) for f in asked["files"])
+        waves = waves if asked["read"] else list(waves)
         start = time.perf_counter()
         made = [
             torchaudio.compliance.kaldi.fbank(
@@ -81,7 +91,7 @@ def loop() -> None:
                 dither=0.0,
                 frame_shift=10,
             )
-            for wave in raw
+            for wave in waves
         ]
         spent = time.perf_counter() - start
         np.save(asked["out"], torch.stack(made).numpy())
@@ -101,10 +111,12 @@ class Theirs:
         )
         self.versions = self._answer()
 
-    def __call__(self, file: Path, bins: int, out: Path) -> tuple[float, object]:
+    def __call__(
+        self, files: list[str], bins: int, out: Path, *, read: bool
+    ) -> tuple[float, object]:
         import numpy as np
 
-        asked = {"file": str(file), "bins": bins, "out": str(out)}
+        asked = {"files": files, "bins": bins, "out": str(out), "read": read}
         print(json.dumps(asked), file=self.process.stdin, flush=True)
         return self._answer()["seconds"], np.load(out)
 
@@ -117,24 +129,26 @@ class Theirs:
 
 def measure(peer: Theirs, ours: Ours, folder: Path, *, rounds: int, few: bool) -> list[dict]:
     import numpy as np
+    import soundfile
 
     rows = []
-    for name, (seconds, bins, count) in CASES.items():
+    for (name, (seconds, bins, count)), read in itertools.product(CASES.items(), (True, False)):
         count = 2 if few else count
-        file, out = folder / "waves.npy", folder / "made.npy"
-        np.save(file, waves(seconds, count))
+        files, out = [str(folder / f"{k}.wav") for k in range(count)], folder / "made.npy"
+        for file, wave in zip(files, waves(seconds, count), strict=True):
+            soundfile.write(file, wave, RATE)
         mine, theirs = [], []
         for _ in range(rounds + 1):  # the first is to warm up
-            spent, made = ours(file, seconds, bins)
+            spent, made = ours(files, seconds, bins, read=read)
             mine.append(spent)
-            spent, wanted = peer(file, bins, out)
+            spent, wanted = peer(files, bins, out, read=read)
             theirs.append(spent)
         off = float(np.abs(made[:, : wanted.shape[1]] - wanted).max())
         assert off < 5e-3, f"{name}: they differ by {off}"  # both are 1e-3 off in quiet bands
         ratios = [b / a for a, b in zip(mine[1:], theirs[1:], strict=True)]
         rows.append(
             {
-                "case": name,
+                "case": f"{name}, {'of files' if read else 'in memory'}",
                 "ours": count / statistics.median(mine[1:]),
                 "theirs": count / statistics.median(theirs[1:]),
                 "ratio": statistics.median(ratios),

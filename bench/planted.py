@@ -23,8 +23,9 @@ from manyviews.runs.assemble import assemble
 from manyviews.verbs.flags import settle
 from manyviews.verbs.train import _Begun, execute
 
+COUNT = 1000
 COUNTS = {"few": 250, "handful": 60}
-"""Images of a kind of data; 1,000 of others."""
+"""Images of a kind of data where they are not as many as that."""
 SMALL = {
     "encoder.width": 16,
     "data.batch_size": 64,
@@ -225,7 +226,7 @@ def make_data(root, kind):
         open_data(BUILTIN, ("image",), channels=1, max_pixels=1 << 20),
         np.random.default_rng(0),
     )
-    for i in range(COUNTS.get(kind, 1000)):
+    for i in range(COUNTS.get(kind, COUNT)):
         if kind == "noise":
             pixels = random.integers(0, 256, (28, 28), dtype=np.uint8)
         else:

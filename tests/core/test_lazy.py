@@ -14,7 +14,7 @@ from manyviews.encoders.settings import HieraSize
 from manyviews.evaluation.dense.settings import DENSE_PROTOCOLS
 from manyviews.evaluation.image.settings import IMAGE_PROTOCOLS
 from manyviews.evaluation.protocols import PROTOCOLS
-from manyviews.evaluation.settings import TOKEN_PROTOCOLS
+from manyviews.evaluation.settings import PAIR_PROTOCOLS, TOKEN_PROTOCOLS
 from manyviews.methods.catalog import METHODS
 from manyviews.recipes import RECIPES
 from manyviews.verbs.listing import MEASURED, listing
@@ -104,7 +104,7 @@ def test_lists_that_are_read_from_files_say_what_the_tables_hold() -> None:
         for name, entry in METHODS.items()
     }
     held = {name: first_line(protocol) for name, protocol in PROTOCOLS.items()}
-    more = TOKEN_PROTOCOLS | IMAGE_PROTOCOLS | DENSE_PROTOCOLS
+    more = TOKEN_PROTOCOLS | PAIR_PROTOCOLS | IMAGE_PROTOCOLS | DENSE_PROTOCOLS
     assert listing("protocols").items == held | more
     encoders = listing("encoders").items
     assert list(encoders) == [*kinds(), *timms()]

@@ -1,4 +1,4 @@
-"""The labelled probe that may run beside training, and protocols that want tokens."""
+"""The labelled probe that may run beside training, and protocols that want more than features."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,11 @@ TOKEN_PROTOCOLS = {
     "attentive": "A learned query attends to frozen tokens; AdamW, as CAPI and V-JEPA probe.",
 }
 """Protocols that need an encoder's tokens, by name, each with a line about it."""
+
+PAIR_PROTOCOLS = {
+    "across": "Does a clip find its own sound, and a sound its clip, by what the loss compares?",
+}
+"""Protocols of a run with two encoders, which read no labels, each with a line about it."""
 
 
 @dataclass(frozen=True, kw_only=True)

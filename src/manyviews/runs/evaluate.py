@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -33,9 +34,10 @@ from manyviews.evaluation.layer_choice import (
 )
 from manyviews.evaluation.protocols import PROTOCOLS
 from manyviews.evaluation.result import Result
-from manyviews.evaluation.settings import TOKEN_PROTOCOLS
+from manyviews.evaluation.settings import PAIR_PROTOCOLS, TOKEN_PROTOCOLS
 from manyviews.runs.assemble import readers
 from manyviews.runs.embedder import Embedder
+from manyviews.runs.folder.read import is_run
 from manyviews.runs.probe import LabelledProbe, SplitFeatures, Tell
 from manyviews.runs.subject import untrained
 from manyviews.views.by_input import plain_of
@@ -47,7 +49,7 @@ PIXELS = 1024
 
 
 BEST = "best"
-KNOWN = (*PROTOCOLS, *TOKEN_PROTOCOLS, *IMAGE_PROTOCOLS, *DENSE_PROTOCOLS)
+KNOWN = (*PROTOCOLS, *TOKEN_PROTOCOLS, *PAIR_PROTOCOLS, *IMAGE_PROTOCOLS, *DENSE_PROTOCOLS)
 """All protocols, by name."""
 
 
@@ -347,6 +349,30 @@ def _once(compute: Callable[[Tell], SplitFeatures]) -> Callable[[], SplitFeature
             return compute(progress)
 
     return split
+
+
+def pairs_of(names: Sequence[str], run: str | Path, **given: object) -> bool:
+    """Whether a protocol of two encoders is asked for, which goes alone and without labels.
+
+    Args:
+        names: as asked for.
+        run: of whose encoders.
+        given: flag -> its value, of those that are for one encoder's features.
+
+    Raises:
+        UsageError: asked together with others, with such flags, or of what is no run.
+    """
+    pairs = [name for name in names if name in PAIR_PROTOCOLS]
+    if not pairs:
+        return False
+    if len(names) > 1:
+        raise UsageError(f"{pairs[0]} is of two encoders, and reads no labels. Ask for it alone.")
+    asked = [f"--{name.replace('_', '-')} {value}" for name, value in given.items() if value]
+    if asked:
+        raise UsageError(f"{asked[0]} is for one encoder. Leave it out.")
+    if not is_run(Path(run)):
+        raise UsageError(f"{pairs[0]} is for a run directory, and {run} is none.")
+    return True
 
 
 def refuse_for_features(names: Sequence[str], **given: object) -> None:

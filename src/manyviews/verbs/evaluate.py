@@ -59,7 +59,8 @@ def evaluate(
             clouds as the encoder is fed; fashion-mnist:DIR or builtin:fashion. For segmentation a
             folder of images with a mask beside each: dog.jpg and dog.png, or dog_mask.png. For
             detection and discovery a folder of images with a JSON as COCO's. For propagation
-            a folder of folders of frames, with masks of the first and of others.
+            a folder of folders of frames, with masks of the first and of others. For across any
+            videos with sound, of which no label is read.
         protocol: one or several of `manyviews list protocols`.
         train_data: learn from this labelled data instead, test on --data (transfer). Classes are
             matched by name.
@@ -100,6 +101,7 @@ def evaluate(
     from manyviews.evaluation.protocols import PROTOCOLS
     from manyviews.evaluation.result import Beside, Evaluated, Result
     from manyviews.evaluation.stored import read_split
+    from manyviews.runs.across import PairTask, measure_across
     from manyviews.runs.at_step import open_at
     from manyviews.runs.dense import DenseTask
     from manyviews.runs.evaluate import (
@@ -112,6 +114,7 @@ def evaluate(
         for_input,
         layers_of,
         names_of,
+        pairs_of,
         refuse_averaged,
         refuse_for_features,
         spoilt,
@@ -122,21 +125,32 @@ def evaluate(
     from manyviews.training import launch
 
     names = names_of(protocol)
+    given = {
+        "train_data": train_data,
+        "which": which,
+        "layer": layer,
+        "pool": pool,
+        "head_layers": head_layers,
+        "clips": clips if clips != 1 else 0,
+        "crops": crops if crops != 1 else 0,
+        "encoder": encoder,
+        "image_size": image_size,
+        "mean": mean,
+        "std": std,
+    }
+    if pairs_of(names, run, **given):
+        task = PairTask(
+            directory=Path(run), data=data, step=str(step), batch_size=batch_size,
+            max_pixels=max_pixels, baselines=baselines, device=launch.device(),
+        )  # fmt: skip
+        pair = measure_across(task)
+        told = {"data": data} | ({"step": str(step)} if step else {})
+        why = keep_result(run, pair.result, told, encoder=pair.encoder, content=pair.content)
+        return Evaluated(
+            run=str(run), data=data, found=[pair.result], content=pair.content, unsaved=why
+        )
     if str(run).endswith(".npy"):
-        given = {
-            "which": which,
-            "step": step,
-            "layer": layer,
-            "pool": pool,
-            "head_layers": head_layers,
-            "clips": clips if clips != 1 else 0,
-            "crops": crops if crops != 1 else 0,
-            "encoder": encoder,
-            "image_size": image_size,
-            "mean": mean,
-            "std": std,
-        }
-        refuse_for_features(names, train_data=train_data, **given)
+        refuse_for_features(names, step=step, **given)
         second = Path(test_features) if test_features else None
         stored = SplitFeatures(*read_split(Path(run), second, data=data, max_pixels=max_pixels))
         found = [Beside(result=PROTOCOLS[name](*stored), beside={}) for name in names]

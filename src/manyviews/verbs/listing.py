@@ -69,9 +69,10 @@ def listing(
         features = written("manyviews.evaluation.protocols", "PROTOCOLS")
         images = written("manyviews.evaluation.image.settings", "IMAGE_PROTOCOLS")
         tokens = written("manyviews.evaluation.settings", "TOKEN_PROTOCOLS")
+        pairs = written("manyviews.evaluation.settings", "PAIR_PROTOCOLS")
         dense = written("manyviews.evaluation.dense.settings", "DENSE_PROTOCOLS")
         items = {name: about(function) for name, [function] in features.items()}
-        others = tokens | images | dense
+        others = tokens | pairs | images | dense
         return Listed(items=items | {name: line for name, [line] in others.items()})
     if what == "encoders":
         kinds = written("manyviews.encoders.catalog", "KINDS")

@@ -9,6 +9,7 @@ import pytest
 from manyviews.core import UsageError
 from manyviews.core.sample import Unreadable, Window
 from manyviews.data.streams.files import STREAMS, open_streams
+from manyviews.data.streams.numbered import why_not
 from media import bars, clicks, number, write
 
 EVEN = [k / 25 for k in range(75)]
@@ -29,6 +30,7 @@ FILES = {
     "constant": ("clip.mp4", EVEN, {}),
     "variable": ("clip.mp4", UNEVEN, {}),
     "milliseconds": ("clip.mkv", [k / 30 for k in range(90)], {"clock": 1000}),
+    "packets": ("clip.ts", EVEN, {}),
     "avi": ("clip.avi", EVEN, {"codec": "mpeg4", "clock": 25}),
 }
 
@@ -203,7 +205,7 @@ def test_files_are_closed_when_their_streams_are_forgotten(tmp_path):
             streams = open_streams(path)
             streams["video"].read(Window(start, start + 0.2, 2))
             streams["audio"].read(Window(start, start + 0.2, 100))
-            assert holds(path) == 1
+            assert holds(path) == (2 if why_not() is None else 1)  # torchcodec opens it too
         with pytest.raises(Unreadable, match="no frame begins"):
             streams["video"].read(Window(0.001, 0.002, 0))
         del streams

@@ -34,6 +34,10 @@ class Container:
 
     Its times are seconds since the file's first stream begins, on the clock that pictures and
     sound share; what matters is when a frame is presented, never its number.
+
+    Attributes:
+        path: of the file.
+        origin: when that clock begins, on the file's own.
     """
 
     _opened: "InputContainer | None" = None
@@ -59,7 +63,7 @@ class Container:
                 known = "no video or sound of a known kind, or its header is broken or cut off"
                 raise ValueError(known) from error
             self._opened = opened
-            self._origin = (opened.start_time or 0) / av.time_base
+            self.origin = (opened.start_time or 0) / av.time_base
             self._length = None if opened.duration is None else opened.duration / av.time_base
 
     def __del__(self) -> None:
@@ -95,7 +99,7 @@ class Container:
             return begin + float(stream.duration * (stream.time_base or 0)), True
         written = _clock(stream.metadata.get("DURATION", ""))  # Matroska's, as FFmpeg writes it
         if written is not None:
-            return written - self._origin, True
+            return written - self.origin, True
         if self._length is None:
             raise ValueError(f"its header does not say how long it lasts. {_REWRITE}")
         return self._length, len(self._opened.streams) == 1 if self._opened else False
@@ -114,7 +118,10 @@ class Container:
         while True:
             base = stream.time_base or 1
             try:
-                self._opened.seek(int((at + self._origin) / base), stream=stream)
+                # The first picture of a stream of packets is decoded well before it is shown.
+                packets = "mpeg" in self._opened.format.name.split(",")[0]
+                early = 1.0 if packets and at == 0 and stream.type == "video" else 0.0
+                self._opened.seek(int((at + self.origin - early) / base), stream=stream)
             except PermissionError as error:
                 raise ValueError(
                     f"it has no frames, or no index to find them by. {_REWRITE}"
@@ -122,7 +129,8 @@ class Container:
             decoded = self._timed(stream)
             time, frame = next(decoded, (0.0, None))
             # Key frames are found by when they are decoded, which may be before they are shown.
-            if frame is None or time <= start or at == 0:
+            # In streams of packets a search may even end behind the last of them.
+            if (frame is not None and time <= start) or at == 0:
                 break
             at, back = max(0.0, at - back), 2 * back
         if frame is not None:
@@ -158,7 +166,7 @@ class Container:
             yield self._seconds(stream, frame.pts), frame
 
     def _seconds(self, stream: "VideoStream | AudioStream", pts: int) -> float:
-        return float(pts * (stream.time_base or 0)) - self._origin
+        return float(pts * (stream.time_base or 0)) - self.origin
 
     def _streams(self, kind: Literal["video", "audio"]) -> list[Any]:
         if self._opened is None:

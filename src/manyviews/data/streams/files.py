@@ -9,6 +9,7 @@ from manyviews.data.streams.audio import AUDIO_SUFFIXES, open_audio
 from manyviews.data.streams.container import Container, reasons
 from manyviews.data.streams.depth import is_depth
 from manyviews.data.streams.frames import FolderOfFrames
+from manyviews.data.streams.numbered import say_decoder
 from manyviews.data.streams.points import CLOUD_SUFFIXES, open_cloud
 from manyviews.data.streams.video import VIDEO_SUFFIXES, Video
 
@@ -32,6 +33,7 @@ def _sound(path: str) -> Mapping[str, Stream]:
 
 def _video(path: str) -> Mapping[str, Stream]:
     container = Container(path, extra="video")
+    say_decoder()
     found: dict[str, Stream] = {"video": Video(container)}
     if container.has("audio"):
         found["audio"] = open_audio(path, container)

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manyviews.core.sample import WHOLE, Window
+from manyviews.core.sample import WHOLE, Unreadable, Window
 from manyviews.data.streams.container import Container, reasons
+from manyviews.data.streams.numbered import Numbered, why_not
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -95,7 +97,12 @@ class Video:
             Unreadable: broken, cut off, or without frames.
         """
         with reasons(self._container.path):
-            return self._spaced(window) if window.count else self._all(window)
+            if not window.count:
+                return self._all(window)
+            length = (window.stop - window.start) / window.count
+            times = [window.start + k * length for k in range(window.count)]
+            found = self._by_number(times) if why_not() is None else None
+            return self._spaced(times) if found is None else found
 
     def timing(self) -> Timing:
         """When each frame is shown, by the file's index or by reading it through; none is decoded.
@@ -124,25 +131,46 @@ class Video:
                 raise ValueError("it has no frames")
             self._container.whole(self._stream, last=self._over(last, frame), stop=self.span)
 
-    def _spaced(self, window: Window) -> Clip:
-        length = (window.stop - window.start) / window.count
-        times = [window.start + k * length for k in range(window.count)]
+    @cached_property
+    def _numbered(self) -> tuple[NDArray[np.float64], Numbered] | None:
+        """When each frame is shown, and the frames; None where reading it through fails."""
+        try:
+            times = self.timing().times
+        except Unreadable:
+            return None
+        path, clock = self._container.path, times + self._container.origin
+        return times, Numbered(path, self._stream.index, clock)
+
+    def _by_number(self, asked: list[float]) -> Clip | None:
+        """As `_spaced`, by torchcodec; None where the last frame is wanted, or it cannot."""
+        if self._numbered is None:
+            return None
+        times, frames = self._numbered
+        numbers = np.maximum(0, np.searchsorted(times - _EARLY, asked, side="right") - 1)
+        if numbers[-1] == len(times) - 1:  # whether the file is whole is known by decoding it
+            return None
+        each, places = np.unique(numbers, return_inverse=True)
+        found = frames.frames(each.tolist())
+        return None if found is None else found[places]
+
+    def _spaced(self, times: list[float]) -> Clip:
+        count = len(times)
         shown: list[tuple[int, VideoFrame]] = []  # (of how many times, the frame)
         held, until, done = None, 0.0, 0
-        for time, frame in self._container.frames(self._stream, start=window.start):
+        for time, frame in self._container.frames(self._stream, start=times[0]):
             if held is not None:
                 before = _count_before(times, done, time - _EARLY)
                 if before:
                     shown.append((before, held))
                     done += before
             held, until = frame, time
-            if done == window.count:
+            if done == count:
                 break
         if held is None:
             raise ValueError("it has no frames")
-        if done < window.count:
+        if done < count:
             self._container.whole(self._stream, last=self._over(until, held), stop=times[-1])
-            shown.append((window.count - done, held))
+            shown.append((count - done, held))
         return _clip(shown)
 
     def _all(self, window: Window) -> Clip:

@@ -85,6 +85,10 @@ class AVID(Method):
             | {k: x.detach() for k, x in z.items()},
         )
 
+    def compared(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Unit vectors [B, P] of plain views of each, behind its head."""
+        return {name: unit(self.branches[name](views[name])[1]) for name in self.needs}
+
     def _rows(self, index: Tensor, clock: Clock) -> Tensor:
         """[B, 1 + K], the sample first; all terms share their negatives."""
         drawn = self._bank("video").negatives(

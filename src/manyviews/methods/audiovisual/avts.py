@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from manyviews.core import Batch, Clock, Given, Method, Step
 from manyviews.core.ranges import Count, Positive, Share
@@ -65,3 +66,11 @@ class AVTS(Method):
             losses["out_of_step"] = apart(clip, late, margin=margin, counted=counted) * hard / 2
         embedding = {"video": seen, "audio": heard}
         return Step(losses, {k: f.pooled[:, None].detach() for k, f in embedding.items()})
+
+    def compared(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """[B, P] of plain views of each, behind its head."""
+        return {name: self.branches[name](views[name])[1] for name in self.trains}
+
+    def alike(self, video: Tensor, audio: Tensor) -> Tensor:
+        """[Q, P] and [N, P] -> [Q, N]: less the distance, which the loss is made of."""
+        return -torch.cdist(video, audio)

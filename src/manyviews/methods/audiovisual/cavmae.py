@@ -85,11 +85,9 @@ class CAVMAE(Method):
             check_views(self.encoders[name], views[name], where, "CAV-MAE")
         keep = {name: visible(where) for name, where in hidden.items()}
         made = {name: net(views[name], keep=keep[name]) for name, net in self.networks.items()}
-        by_class = self.config.compared == "class"
-        first = {name: _class_token(name, f) for name, f in made.items()} if by_class else None
-        after = self.joint({name: features.tokens for name, features in made.items()}, first)
+        after = self._after(made)
         predicted = self.decoder(after[TOGETHER], keep)
-        z = {n: unit(after[n][:, 0] if by_class else after[n].mean(dim=1)) for n in self.trains}
+        z = self._pooled(after)
         losses = {
             name: masked_mse(predicted[name], self._target(name, views[name]), hidden[name])
             for name in self.trains
@@ -102,6 +100,21 @@ class CAVMAE(Method):
             projection=torch.stack(list(z.values()), dim=1),
             watch={"prediction_std": torch.stack(spread).mean()},
         )
+
+    def compared(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Unit vectors [B, D] of plain views of each, of which nothing is hidden."""
+        return self._pooled(self._after({n: net(views[n]) for n, net in self.networks.items()}))
+
+    def _after(self, made: Mapping[str, Features]) -> dict[str, Tensor]:
+        """Tokens behind the joint blocks, of both together and of each by itself."""
+        by_class = self.config.compared == "class"
+        first = {name: _class_token(name, f) for name, f in made.items()} if by_class else None
+        return self.joint({name: features.tokens for name, features in made.items()}, first)
+
+    def _pooled(self, after: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the contrast compares, [B, D] unit vectors of each."""
+        by_class = self.config.compared == "class"
+        return {n: unit(after[n][:, 0] if by_class else after[n].mean(dim=1)) for n in self.trains}
 
     def _target(self, name: str, views: Tensor) -> Tensor:
         """[B, N, P] patches, normalised if so set."""

@@ -119,6 +119,10 @@ class CMA(Method):
             fresh={"index": index, "partition": partition} | {k: x.detach() for k, x in z.items()},
         )
 
+    def compared(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Unit vectors [B, P] of plain views of each, behind its head."""
+        return {name: unit(wide(self.branches[name](views[name])[1])) for name in self.needs}
+
     def _scores(self, z: Tensor, bank: str, own: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
         """[B, P] and [B, K]: of rows of its own and of drawn ones."""
         rows, items = torch.cat([own, drawn], dim=1), self._bank(bank).items
@@ -128,8 +132,7 @@ class CMA(Method):
     def _embed(self, views: Mapping[str, Tensor]) -> Tensor:
         """[B, 2 out] of plain views, video's first; in evaluation mode."""
         with evaluating(self):
-            z = [unit(wide(self.branches[name](views[name])[1])) for name in self.needs]
-        return torch.cat(z, dim=1)
+            return torch.cat(list(self.compared(views).values()), dim=1)
 
     def _bank(self, name: str) -> Bank:
         return cast(Bank, self.banks[name])

@@ -72,6 +72,10 @@ class GDT(Method):
             projection=torch.stack([z[k][versions[0]] for k in self.trains], dim=1),
         )
 
+    def compared(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Unit vectors [B, P] of plain views of each, behind its head."""
+        return {name: unit(self.branches[name](views[name])[1]) for name in self.trains}
+
     @property
     def _reverses(self) -> bool:
         return self.config.reversal != "none"

@@ -48,5 +48,18 @@ class L3(Method):
             embedding={"video": picture[:, None].detach(), "audio": sound[:, None].detach()},
         )
 
+    def compared(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """[B, D] of plain views of each, of which the head tells whether they belong together."""
+        nets = {"video": self.video, "audio": self.audio}
+        return {name: net(views[name], tokens=False).pooled for name, net in nets.items()}
+
+    def alike(self, video: Tensor, audio: Tensor) -> Tensor:
+        """[Q, D] and [N, E] -> [Q, N]: how much the answer is yes rather than no."""
+        rows: list[Tensor] = []
+        for picture in video:
+            apart, together = self._answer(picture.expand(len(audio), -1), audio).unbind(dim=1)
+            rows.append(together - apart)
+        return torch.stack(rows)
+
     def _answer(self, picture: Tensor, sound: Tensor) -> Tensor:
         return self.head(torch.cat([picture, sound], dim=1))

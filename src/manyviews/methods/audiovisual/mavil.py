@@ -123,6 +123,10 @@ class MAViL(Method):
             watch={"prediction_std": torch.stack(spread).mean()},
         )
 
+    def compared(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Unit vectors [B, D] of plain views of each, of which nothing is hidden."""
+        return {name: self._compared(name, net(views[name])) for name, net in self.networks.items()}
+
     @torch.no_grad()
     def contextual(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What a whole sound and a whole clip are in the light of each other.

@@ -13,7 +13,7 @@ from manyviews.parts.heads import mlp
 
 @dataclass(frozen=True, kw_only=True)
 class TCNConfig:
-    """Defaults: the single-view recipe of tensorflow/models research/tcn, at 30 frames a second.
+    """Defaults: tensorflow/models research/tcn/configs/tcn_default.yml, at 30 frames a second.
 
     Attributes:
         margin: of squared distances between unit vectors.

@@ -23,7 +23,7 @@ _PLACES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class PointingConfig:
-    """Defaults: the paper's.
+    """Defaults: the paper's, second-hand: from wbaek/tracking_via_colorization, not the authors.
 
     Attributes:
         colours: K, clusters of the data's colours; one of them is copied to each place.
