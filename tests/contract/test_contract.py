@@ -11,6 +11,7 @@ from torch import nn
 
 from manyviews.core import Batch, Clock, Encoder, UsageError
 from manyviews.methods.catalog import METHODS, build, name_of
+from manyviews.parts.bank import Bank
 from manyviews.parts.norm import BatchNorm
 from manyviews.parts.targets import EMA
 from tiny import DIM, TinyConv, TinyViT, batch_for, batch_of, begin, given, given_for, shrink
@@ -184,6 +185,15 @@ def test_the_step_has_the_promised_shapes(method):
     assert set(step.watch) <= known
     assert all(x.shape == () and not x.requires_grad for x in step.watch.values())
     assert torch.equal(step.total, torch.stack(list(step.losses.values())).sum())
+
+
+def test_a_bank_whose_rows_are_random_still_tells_nothing_of_what_is_learnt(method):
+    batch, floor = batch_for(method), "contrastive_floor"
+    early = method(batch, Clock(3, 10, epoch=1)).watch
+    if floor not in early or not any(isinstance(part, Bank) for part in method.modules()):
+        return
+    assert early[floor].isnan()
+    assert method(batch, Clock(5, 10, epoch=2)).watch[floor].isfinite()
 
 
 @pytest.mark.parametrize("name", WHOLE)
