@@ -90,10 +90,11 @@ FAULTS = {
         i, projection=views(100 + i) * (1.0 if i < 10 else 1e-3)
     ),
     "rank_falls": lambda i: healthy(i, embedding=views(i, rank=None if i < 20 else 6)),
+    "views_lost": lambda i: healthy(i, projection=views(100 + i, noise=0.3 if i < 20 else 9.0)),
     "follows_height": lambda i: healthy(i, height=0.9),
     STILL: lambda i: healthy(i),
 }
-BORN_WRONG = [n for n in FAULTS if n not in ("vanishing_variance", "rank_falls")]
+BORN_WRONG = [n for n in FAULTS if n not in ("vanishing_variance", "rank_falls", "views_lost")]
 
 
 def test_every_rule_has_a_fault_that_these_tests_inject():
@@ -319,3 +320,22 @@ def test_views_without_augmentation_are_caught():
 def test_an_alarm_prints_as_one_line():
     alarm = Alarm("n", "the cause", "--x 1", message="It is so")
     assert str(alarm) == "It is so. Likely cause: the cause. Try: --x 1."
+
+
+def test_views_that_were_seldom_found_may_be_lost_without_an_alarm():
+    health, _ = run(
+        lambda i: healthy(i, projection=views(100 + i, noise=2.0 if i < 20 else 9.0)), checks=60
+    )
+    assert names(health) == []
+
+
+def test_how_often_views_were_found_is_remembered():
+    make = FAULTS["views_lost"]
+    whole, cut = run(make, checks=CHECKS)[0], Health()
+    for i in range(CHECKS):
+        if i == 21:  # the running mean has just begun to fall
+            numbers, tensors = cut.state()
+            cut = Health()
+            cut.restore(numbers, tensors)
+        cut(Taught(), make(i), Clock(100 * i, 100 * CHECKS), {})
+    assert [a.step for a in cut.alarms if a.name == "views_lost"] == [whole.alarms[0].step]

@@ -21,7 +21,7 @@ WORDS: Mapping[Light, str] = {"ok": "ok", "warn": "watch", "bad": "alarm"}
 _ORDER: tuple[Light, ...] = ("ok", "warn", "bad")
 _MOST = 3
 _NOTHING = "Not a single step was made."
-_LEARNING = ("not_learning",)
+_LEARNING = ("not_learning", "views_lost")
 """Alarms that answer the first question: a training that has hardly begun is no collapse."""
 
 
