@@ -4,7 +4,8 @@
 
 Each training is small (images of 28 pixels, `resnet_small` of width 16 or a short ViT) and has a
 health check every 5 steps. Half of them are broken after half of their steps; the others are as
-their recipe has them, and any alarm there is a false one. Colours are made, as CMC wants some.
+their recipe has them, and any alarm there is a false one. Colours are made, as CMC wants some. At
+the end kNN says, with labels of other images, whether a fault did harm at all.
 """
 
 import argparse
@@ -19,7 +20,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from manyviews.data.sources import BUILTIN, open_data
+from manyviews.data.sources import BUILTIN
+from manyviews.evaluation.labelled import open_labelled
 from manyviews.recipes import RECIPES, one_duration
 from manyviews.runs import train as running
 from manyviews.runs.assemble import assemble
@@ -27,7 +29,7 @@ from manyviews.runs.facts import facts
 from manyviews.verbs.flags import settle
 from manyviews.verbs.train import execute
 
-COUNT, FROM = 1000, 0.5
+COUNT, TESTED, FROM = 1000, 500, 0.5
 COMMON = {
     "data.batch_size": 64,
     "data.workers": 0,
@@ -56,11 +58,14 @@ def spread_unheld(method):
 
 
 def directions_die(method):
-    """Of the encoder's last layer all directions but four shrink by a tenth a step."""
-    last = [p for p in method.encoder.parameters() if p.ndim > 1][-1]
-    left, sizes, right = torch.linalg.svd(last.flatten(1), full_matrices=False)
-    sizes[4:] *= 0.9
-    last.copy_((left * sizes @ right).view_as(last))
+    """Of the last block's channels all but four shrink by a tenth a step, on both its ways.
+
+    The norms are what shrinks: they would undo a weaker convolution before them.
+    """
+    block = method.encoder.stages[-1][-1]
+    for norm in (block.norm2, block.shortcut[1]):
+        for p in norm.parameters():
+            p[4:].mul_(0.9)
 
 
 def learns_too_fast(method):
@@ -118,16 +123,23 @@ def main(arguments=None):
 
 
 def coloured(folder):
-    """Built-in images, each between two random colours."""
-    folder.mkdir()
-    images = open_data(BUILTIN, ("image",), channels=1, max_pixels=10**6).stack["image"][:COUNT]
-    rng = np.random.default_rng(0)
-    for i, image in enumerate(images):
-        share = image[..., 0, None] / 255
-        dark, light = rng.uniform(0, 110, 3), rng.uniform(130, 255, 3)
-        pixels = dark + share * (light - dark)
-        Image.fromarray(pixels.astype("u1")).save(folder / f"{i:04}.png")
+    """Built-in images between two random colours each; beside them others by class, for kNN."""
+    for split, part, start in (("train", "", 0), ("train", "train", COUNT), ("test", "test", 0)):
+        found = open_labelled(BUILTIN, channels=1, max_pixels=10**6, split=split)
+        rng = np.random.default_rng(len(part))
+        for i in range(start, start + (TESTED if part == "test" else COUNT)):
+            share = found.source.read(i)[..., :1] / 255
+            dark, light = rng.uniform(0, 110, 3), rng.uniform(130, 255, 3)
+            pixels = dark + share * (light - dark)
+            path = labelled(folder) / part / str(int(found.labels[i])) if part else folder
+            path.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype("u1")).save(path / f"{i:04}.png")
     return folder
+
+
+def labelled(folder):
+    """Where the images of known classes are."""
+    return folder.with_name(f"{folder.name}-labelled")
 
 
 def one(name, data, folder, options):
@@ -135,6 +147,7 @@ def one(name, data, folder, options):
     plan, began = PLANS[name], time.perf_counter()
     default = RECIPES[plan.recipe](facts(str(data), ("image",)))
     told = COMMON | plan.given | {"train.steps": options.steps, "seed": options.seed}
+    told |= {"probe.source": str(labelled(data))}
     run = one_duration(settle(default, told), default)
 
     def altered(run, **given):
@@ -153,12 +166,14 @@ def one(name, data, folder, options):
     found = [line for line in lines if line["kind"] == "alarm"]
     alarms = [(a["step"], a["name"], a["message"].partition(": ")[0]) for a in found]
     encoders = list(run_encoders(run))
+    *_, probe = (line for line in lines if line["kind"] == "probe")
     return {
         "run": name,
         "fault": plan.fault is not None,
         "alarms": [
             (step, f"{of}: {alarm}" if of in encoders else alarm) for step, alarm, of in alarms
         ],
+        "knn": {name: value for name, value in probe.items() if name.startswith("knn")},
         "seconds": time.perf_counter() - began,
     }
 
@@ -186,14 +201,15 @@ def page(rows, steps):
     """The table as Markdown, a row a training."""
     begins = int(FROM * steps)
     lines = [
-        f"| training | broken from step | alarms, of {steps} steps |",
-        "|---|---|---|",
+        f"| training | broken from step | alarms, of {steps} steps | kNN at the end |",
+        "|---|---|---|---|",
     ]
     for row in rows:
         said = ", ".join(f"{step}: {name}" for step, name in row["alarms"])
         none = "**not found**" if row["fault"] else "none"
         begin = str(begins) if row["fault"] else "as it is"
-        lines.append(f"| {row['run']} | {begin} | {said or none} |")
+        right = ", ".join(f"{value:.3f}" for value in row["knn"].values())
+        lines.append(f"| {row['run']} | {begin} | {said or none} | {right} |")
     false = [row["run"] for row in rows if not row["fault"] and row["alarms"]]
     healthy = sum(not row["fault"] for row in rows)
     early = [

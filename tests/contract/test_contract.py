@@ -11,6 +11,7 @@ from torch import nn
 
 from manyviews.core import Batch, Clock, Encoder, UsageError
 from manyviews.methods.catalog import METHODS, build, name_of
+from manyviews.parts.bank import Bank
 from manyviews.parts.norm import BatchNorm
 from manyviews.parts.targets import EMA
 from tiny import DIM, TinyConv, TinyViT, batch_for, batch_of, begin, given, given_for, shrink
@@ -185,6 +186,14 @@ def test_the_step_has_the_promised_shapes(method):
     assert set(step.watch) <= known
     assert all(x.shape == () and not x.requires_grad for x in step.watch.values())
     assert torch.equal(step.total, torch.stack(list(step.losses.values())).sum())
+
+
+def test_a_bank_whose_rows_are_random_still_tells_nothing_of_what_is_learnt(method):
+    if any(isinstance(part, Bank) for part in method.modules()):
+        batch = batch_for(method)
+        early, later = (method(batch, Clock(0, 10, epoch=epoch)).watch for epoch in (1, 2))
+        assert all(value.isnan() for name, value in early.items() if name == "contrastive_floor")
+        assert all(value.isfinite() for value in later.values())
 
 
 @pytest.mark.parametrize("name", WHOLE)

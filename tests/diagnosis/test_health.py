@@ -90,6 +90,7 @@ FAULTS = {
         i, projection=views(100 + i) * (1.0 if i < 10 else 1e-3)
     ),
     "rank_falls": lambda i: healthy(i, embedding=views(i, rank=None if i < 20 else 6)),
+    "views_lost": lambda i: healthy(i, projection=views(100 + i, noise=0.3 if i < 20 else 9.0)),
     "follows_height": lambda i: healthy(i, height=0.9),
     STILL: lambda i: healthy(i),
 }
@@ -113,12 +114,13 @@ EDGES = {
         {"rank_embedding": 4.9, "rank_peak": 10},
         {"rank_embedding": 5.1, "rank_peak": 10},
     ],
+    "views_lost": [{"found": 0.49, "found_peak": 1.0}, {"found": 0.51, "found_peak": 1.0}],
     STILL: [{"target_moved": 0.0}, {"target_moved": 1e-9}],
     "follows_height": [{"height": 0.51}, {"height": 0.49}],
     "identical_views": [{"sameness_embedding": 9e-5}, {"sameness_embedding": 1.1e-4}],
 }
 """Of each rule numbers that are just wrong, and just right."""
-BORN_WRONG = [n for n in FAULTS if n not in ("vanishing_variance", "rank_falls")]
+BORN_WRONG = [n for n in FAULTS if n not in ("vanishing_variance", "rank_falls", "views_lost")]
 
 
 def test_every_rule_has_a_fault_that_these_tests_inject():
@@ -352,3 +354,22 @@ def test_views_without_augmentation_are_caught():
 def test_an_alarm_prints_as_one_line():
     alarm = Alarm("n", "the cause", "--x 1", message="It is so")
     assert str(alarm) == "It is so. Likely cause: the cause. Try: --x 1."
+
+
+def test_views_that_were_seldom_found_may_be_lost_without_an_alarm():
+    health, _ = run(
+        lambda i: healthy(i, projection=views(100 + i, noise=2.0 if i < 20 else 9.0)), checks=60
+    )
+    assert names(health) == []
+
+
+def test_how_often_views_were_found_is_remembered():
+    make = FAULTS["views_lost"]
+    whole, cut = run(make, checks=CHECKS)[0], Health()
+    for i in range(CHECKS):
+        if i == 21:  # the running mean has just begun to fall
+            numbers, tensors = cut.state()
+            cut = Health()
+            cut.restore(numbers, tensors)
+        cut(Taught(), make(i), Clock(100 * i, 100 * CHECKS), {})
+    assert [a.step for a in cut.alarms if a.name == "views_lost"] == [whole.alarms[0].step]

@@ -131,7 +131,7 @@ def test_the_floor_is_one_where_all_scores_are_equal(loss):
     method = made(loss=loss)
     for name in PARTS:
         method.banks[name].items.copy_(torch.zeros(11, 4))
-    step = method(batch_of(gaussian(1, 4, 5).detach()), Clock(0, 10))
+    step = method(batch_of(gaussian(1, 4, 5).detach()), Clock(5, 10, epoch=2))
     assert step.watch["contrastive_floor"].item() == pytest.approx(1)
     assert step.losses["L-ab"].item() == pytest.approx(even(loss, 6))
 

@@ -237,13 +237,13 @@ def test_each_step_draws_other_negatives():
 def test_equal_scores_are_the_floor(kind):
     method = small(loss=kind)
     method.bank.items.fill_(0.5)
-    step = method(some_batch(), Clock(0, 10))
+    step = method(some_batch(), Clock(5, 10, epoch=2))
     uneven = step.watch["contrastive_floor"]
     with torch.no_grad():
         for head in (method.head, method.part_head, method.join):
             for p in head.parameters():
                 p.zero_()  # unit() of nothing is nothing
-    step = method(some_batch(), Clock(0, 10))
+    step = method(some_batch(), Clock(5, 10, epoch=2))
     torch.testing.assert_close(step.watch["contrastive_floor"].item(), 1.0)
     assert uneven != 1.0
     k = 16

@@ -246,6 +246,22 @@ RULES: tuple[Rule, ...] = (
         stuck=0.1,
     ),
     Rule(
+        name="views_lost",
+        about="found",
+        holds=lambda n: n["found_peak"] >= 0.25 and n["found"] < 0.5 * n["found_peak"],
+        message=(
+            "{found:.0%} of the images of a batch still find their other view in it; it was "
+            "{found_peak:.0%}"
+        ),
+        cause="steps or disturbances that are too large undo what was learnt",
+        advice=(
+            "an earlier checkpoint (--step best); a lower --optim.lr, an --optim.clip of 1; look "
+            "for steps that were skipped or data that changed"
+        ),
+        onset=0.1,
+        stuck=0.1,
+    ),
+    Rule(
         name="teacher_stands_still",
         about="target_moved",
         holds=lambda n: n["target_moved"] == 0,

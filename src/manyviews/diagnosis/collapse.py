@@ -21,6 +21,8 @@ log = logging.getLogger("manyviews")
 
 _ROWS = 512  # of a batch that are looked at
 _LOGGED = ("rank", "std", "cosine")
+WEIGHT = 0.3
+"""Of the newest check in a running mean."""
 _PROJECTED = ("consistency", "alignment", "uniformity", "entropy", "reconstruction")
 
 
@@ -77,6 +79,7 @@ class Health:
         self._right: dict[str, int] = {}  # ... at which it did not
         self._was_right: set[str] = set()
         self._peaks = Numbers()
+        self._found = math.nan  # running mean of the share of images that find their other view
         self._target = torch.empty(0)  # of the last check
 
     @property
@@ -105,8 +108,7 @@ class Health:
             if name.startswith(_LOGGED) and name != "rank_peak"
         }
         for name in _PROJECTED:
-            value = numbers[f"{name}_projection"]
-            said[name] = numbers[f"{name}_embedding"] if math.isnan(value) else value
+            said[name] = _of_loss(numbers, name)
         said |= {f"watch/{name}": numbers[name] for name in step.watch}
         said["health"] = float(("ok", "warn", "bad").index(self.light))
         return {name: value for name, value in said.items() if math.isfinite(value)}
@@ -134,7 +136,16 @@ class Health:
         numbers["scale"] = numbers["raw_projection"] / self._peak(
             "raw_projection", numbers, since=0.0, clock=clock
         )
+        numbers["found"] = self._found_lately(_of_loss(numbers, "consistency"))
+        numbers["found_peak"] = self._peak("found", numbers, since=0.0, clock=clock)
         return numbers
+
+    def _found_lately(self, share: float) -> float:
+        """The running mean with one more share of images that find their other view."""
+        if math.isfinite(share):
+            known = share if math.isnan(self._found) else self._found
+            self._found = known + WEIGHT * (share - known)
+        return self._found
 
     def _moved(self, method: Method) -> float:
         """How far the farthest of some weights of slow copies went since the last check, or NaN."""
@@ -199,6 +210,7 @@ class Health:
             "right": dict(self._right),
             "was_right": sorted(self._was_right),
             "peaks": dict(self._peaks),
+            "found": None if math.isnan(self._found) else self._found,
             "ranks": ranks,
         }
         return numbers, tensors
@@ -212,7 +224,15 @@ class Health:
         self._wrong, self._right = dict(numbers["wrong"]), dict(numbers["right"])
         self._was_right = set(numbers["was_right"])
         self._peaks = Numbers(numbers["peaks"])
+        found = numbers.get("found")  # runs that began before this was kept have none
+        self._found = math.nan if found is None else float(found)
         self._target = tensors.get("target", torch.empty(0))
         for space, rank in self._ranks.items():
             own = {k.partition(".")[2]: t for k, t in tensors.items() if k.startswith(f"{space}.")}
             rank.restore(numbers["ranks"][space], own)
+
+
+def _of_loss(numbers: Numbers, name: str) -> float:
+    """A number of what the loss sees, or of the embedding where it sees nothing else."""
+    value = numbers[f"{name}_projection"]
+    return numbers[f"{name}_embedding"] if math.isnan(value) else value

@@ -25,7 +25,7 @@ _MOST = 3
 _NOTHING = "Not a single step was made."
 _SOLVED = 0.85
 """A task's loss as a share of a guess's below which something was learned of it."""
-_LEARNING = ("not_learning",)
+_LEARNING = ("not_learning", "views_lost")
 """Alarms that answer the first question: a training that has hardly begun is no collapse."""
 
 

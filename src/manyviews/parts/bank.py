@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from manyviews.core import UsageError, comm, wide
+from manyviews.core import Clock, UsageError, comm, wide
 from manyviews.core.memory import check_memory
 from manyviews.losses import nce
 from manyviews.parts.counted import mixed, words
@@ -144,6 +144,24 @@ class Bank(nn.Module):
     def drop(self) -> None:
         """Forget what is staged: the step is skipped."""
         self._staged.clear()
+
+
+TURNS = 2
+"""Of every sample, before scores against a bank say what was learnt."""
+
+
+def settled(value: Tensor, clock: Clock) -> Tensor:
+    """What a method says of its scores against a bank; NaN in the first `TURNS` epochs.
+
+    Rows are random at first, and of what they were a momentum of 0.5 leaves half after one turn:
+    nothing could be found among them by what was learnt. Later such a number still is highest
+    where an epoch begins, as a sample's own row is an epoch old, and so are all others then.
+
+    Args:
+        value: scalar.
+        clock: of the step.
+    """
+    return value if clock.epoch >= TURNS else torch.full_like(value, torch.nan)
 
 
 class Partition(nn.Module):

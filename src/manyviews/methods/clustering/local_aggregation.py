@@ -11,7 +11,7 @@ from manyviews.core.ranges import Count, Decaying, Natural, Positive, Several, S
 from manyviews.losses.clustering import aggregation
 from manyviews.losses.contrastive import unit
 from manyviews.losses.nce import even, own_row, scores
-from manyviews.parts.bank import Bank, Partition
+from manyviews.parts.bank import Bank, Partition, settled
 from manyviews.parts.branch import together
 from manyviews.parts.cluster import UNASSIGNED, spherical_kmeans
 from manyviews.parts.heads import mlp
@@ -102,7 +102,11 @@ class LocalAggregation(Method):
         partition = self.partition(every)
         loss = own_row("nce", every, partition=partition)
         floor = loss.detach() / even("nce", config.negatives)
-        return {"nce": loss}, {"partition": partition}, {"contrastive_floor": floor}
+        return (
+            {"nce": loss},
+            {"partition": partition},
+            {"contrastive_floor": settled(floor, clock)},
+        )
 
     @torch.no_grad()
     def near(self, z: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from manyviews.core import Batch, Clock, Given, Method, Step, UsageError
 from manyviews.core.ranges import Count, Decaying, Natural, Positive
 from manyviews.losses.contrastive import unit
 from manyviews.losses.nce import NoiseLoss, even, own_row, scores
-from manyviews.parts.bank import Bank, Partition
+from manyviews.parts.bank import Bank, Partition, settled
 from manyviews.parts.branch import Branch
 from manyviews.parts.heads import mlp
 
@@ -85,12 +85,13 @@ class CMC(Method):
             kept[pair] = self.partitions[pair](every)
             losses[pair] = own_row(config.loss, every, partition=kept[pair])
         mean = torch.stack(list(losses.values())).mean().detach()
+        floor = mean / even(config.loss, config.negatives)
         return Step(
             losses,
             embedding={k: f.pooled[:, None].detach() for k, (f, _) in found.items()},
             projection=torch.stack(list(z.values()), dim=1),
             fresh={"index": batch.index} | kept | {k: x.detach() for k, x in z.items()},
-            watch={"contrastive_floor": mean / even(config.loss, config.negatives)},
+            watch={"contrastive_floor": settled(floor, clock)},
         )
 
     def _rows(self, index: Tensor, clock: Clock) -> Tensor:

@@ -8,7 +8,7 @@ from manyviews.core.ranges import Count, Decaying, Natural, NotNegative, Positiv
 from manyviews.losses.contrastive import unit
 from manyviews.losses.nce import NoiseLoss, even, own_row
 from manyviews.losses.regression import normalised_mse
-from manyviews.parts.bank import Bank, Partition
+from manyviews.parts.bank import Bank, Partition, settled
 from manyviews.parts.branch import together
 from manyviews.parts.heads import mlp
 
@@ -65,6 +65,7 @@ class NPID(Method):
         )
         partition = self.partition(scores)
         loss = own_row(config.loss, scores, partition=partition)
+        floor = loss.detach() / even(config.loss, config.negatives)
         losses = {config.loss: loss}
         if config.proximal > 0:
             rows = self.bank.items[batch.index]
@@ -74,7 +75,7 @@ class NPID(Method):
             embedding=self.embedded(embedding),
             projection=z,
             fresh={"index": batch.index, "rows": z[:, 0].detach(), "partition": partition},
-            watch={"contrastive_floor": loss.detach() / even(config.loss, config.negatives)},
+            watch={"contrastive_floor": settled(floor, clock)},
         )
 
     def after_backward(self, step: Step, clock: Clock) -> None:

@@ -11,7 +11,7 @@ from manyviews.core import Batch, Clock, Given, Method, Step
 from manyviews.core.ranges import Count, Decaying, Natural, Positive, Share
 from manyviews.losses.contrastive import unit
 from manyviews.losses.nce import NoiseLoss, even, own_row
-from manyviews.parts.bank import Bank, Partition
+from manyviews.parts.bank import Bank, Partition, settled
 from manyviews.parts.heads import mlp
 
 _PARTS = {"jigsaw": ("tiles", 9), "rotation": ("turned", 1)}
@@ -83,12 +83,13 @@ class PIRL(Method):
         partition = self.partition(every[0])
         losses = [own_row(config.loss, s, partition=partition) for s in every]
         one, two = config.transformed * losses[0], (1 - config.transformed) * losses[1]
+        floor = (one + two).detach() / even(config.loss, config.negatives)
         return Step(
             {"transformed": one, "image": two},
             embedding=self.embedded(h[:, None]),
             projection=torch.stack(z[::-1], dim=1),
             fresh={"index": batch.index, "rows": z[1].detach(), "partition": partition},
-            watch={"contrastive_floor": (one + two).detach() / even(config.loss, config.negatives)},
+            watch={"contrastive_floor": settled(floor, clock)},
         )
 
     def after_backward(self, step: Step, clock: Clock) -> None:
