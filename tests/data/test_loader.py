@@ -256,7 +256,7 @@ def test_a_folder_of_junk_stops_at_once(tmp_path: Path) -> None:
 
 def test_mistakes_are_found_before_the_first_step(tmp_path: Path) -> None:
     source = folder(tmp_path, 5)
-    with pytest.raises(UsageError, match=r"5 images, fewer than one batch"):
+    with pytest.raises(UsageError, match=r"5 samples, fewer than one batch"):
         stream(source, 0, 1)
     with pytest.raises(UsageError, match=r"cannot be split over 1 ranks"):
         stream(source, 0, 1, global_batch=5)

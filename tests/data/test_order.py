@@ -51,7 +51,7 @@ def test_an_epoch_meets_no_sample_twice_and_the_next_continues() -> None:
 
 @pytest.mark.parametrize("batch", [1, 256])
 def test_one_image_is_said_to_be_too_few_whatever_the_batch(batch: int) -> None:
-    with pytest.raises(UsageError, match=r"one image, from which .*2 or more"):
+    with pytest.raises(UsageError, match=r"one sample, from which .*2 or more"):
         Order(count=1, batch=batch, accumulate=1, seed=0)
 
 

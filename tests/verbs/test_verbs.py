@@ -94,7 +94,7 @@ def test_only_rank_0_asks_whether_there_is_a_run_already(monkeypatch, tmp_path):
 
 def test_alarms_from_before_the_training_stay_in_its_log(monkeypatch, pictures, tmp_path):
     alarm = Alarm("shared_target", "a cause", "--advice", message="seen", light="bad")
-    monkeypatch.setattr(training.wiring, "check", lambda *_: [alarm])
+    monkeypatch.setattr(training.wiring, "check", lambda *_, **__: [alarm])
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.jsonl").write_text('{"kind": "alarm", "of": "an earlier start"}\n')
     trained = manyviews.train("simclr", data=str(pictures), out=tmp_path / "run", overrides=TINY)

@@ -250,7 +250,7 @@ RULES: tuple[Rule, ...] = (
         about="found",
         holds=lambda n: n["found_peak"] >= 0.25 and n["found"] < 0.5 * n["found_peak"],
         message=(
-            "{found:.0%} of the images of a batch still find their other view in it; it was "
+            "{found:.0%} of the {samples} of a batch still find their other view in it; it was "
             "{found_peak:.0%}"
         ),
         cause="steps or disturbances that are too large undo what was learnt",

@@ -216,4 +216,4 @@ def test_a_long_wait_is_explained_and_a_short_one_is_not(caplog):
     assert caplog.text == ""
     with engine._patience(0.01):
         time.sleep(0.2)
-    assert "Compiling" in caplog.text
+    assert "machine code" in caplog.text
