@@ -101,6 +101,12 @@ def test_sizes_of_classes_are_drawn_once_and_kept():
     assert torch.equal(make(spread=0.0).shares, torch.full((2, 4), 0.25).double())
 
 
+def test_exchanges_that_differ_by_rounding_alone_are_made_in_order():
+    one = torch.tensor([[0.0, 5, 5]], dtype=torch.float64)
+    for least in ([5, 1e-14, 0], [5, 0, 1e-14]):
+        assert matched(one, torch.tensor([least], dtype=torch.float64)).tolist() == [1, 0, 2]
+
+
 def test_columns_are_matched_so_that_no_exchange_makes_them_more_alike():
     one = gaussian(6, 30, 5).detach().softmax(dim=1)
     order = torch.tensor([3, 0, 4, 1, 2])

@@ -52,7 +52,8 @@ def matched(one: Tensor, two: Tensor) -> Tensor:
     """The order of the second's columns in which they are most like the first's.
 
     Begins with the order that there is, and exchanges the two columns that brings the sum of
-    absolute differences down the most until no exchange does.
+    absolute differences down the most until no exchange does; of those that do it as much, but for
+    rounding, the first.
 
     Args:
         one: [n, K], this rank's rows.
@@ -69,8 +70,9 @@ def matched(one: Tensor, two: Tensor) -> Tensor:
         now = cost[:, order]
         own = now.diagonal()
         gain = own[:, None] + own - now - now.T
-        best = gain.argmax()
-        if gain.flatten()[best] <= 1e-9 * own.sum():
+        most, rounding = gain.max(), 1e-9 * own.sum()
+        if most <= rounding:
             return order
+        best = (gain.flatten() >= most - rounding).nonzero()[0, 0]
         pair = torch.stack([best // len(cost), best % len(cost)])
         order[pair] = order[pair.flip(0)]
