@@ -65,7 +65,7 @@ def begun(name, seed):
     game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
     game.set_screen_format(vizdoom.ScreenFormat.RGB24)
     for quiet in ("hud", "weapon", "crosshair", "messages", "screen_flashes"):
-        getattr(game, f"set_render_{quiet}")(False)  # noqa: FBT003
+        getattr(game, f"set_render_{quiet}")(False)  # noqa: FBT003 - vizdoom takes it by position
     game.set_labels_buffer_enabled(True)
     game.set_audio_buffer_enabled(False)
     for told in ("+sv_cheats 1", "+cl_blockcheats 0", "-nomonsters", "-nosound"):
