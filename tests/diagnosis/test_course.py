@@ -127,7 +127,7 @@ def test_what_not_all_have_is_not_what_is_gone_by():
         {"cosine": 0.99995},
         {"effective_rank": 1.2},
         {"effective_rank": 5.0, "width": 512.0},
-        {"target_entropy": 0.99},
+        {"target_entropy": 0.999},
         {"usage_entropy": 0.02},
     ],
 )

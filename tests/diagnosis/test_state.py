@@ -59,9 +59,10 @@ def test_what_cannot_be_judged_is_refused():
 
 
 def test_uniform_targets_are_a_collapse_though_features_look_healthy():
-    said = state_of(randn(300, 32), target_entropy=0.99, usage_entropy=1.0)
+    said = state_of(randn(300, 32), target_entropy=0.999, usage_entropy=1.0)
     assert (said.title, said.light) == ("uniform collapse", "bad")
-    assert said.numbers["target_entropy"] == 0.99
+    assert said.numbers["target_entropy"] == 0.999
+    assert state_of(randn(300, 32), target_entropy=0.99, usage_entropy=1.0).light == "ok"
     said = state_of(randn(300, 32), target_entropy=0.01, usage_entropy=0.02)
     assert (said.title, said.light) == ("one-prototype collapse", "bad")
 

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from manyviews.core import UsageError
 from manyviews.core.nouns import SAMPLE, Noun
-from manyviews.diagnosis.alarms import Light
+from manyviews.diagnosis.alarms import UNIFORM, Light
 from manyviews.diagnosis.rank import entropy_rank, rankme
 from manyviews.diagnosis.spectrum import check_features, collapse_level, singular_values
 from manyviews.diagnosis.uniformity import feature_std, mean_cosine, uniformity
 
-_UNIFORM, _ONE = 0.98, 0.1
+_ONE = 0.1
 _CONSTANT = 0.9999
 
 
@@ -50,7 +50,7 @@ def state_of(
     """Judge the features of some samples.
 
     Complete collapse: different samples have a mean cosine above 0.9999, or fewer than 1.5
-    directions vary. Uniform collapse: the method's targets have more than 0.98 of the largest
+    directions vary. Uniform collapse: the method's targets have more than 0.998 of the largest
     entropy. One-prototype collapse: the mean target has less than 0.1 of it. Dimensional
     collapse: fewer than 2 % of the directions that could be used (warn below 5 %) vary. The
     thresholds are our own, those of `alarms`. Says nothing about what the directions are good for.
@@ -104,7 +104,7 @@ def _judge(directions: float, *, most: int, numbers: dict[str, float]) -> tuple[
             "Complete collapse: different {samples} get the same features (their mean cosine is "
             "{cosine:.5f}). These features cannot tell {samples} apart.",
         )
-    if numbers.get("target_entropy", 0.0) > _UNIFORM:
+    if numbers.get("target_entropy", 0.0) > UNIFORM:
         return (
             "uniform collapse",
             "bad",
@@ -138,6 +138,6 @@ def collapsed(numbers: Mapping[str, float]) -> bool:
     return (
         numbers.get("cosine", 0.0) > _CONSTANT
         or numbers.get("effective_rank", math.inf) < max(1.5, 0.02 * numbers.get("width", 0.0))
-        or numbers.get("target_entropy", 0.0) > _UNIFORM
+        or numbers.get("target_entropy", 0.0) > UNIFORM
         or numbers.get("usage_entropy", 1.0) < _ONE
     )
