@@ -83,7 +83,8 @@ def test_what_the_data_does_not_allow_is_left_out_with_a_note():
         "accuracy at 10 %",
     ]
     assert result.notes == (
-        "Left out: 10, 20, 50, 100 per class; class number 1 has 8 training examples.",
+        "Left out: 10, 20, 50, 100 per class; class number 1, counted from 0 in sorted order, has "
+        "8 training examples.",
         "Left out: 1 % of 128 training labels, less than one for each of 3 classes.",
     )
     assert "10 per class" not in result.metric
@@ -93,7 +94,9 @@ def test_a_class_with_one_image_leaves_one_shot():
     (x, y), test = data([50, 1, 50], seed=1), data([20] * 3, seed=2)
     result = lowshot_protocol(x, y, *test, shots=[1, 5], shares=[])
     assert list(result.measures) == ["accuracy at 1 per class"]
-    assert "class number 1 has 1 training example." in result.notes[0]
+    assert (
+        "class number 1, counted from 0 in sorted order, has 1 training example." in result.notes[0]
+    )
 
 
 def test_draws_that_are_all_the_same_are_none():

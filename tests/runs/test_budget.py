@@ -1,5 +1,6 @@
 """What minutes and passes come to, in words."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -12,9 +13,10 @@ from manyviews.runs import budget
 from manyviews.runs.facts import CORE, facts, typical_facts
 
 
-def photos(count, speed=0.0, recipe="simclr"):
+def photos(count, speed=0.0, recipe="simclr", **facts):
     """A recipe's run on so many photographs, without a GPU."""
-    return RECIPES[recipe](replace(typical_facts(), device="cpu", count=count, speed=speed))
+    seen = replace(typical_facts(), device="cpu", count=count, speed=speed)
+    return RECIPES[recipe](replace(seen, **facts))
 
 
 def lasting(run, **duration):
@@ -81,6 +83,15 @@ def test_the_estimate_is_the_chooser_s():
     # ResNet-18 has 1.8 billion multiply-adds at 224 px, of which two views go forward and back
     assert rate == pytest.approx(speed / (6 * 1.81e9 * (96 / 224) ** 2), rel=1e-6)
     assert budget.estimate(photos(100, recipe="mae"), speed) == 0.0
+
+
+def test_the_encoder_is_chosen_by_the_minutes_that_a_flag_gives():
+    run = photos(100, speed=4e10)
+    assert photos(100, speed=4e10, minutes=20.0).encoders == run.encoders
+    assert photos(100, speed=4e10, minutes=0.5).encoders.image.name == "resnet_small"
+    assert photos(100, speed=4e8).encoders.image.name == "resnet_small"
+    assert photos(100, speed=4e8, minutes=2000.0).encoders == run.encoders
+    assert photos(100, speed=4e10, minutes=math.inf).encoders == run.encoders
 
 
 def test_what_is_little_is_the_verdict_s():

@@ -290,6 +290,27 @@ def test_the_encoder_that_is_told_is_the_one_that_is_trained(flags, line, monkey
     assert told() == [line]
 
 
+@pytest.mark.parametrize("given", ["2", "0.5"])
+def test_the_recipe_hears_of_the_minutes_that_are_given(given, monkeypatch):
+    heard = []
+
+    def recipe(facts):
+        heard.append(facts.minutes)
+        return simclr(facts)
+
+    simclr = training.recipe_of("simclr")
+    monkeypatch.setattr(training, "recipe_of", lambda name: recipe)
+    monkeypatch.setattr(training, "execute", lambda run, out=None: None)
+    monkeypatch.setattr(training, "finish", lambda result, as_json: 0)
+    training.command(["simclr", "--data", "builtin:fashion", "--train.minutes", given])
+    overrides = {"train.minutes": float(given) if "." in given else int(given)}
+    training.train("simclr", data="builtin:fashion", overrides=overrides)
+    training.command(["simclr", "--data", "builtin:fashion"])
+    assert heard == [float(given), float(given), 0.0]
+    with pytest.raises(UsageError, match=r"--train.minutes wants a number; got 'two'\."):
+        training.command(["simclr", "--data", "builtin:fashion", "--train.minutes", "two"])
+
+
 def test_small_sizes_for_a_processor_are_told_unless_flags_choose_others(monkeypatch, caplog):
     monkeypatch.setattr(training, "execute", lambda run, out=None: None)
     monkeypatch.setattr(training, "finish", lambda result, as_json: 0)

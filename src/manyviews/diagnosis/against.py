@@ -229,8 +229,14 @@ def _learned(
     if name not in both:
         return "open", f"{moved}."
     least, share, most = _LEARNED
+    rise = after[name] - before[name]
     margin = max(least, min(share * before[name], most))
-    learnt = after[name] > before[name] + margin
+    learnt = rise > margin
+    if least < rise <= margin:
+        return "open", (
+            f"{moved}. {_TITLES[name].capitalize()} decide, and a rise of less than {margin:.3f} "
+            "may be of what nothing was learnt from. Labels would tell: `manyviews evaluate`."
+        )
     others = [other for other in both if other != name and _change(before, after, other) > _MARGIN]
     if learnt and (fallen := _fallen(before, after)):
         down = " and ".join(_TITLES[other] for other in fallen)

@@ -62,4 +62,7 @@ def of_change(name: str, change: float) -> Read:
     """What to make of how far one augmentation moves features, over the distance of two samples."""
     if change < 0.5:
         return Read("ok")
-    return Read("warn", f"if {name} means nothing in your {{samples}}, more of it in --views")
+    return Read(
+        "warn",
+        f"if {name} means nothing in your {{samples}}, more of it in the views (flags --views.*)",
+    )

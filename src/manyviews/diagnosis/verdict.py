@@ -20,6 +20,8 @@ FEW = 50.0
 docs/experiments/verdict.md."""
 WORDS: Mapping[Light, str] = {"ok": "ok", "warn": "watch", "bad": "alarm"}
 """How a light is called."""
+COLLAPSED = "Has it collapsed?"
+"""The second question."""
 _ORDER: tuple[Light, ...] = ("ok", "warn", "bad")
 _MOST = 3
 _NOTHING = "Not a single step was made."
@@ -261,7 +263,7 @@ def _collapsed(evidence: Evidence) -> Answer:
     if past and light == "ok":
         said.append(f"An alarm was raised on the way and passed ({past[0].name}).")
     return Answer(
-        question="Has it collapsed?",
+        question=COLLAPSED,
         light=light,
         number=f"{state.directions:,.0f} of {state.width:,} directions",
         sentence=" ".join(said),

@@ -136,8 +136,9 @@ def _plan(
     if missing:
         rare = int(torch.where(there, counts, total + 1).argmin())
         notes.append(
-            f"Left out: {', '.join(map(str, missing))} per class; class number {rare} has "
-            f"{least} training example{'s' if least > 1 else ''}."
+            f"Left out: {', '.join(map(str, missing))} per class; class number {rare}, "
+            f"counted from 0 in sorted order, has {least} training "
+            f"example{'s' if least > 1 else ''}."
         )
     for k in shots:
         if k <= least:

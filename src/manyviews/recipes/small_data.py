@@ -109,7 +109,9 @@ def encoder_of(facts: Facts, *, tokens: bool = False, masked: bool = False) -> I
     """The encoder that training begins from, or one that suits images and machine."""
     if facts.encoder is not None:
         return facts.encoder
-    minutes = duration(facts).minutes
+    minutes = duration(facts).minutes  # 0 on a GPU, which is not short of time
+    if minutes and 0 < facts.minutes < math.inf:
+        minutes = facts.minutes
     time = Time(facts.count, 60 * minutes, facts.speed) if minutes and facts.speed else None
     chosen = choose(
         fed(facts),

@@ -111,6 +111,7 @@ class Facts:
         cores: processor cores this process may use.
         speed: multiply-adds a second that training may do on this machine, estimated; 0 where
             nobody has, and then the encoder follows from the images' size alone.
+        minutes: that a flag gives the training; 0 where none does.
         encoder: settings of the encoder of images that training begins from; None where it begins
             with random weights.
         say: told in a sentence each what a recipe chose and why. Flags may yet choose otherwise,
@@ -126,6 +127,7 @@ class Facts:
     device: str
     cores: int
     speed: float = 0.0
+    minutes: float = 0.0
     encoder: ImageConfig | None = None
     say: Callable[[str], object] = log.info
 

@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from manyviews.core.errors import UsageError
+from manyviews.core.progress import phase
 from manyviews.data.settings import MAX_PIXELS
 from manyviews.data.there import check_there
 from manyviews.evaluation.dense.settings import Detection, Propagation, Segmentation
@@ -215,10 +216,15 @@ def evaluate(
     for name in names:
         sides = known[chosen.of(name)]
         sides = sides if baselines else {"": sides[""]}
-        test = tests.get(name, lambda side, name=name: PROTOCOLS[name](*side.split()))
-        all_found = {title: test(side) for title, side in sides.items()}
-        beside = {title: r for title, r in all_found.items() if title and r is not None}
-        mine = averaged(chosen.noted(name, cast(Result, all_found[""])), probe)
+        test = tests.get(name)
+        if test is None:
+            splits = {title: side.split() for title, side in sides.items()}
+            with phase(name):
+                all_found = {title: PROTOCOLS[name](*split) for title, split in splits.items()}
+        else:
+            all_found = {title: r for title, side in sides.items() if (r := test(side)) is not None}
+        beside = {title: r for title, r in all_found.items() if title}
+        mine = averaged(chosen.noted(name, all_found[""]), probe)
         found.append(Beside(result=mine, beside=beside))
         why = keep_result(run, found[-1], told, encoder=mark, content=content)
         unkept += [why] if why else []

@@ -138,9 +138,12 @@ _BEFORE = {
     "encoder.image_size": "side",
     "encoder.input.side": "side",
     "encoders.image.input.side": "side",
+    "train.minutes": "minutes",
     **dict.fromkeys(_NAMES, "name"),
 }
 """Settings that matter before a recipe sees the data."""
+_KINDS: Mapping[str, tuple[type, str]] = {"name": (str, "a name"), "minutes": (float, "a number")}
+"""What such a setting is, where it is not a whole number."""
 
 
 def _before_looking(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,8 +152,8 @@ def _before_looking(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         key = _BEFORE.get(name.replace("-", "_"))
         if key is not None:
-            wanted, words = (str, "a name") if key == "name" else (int, "a whole number")
-            if type(value) is not wanted:
+            wanted, words = _KINDS.get(key, (int, "a whole number"))
+            if type(value) is not wanted and (type(value), wanted) != (int, float):
                 raise UsageError(f"{name} should be {words}; got {value!r}.")
             found[key] = value
     return found
@@ -214,6 +217,7 @@ class _Begun:
         if only is not None and pixels:
             asked.setdefault("channels", only.input.channels)
         seen = facts(data, streams_of(self.recipe), **asked)
+        seen = replace(seen, minutes=float(self.early.get("minutes", 0.0)))
         return replace(seen, encoder=only) if pixels else seen
 
     def default(self, facts: "Facts") -> "AnyRun":
@@ -351,10 +355,11 @@ def _flags_before_looking(rest: list[str]) -> dict[str, Any]:
         for flag in {f"--{name}", f"--{name.replace('_', '-')}"}:
             value = pop(copy, flag)
             if value is not None:
+                kind, words = _KINDS.get(key, (int, "a whole number"))
                 try:
-                    found[key] = value if key == "name" else int(value)
+                    found[key] = kind(value)
                 except ValueError:
-                    raise UsageError(f"{flag} wants a whole number; got '{value}'.") from None
+                    raise UsageError(f"{flag} wants {words}; got '{value}'.") from None
     return found
 
 

@@ -21,6 +21,8 @@ from manyviews.data.statistics import Sums, add, is_grey
 
 _SIDES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 _BLANK = 1e-4
+_NAMED = 3
+"""Blank images that are named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class DataReport(Findings):
         pages_left: the other pages of those.
         grey: images without colour, whatever their mode.
         blank: images of one single colour.
+        blanks: names of the first of those.
         exact_duplicates: images whose file (or pixels, in memory) an earlier one has too.
         near_duplicates: other images that look nearly like an earlier one.
         same: some of the exact ones, each with the earlier one.
@@ -53,6 +56,7 @@ class DataReport(Findings):
     pages_left: int
     grey: int
     blank: int
+    blanks: tuple[str, ...]
     exact_duplicates: int
     near_duplicates: int
     same: tuple[tuple[str, str], ...]
@@ -97,7 +101,13 @@ class DataReport(Findings):
         if self.grey == self.readable and len(self.mean) == 3:
             found.append("All images are grey: --data.channels 1 saves time.")
         if self.blank:
-            found.append(f"{self.blank:,} images are of one single colour and teach nothing.")
+            more = ", ..." if self.blank > len(self.blanks) else ""
+            named = ", ".join(map(one_line, self.blanks))
+            one = self.blank == 1
+            found.append(
+                f"{self.blank:,} image{' is' if one else 's are'} of one single colour and "
+                f"teach{'es' if one else ''} nothing: {named}{more}"
+            )
         if self.highest < 64 and self.blank < self.readable:
             found.append(
                 f"The brightest pixel is {self.highest} of 255: pixels of 12 bits stored in 16? "
@@ -163,6 +173,7 @@ def doctor(
         **examined(spec, source, found, ignored=ignored, max_bad=max_bad),
         **_sizes([look.size for look in seen]),
         **_pixels(seen),
+        blanks=tuple([name for name, look in read if _is_blank(look.sums)][:_NAMED]),
         **copies((name, look.content, look.looks) for name, look in read),
     )
 
@@ -218,11 +229,15 @@ def _pixels(looks: Sequence[_Look]) -> dict[str, Any]:
         "stacks": sum(look.pages > 1 for look in looks),
         "pages_left": sum(look.pages - 1 for look in looks),
         "grey": sum(look.grey for look in looks),
-        "blank": sum(max(part.std) < _BLANK for part in sums),
+        "blank": sum(map(_is_blank, sums)),
         "mean": total.mean,
         "std": total.std,
         "highest": total.high,
     }
+
+
+def _is_blank(sums: Sums | None) -> bool:
+    return sums is not None and max(sums.std) < _BLANK
 
 
 def _numbers(values: Sequence[float]) -> str:

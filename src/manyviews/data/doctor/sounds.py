@@ -48,7 +48,7 @@ FLAWS: Mapping[Flaw, str] = {
     "silent": "silent (never above -80 dB): they teach nothing; leave them out",
     "clipped": "clipped (3 or more samples in a row at full scale): kept as they are",
     "loud": "beyond full scale, as only floats can be: kept as they are",
-    "beside zero": "with a mean beyond 2% of full scale: log-mel spectrograms take it off",
+    "beside zero": "with a mean beyond 2 % of full scale: log-mel spectrograms take it off",
     "cancelling": "of channels that cancel out, so that little is left of their mean",
 }
 """What is told of files that can be read -> in words."""

@@ -7,6 +7,7 @@ from manyviews.core import UsageError
 from manyviews.core.nouns import Noun, common
 from manyviews.core.settings import dump
 from manyviews.diagnosis.choosing import ROWS, Candidate, ChosenSetting, choose_setting
+from manyviews.diagnosis.verdict import COLLAPSED
 from manyviews.runs.past import Past
 from manyviews.verbs.compare.rows import TITLES
 
@@ -25,8 +26,11 @@ def chosen_of(
 ) -> ChosenSetting:
     """The choice by RankMe of the projector (of the encoder where there is none).
 
+    A run that its diagnosis calls an alarm is left out: a training that broke can have any rank.
+
     Raises:
-        UsageError: runs of several methods or encoders, or without a diagnosis.
+        UsageError: runs of several methods or encoders, or without a diagnosis; nothing is left to
+            choose from.
     """
     for kinds, what in (
         ({type(past.settings.method) for past in pasts}, "methods"),
@@ -65,11 +69,26 @@ def chosen_of(
             },
         )
         for past, found, tree, results in zip(pasts, diagnoses, flat, evaluations, strict=True)
+        if not _alarm(found)
     ]
+    left_out = [
+        f"{past.name} is left out: {alarm}"
+        for past, found in zip(pasts, diagnoses, strict=True)
+        if (alarm := _alarm(found))
+    ]
+    if left_out and len({one.said for one in candidates}) < 2:
+        raise UsageError(f"Too few runs are sound to choose from. {' '.join(left_out)}")
     notes = _notes(
         diagnoses, space, common(past.noun for past in pasts), labelled=bool(evaluations[0])
     )
-    return choose_setting(candidates, notes=notes)
+    return choose_setting(candidates, notes=[*left_out, *notes])
+
+
+def _alarm(found: Mapping[str, Any]) -> str:
+    """What a diagnosis says of a run that collapsed; "" of one that did not."""
+    answers: list[Mapping[str, Any]] = found.get("verdict", {}).get("answers", [])
+    bad = [a for a in answers if a["question"] == COLLAPSED and a["light"] == "bad"]
+    return str(bad[0]["sentence"]) if bad else ""
 
 
 def _looked(past: Past, found: Mapping[str, Any]) -> tuple[str, int]:
