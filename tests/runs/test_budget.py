@@ -1,15 +1,19 @@
 """What minutes and passes come to, in words."""
 
+import json
 import math
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from manyviews.diagnosis.verdict import FEW
 from manyviews.encoders.choice import PASSES
 from manyviews.recipes import RECIPES
 from manyviews.runs import budget
+from manyviews.runs import train as training
 from manyviews.runs.facts import CORE, facts, typical_facts
 
 
@@ -83,6 +87,16 @@ def test_the_estimate_is_the_chooser_s():
     # ResNet-18 has 1.8 billion multiply-adds at 224 px, of which two views go forward and back
     assert rate == pytest.approx(speed / (6 * 1.81e9 * (96 / 224) ** 2), rel=1e-6)
     assert budget.estimate(photos(100, recipe="mae"), speed) == 0.0
+
+
+@pytest.mark.parametrize("verb", ["train", "demo"])
+def test_the_flag_that_is_named_is_one_of_the_verb_that_was_typed(verb, tmp_path):
+    began = {"command": f"manyviews {verb} ...", "digest": "0", "images": 803}
+    (tmp_path / "began.json").write_text(json.dumps(began))
+    run = SimpleNamespace(run=photos(803), source=range(803), device=torch.device("cpu"))
+    [_, little] = training._budget(run, tmp_path, 10.0)
+    assert (": --train.minutes 67." in little) == (verb == "train")
+    assert (": --minutes 67." in little) == (verb == "demo")
 
 
 def test_the_encoder_is_chosen_by_the_minutes_that_a_flag_gives():

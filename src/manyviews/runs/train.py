@@ -156,7 +156,7 @@ def run_in(directory: Path | None, run: AnyRun, *, resume: bool) -> Trained:
                 probe_every=run.probe.every,
                 embed_all=partial(assembly.embed_all, quarantine=quarantine),
                 why_waiting=assembly.why_waiting,
-                budget=partial(_budget, assembly),
+                budget=partial(_budget, assembly, directory),
                 resume=resume,
             )
         )
@@ -310,10 +310,13 @@ def _say_plan(assembly: Assembly) -> None:
     )
 
 
-def _budget(assembly: Assembly, speed: float) -> list[str]:
+def _budget(assembly: Assembly, directory: Path, speed: float) -> list[str]:
     """What the duration buys at so many samples/s."""
     samples, device = len(assembly.source), assembly.device.type
-    return budget.words(assembly.run, samples=samples, speed=speed, device=device)
+    said = budget.words(assembly.run, samples=samples, speed=speed, device=device)
+    if read.read_began(directory)["command"].startswith("manyviews demo"):  # its own flag
+        return [line.replace("--train.minutes", "--minutes") for line in said]
+    return said
 
 
 def _probes(assembly: Assembly) -> Probes | None:
