@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,10 +42,6 @@ from manyviews.runs.subject import untrained
 from manyviews.views.by_input import plain_of
 
 log = logging.getLogger("manyviews")
-
-PIXELS = 1024
-"""Raw pixels are compared as so many numbers an image at most: at 224 they would be 150,000."""
-
 
 BEST = "best"
 KNOWN = (*PROTOCOLS, *TOKEN_PROTOCOLS, *PAIR_PROTOCOLS, *IMAGE_PROTOCOLS, *DENSE_PROTOCOLS)
@@ -206,38 +201,36 @@ def contenders(
         )
         return Contender(embed, subject.input, split, network.encoder, tap)
 
-    floor = _of_pixels(probe, subject.input, cache=cache, batch_size=batch_size)
+    floor = _floor(probe, subject.input, cache=cache, batch_size=batch_size)
     return {"": of(subject), **floor, "untrained encoder": of(random)}
 
 
-def _of_pixels(
+def _floor(
     probe: LabelledProbe, input: Input, *, cache: Cache, batch_size: int
 ) -> dict[str, Contender]:
-    """What images themselves are worth; of other samples nothing, with a line."""
-    if not isinstance(input, Pixels):
-        log.info("Raw pixels are left out: this encoder is fed %s.", type(input).__name__)
-        return {}
-    small = replace(input, side=min(input.side, math.isqrt(PIXELS // input.channels) or 1))
-    pixels = raw.pixels(input)
+    """What samples themselves are worth."""
+    embedded: dict[str, Callable[[], SplitFeatures]] = {}
 
-    def raw_split(tell: Tell) -> SplitFeatures:
-        key = replace(cache, encoder="pixels")
-        return probe.split(pixels, input=small, batch_size=batch_size, cache=key, progress=tell)
+    def of(floor: raw.Floor) -> Contender:
+        def compute(tell: Tell) -> SplitFeatures:
+            key, size = replace(cache, encoder=floor.of), batch_size
+            return probe.split(
+                floor.embed, input=floor.input, batch_size=size, cache=key, progress=tell
+            )
 
-    raw_once = _once(raw_split)
+        whole = embedded.setdefault(floor.of, _once(compute))
 
-    def centred() -> SplitFeatures:
-        split = raw_once()
-        train_x, test_x = raw.centred(split.train_x, split.test_x)
-        return SplitFeatures(train_x, split.train_y, test_x, split.test_y)
+        def split() -> SplitFeatures:
+            found = whole()
+            scaled = floor.scale(found.train_x)
+            return found._replace(train_x=scaled(found.train_x), test_x=scaled(found.test_x))
 
-    def less_mean(x: Tensor) -> Tensor:
-        return pixels(x) - raw_once().train_x.double().mean(dim=0).float().to(x.device)
+        def embed(x: Tensor) -> Tensor:
+            return floor.scale(whole().train_x)(floor.embed(x))
 
-    return {
-        "raw pixels": Contender(pixels, small, raw_once, None),
-        "centred pixels": Contender(less_mean, small, centred, None),
-    }
+        return Contender(embed, floor.input, split, None)
+
+    return {name: of(floor) for name, floor in raw.floors(input).items()}
 
 
 @dataclass(frozen=True)

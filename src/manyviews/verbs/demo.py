@@ -78,8 +78,10 @@ def demo(*, out: str | Path = "runs/demo", minutes: float = 5.0, seed: int = 0) 
     probe = open_probe(BUILTIN, fed, max_pixels=MAX_PIXELS, device=before.device)
     raw = probe.split(baselines.pixels(fed))
     pixels = PROTOCOLS["knn"](*raw)
-    train_x, test_x = baselines.centred(raw.train_x, raw.test_x)
-    centred = PROTOCOLS["knn"](train_x, raw.train_y, test_x, raw.test_y)
+    less_mean = baselines.centred(raw.train_x)
+    centred = PROTOCOLS["knn"](
+        less_mean(raw.train_x), raw.train_y, less_mean(raw.test_x), raw.test_y
+    )
     [untrained] = probe.measure(embed_with(before.method.encoder, before.device), ["knn"])
     log.info(
         "raw pixels %.3f, centred pixels %.3f, untrained encoder %.3f",

@@ -47,7 +47,7 @@ def evaluate(
     propagation: Propagation = Propagation(),
     max_pixels: int = MAX_PIXELS,
 ) -> "Evaluated":
-    """Measure features with labels, which training never saw, beside raw pixels.
+    """Measure features with labels, which training never saw, beside what needs no encoder.
 
     Features are computed once and kept by content: in RUN/cache, or in the user's cache directory
     where there is no run. The results are also written to RUN/evaluation/. Where that cannot be
@@ -87,7 +87,9 @@ def evaluate(
             part; rows in the order of the data. Without it the .npy needs the .json that `embed`
             writes beside it, and rows are matched by path.
         batch_size: samples at a time.
-        baselines: also measure the untrained encoder and, of images, raw and centred pixels.
+        baselines: also measure the untrained encoder, and what samples give without one: of images
+            raw and centred pixels, of videos small clips and how their frames change, of sounds
+            the mean and deviation of each band, of points how far apart they are.
         finetune: how the protocol finetune trains.
         robustness: what the protocol robustness tries.
         segmentation: what the protocol segmentation learns from.

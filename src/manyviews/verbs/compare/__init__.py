@@ -31,7 +31,7 @@ def compare(
         runs: run directories. One that is given twice is counted once. With `data` also encoders
             that no run here trained: timm:NAME, or an encoder.safetensors.
         data: labelled data. Protocols that a run lacks on it (knn, linear, lowshot) are measured,
-            beside raw pixels and untrained encoders, and clusters are held against its labels.
+            beside untrained encoders and what needs none, and clusters are held against its labels.
             Without it the table shows what the runs hold.
         out: a directory for compare.md, compare.json and compare.html, or one such file.
         choose: say which setting is best without labels, by RankMe, among runs of one method and
