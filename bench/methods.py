@@ -1,10 +1,14 @@
-"""Train every image method with the same amount of encoder work and write docs/results.md.
+"""Train every method of a kind with the same amount of encoder work and write a table.
 
     python bench/methods.py [--passes 10] [--recipes NAME ...] [--seeds 0] [--runs runs/table]
     python bench/methods.py --times [--recipes NAME ...]    # on a machine that does nothing else
+    python bench/methods.py --kind video --data clips/train --labelled clips.csv
+
+The table of images is docs/results.md; those of videos, sounds, both together and points, which are
+of data that one has, are docs/results-video.md and so on. `--labelled` is what `evaluate` takes.
 
 Work is counted, not timed (work.py): the operations of every call of an encoder. The budget is what
-SimCLR's recipe needs for `--passes` over the 12,000 built-in images; each recipe gets as many steps
+one recipe (of images SimCLR's) needs for `--passes` over the data; each recipe gets as many steps
 as the budget allows, also for the passes over the data that it makes before the first epoch and
 between epochs. So a busy machine cannot spoil the table.
 
@@ -14,18 +18,19 @@ digest of its settings: as long as a recipe and its steps stay what they are, it
 table and are not made again. What the page says below "About these runs" is kept.
 
 `--times` trains nothing and takes the time of a step beside SimCLR's, by turns. It is kept in
-docs/results-times.json, and a column of the budget when the page is next written (`--recipes`
-with no name is enough).
+docs/results-times.json (of images), and a column of the budget when the page is next written
+(`--recipes` with no name is enough).
 """
 
 import argparse
 import hashlib
 import json
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
@@ -46,7 +51,7 @@ from manyviews.verbs.compare import compare
 from manyviews.verbs.listing import MEASURED
 
 UNIT = "simclr"
-"""Whose passes the budget is given in."""
+"""Of images, whose passes the budget is given in."""
 TIMED, ROUNDS = 64, 3
 """Images in a step that is timed, at most, and such steps of each recipe after one to warm up."""
 KEPT = "## About these runs"
@@ -58,44 +63,99 @@ BY_INTERVALS = (
 OF_PAIRS = ("Bold", '"No better than untrained"')
 """How notes of `compare` begin that are of rows of one comparison."""
 RESULTS = Path(__file__).parents[1].resolve() / "docs" / "results.md"
+ROW = re.compile(r"(?P<recipe>.+)-(?P<seed>\d+)(?:, .+)?")
+"""The name of a run, and of a row of one of its encoders."""
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Kind:
+    """What one table is of.
+
+    Attributes:
+        streams: that its recipes take.
+        unit: whose passes the budget is given in.
+        page: beside docs/results.md.
+        left_out: recipe -> why.
+    """
+
+    streams: tuple[str, ...]
+    unit: str
+    page: str
+    left_out: Mapping[str, str]
+
+    def recipes(self) -> list[str]:
+        """Those that size themselves to one's own data."""
+        return [
+            name
+            for name in recipes.RECIPES
+            if name not in self.left_out
+            and not name.endswith(recipes.AUTHORS_DATA)
+            and recipes.streams_of(name) == self.streams
+        ]
+
+
+KINDS = {
+    "image": Kind(("image",), UNIT, "results.md", LEFT_OUT),
+    "video": Kind(("video",), "rho-simclr", "results-video.md", {}),
+    "audio": Kind(("audio",), "audio-simclr", "results-audio.md", {}),
+    "audio-video": Kind(
+        ("video", "audio"),
+        "avid",
+        "results-audio-video.md",
+        {"cma": "wants an AVID run to start from", "mavil-second": "wants a teacher"},
+    ),
+    "points": Kind(("points",), "depthcontrast", "results-points.md", {}),
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--passes", type=float, default=10.0, help="of SimCLR")
+    parser.add_argument("--kind", choices=[*KINDS], default="image")
+    parser.add_argument("--data", default="", help="what is trained on")
+    parser.add_argument("--labelled", default="", help="what is measured on")
+    parser.add_argument("--passes", type=float, default=10.0, help="of the recipe of the budget")
     parser.add_argument("--runs", type=Path, default=Path("runs/table"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results.md"))
-    parser.add_argument("--recipes", nargs="*", default=of_images())
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--recipes", nargs="*")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--count", action="store_true", help="print the plan and train nothing")
     parser.add_argument(
         "--times", action="store_true", help="of steps beside SimCLR's; no training"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    kind = KINDS[options.kind]
+    if options.kind == "image":
+        options.data, options.labelled = options.data or DATA, options.labelled or DATA
+    if not options.data or not options.labelled:
+        parser.error(f"--kind {options.kind} wants --data and --labelled")
+    options.out = options.out or Path("docs") / kind.page
+    named = kind.recipes()
+    options.recipes = named if options.recipes is None else options.recipes
     store = options.out.with_suffix(".json")
     times = options.out.with_name(f"{options.out.stem}-times.json")
     if options.times:
         timed(options.recipes, times)
         return
-    plan = planned(sorted({UNIT, *options.recipes}, key=[UNIT, *of_images()].index), options.passes)
+    first = [kind.unit, *(name for name in named if name in options.recipes and name != kind.unit)]
+    plan = planned(first, options.passes, data=options.data)
     print("\n".join(budget_table(plan, read_times(times))), flush=True)
     if options.count:
         return
     for seed in options.seeds:
         for name in options.recipes:
             steps = plan[name][1]
-            key = digest(name, steps)
+            key = digest(name, steps, data=options.data)
             kept = read(store)
-            if kept["rows"].get(f"{name}-{seed}", {}).get("digest") == key:
+            rows = [row for row in rows_of(name, kept) if seed == int(ROW.fullmatch(row)["seed"])]
+            if rows and all(kept["rows"][row]["digest"] == key for row in rows):
                 continue
-            run = train(name, steps, seed, options.runs / f"{name}-{seed}")
+            run = train(name, steps, seed, options.runs / f"{name}-{seed}", data=options.data)
             if run is not None:
-                write(store, with_run(kept, compare([run], data=DATA).table, run.name, key))
-    named = of_images()
-    plan = planned(
-        [UNIT, *(n for n in named if n != UNIT and rows_of(n, read(store)))], options.passes
-    )
-    found = table(read(store), {name: digest(name, steps) for name, (_, steps) in plan.items()})
+                write(store, with_run(kept, compare([run], data=options.labelled).table, key))
+    shown = [kind.unit, *(n for n in named if n != kind.unit and rows_of(n, read(store)))]
+    plan = planned(shown, options.passes, data=options.data)
+    digests = {name: digest(name, steps, data=options.data) for name, (_, steps) in plan.items()}
+    found = table(read(store), digests)
     options.out.write_text(page(found, plan, options, read_times(times)), encoding="utf-8")
     if options.out.resolve() == RESULTS:
         MEASURED.write_text(json.dumps(in_short(found), indent=1) + "\n", encoding="utf-8")
@@ -103,31 +163,26 @@ def main() -> None:
     print(options.out.read_text(encoding="utf-8"))
 
 
-def of_images() -> list[str]:
-    """The recipes that size themselves to a folder of images."""
-    return [
-        name
-        for name in recipes.RECIPES
-        if name not in LEFT_OUT
-        and not name.endswith(recipes.AUTHORS_DATA)
-        and recipes.streams_of(name) == ("image",)
-    ]
-
-
-def planned(names: list[str], passes: float) -> dict[str, tuple[Cost, int]]:
-    """Recipe -> its cost and its number of steps."""
-    costs = {name: cost(name) for name in names}
-    budget = of_passes(costs[UNIT], passes)
+def planned(names: list[str], passes: float, *, data: str = DATA) -> dict[str, tuple[Cost, int]]:
+    """Recipe -> its cost and its number of steps; the budget is so many passes of the first."""
+    costs = {name: cost(name, data=data) for name in names}
+    budget = of_passes(costs[names[0]], passes)
     return {name: (found, found.steps(budget)) for name, found in costs.items()}
 
 
 def train(
-    name: str, steps: int, seed: int, run: Path, given: Mapping[str, Any] = NOTHING
+    name: str,
+    steps: int,
+    seed: int,
+    run: Path,
+    given: Mapping[str, Any] = NOTHING,
+    *,
+    data: str = DATA,
 ) -> Path | None:
     """The run, trained where it is not there yet; None where that fails."""
     if finished(run):
         return run
-    command = [sys.executable, "-m", "manyviews", "train", name, "--data", DATA]
+    command = [sys.executable, "-m", "manyviews", "train", name, "--data", data]
     command += ["--out", str(run), "--train.steps", str(steps), "--seed", str(seed)]
     command += [word for key, value in given.items() for word in (f"--{key}", str(value))]
     print(" ".join(command[1:]), flush=True)
@@ -136,12 +191,12 @@ def train(
 
 
 def finished(run: Path) -> bool:
-    return (run / "encoder.safetensors").exists()
+    return any(run.glob("encoder*.safetensors"))
 
 
-def digest(name: str, steps: int, given: Mapping[str, Any] = NOTHING) -> str:
+def digest(name: str, steps: int, given: Mapping[str, Any] = NOTHING, *, data: str = DATA) -> str:
     """Of a recipe's settings, but for what a machine adds to them."""
-    run = settled(name, given)
+    run = settled(name, given, data=data)
     tree = dump(replace(run, train=replace(run.train, minutes=0.0, epochs=0, steps=steps)))
     tree["data"].pop("workers")
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
@@ -158,23 +213,23 @@ def write(store: Path, kept: Mapping[str, Any]) -> None:
     store.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
-def with_run(kept: Mapping[str, Any], found: Table, name: str, key: str) -> dict[str, Any]:
-    """What is kept, and a run's row with what stands beside it."""
+def with_run(kept: Mapping[str, Any], found: Table, key: str) -> dict[str, Any]:
+    """What is kept, and a run's rows, one an encoder, with what stands beside them."""
     tree = found.to_json()
     made = {"digest": key, "torch": torch.__version__, "machine": platform.machine()}
-    rows = {row["name"]: row for row in tree["rows"]}
     return {
         "columns": kept["columns"] | {column["key"]: column for column in tree["columns"]},
-        "rows": kept["rows"] | {name: made | {"row": rows.pop(name)}},
-        "beside": kept["beside"] | rows,
+        "rows": kept["rows"]
+        | {row["name"]: made | {"row": row} for row in tree["rows"] if row["trained"]},
+        "beside": kept["beside"] | {row["name"]: row for row in tree["rows"] if not row["trained"]},
         "notes": tree["notes"],
     }
 
 
 def rows_of(name: str, kept: Mapping[str, Any]) -> list[str]:
     """A recipe's rows, by seed."""
-    found = [row for row in kept["rows"] if row.rpartition("-")[0] == name]
-    return sorted(found, key=lambda row: int(row.rpartition("-")[2]))
+    found = [(m, row) for row in kept["rows"] if (m := ROW.fullmatch(row)) and m["recipe"] == name]
+    return [row for _, row in sorted(found, key=lambda one: (int(one[0]["seed"]), one[1]))]
 
 
 def table(kept: Mapping[str, Any], digests: Mapping[str, str]) -> Table:
@@ -255,17 +310,19 @@ def read_times(file: Path) -> dict[str, float]:
 
 def budget_table(plan: dict[str, tuple[Cost, int]], times: Mapping[str, float]) -> list[str]:
     """A row a recipe: what a step costs, between epochs, and what the budget comes to."""
+    of_time = " step time, SimCLR's = 1 |" if times else ""
     rows = [
-        "| recipe | batch | GFLOP an image | an image between epochs | an image once | steps "
-        "| passes | step time, SimCLR's = 1 |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| recipe | batch | GFLOP a sample | a sample between epochs | a sample once | steps "
+        f"| passes |{of_time}",
+        f"|---|---:|---:|---:|---:|---:|---:|{'---:|' if times else ''}",
     ]
     for name, (each, steps) in plan.items():
         image, between = each.step / each.batch / 1e9, each.epoch / each.images / 1e9
         once = each.once / each.images / 1e9
         rows.append(
             f"| {name} | {each.batch} | {image:.3f} | {between:.3f} | {once:.3f} | {steps:,} "
-            f"| {each.passes(steps):.1f} | {f'{times[name]:.2f}' if name in times else ''} |"
+            f"| {each.passes(steps):.1f} |"
+            + (f" {f'{times[name]:.2f}' if name in times else ''} |" if times else "")
         )
     return rows
 
@@ -278,16 +335,23 @@ def page(
 ) -> str:
     before = options.out.read_text(encoding="utf-8") if options.out.exists() else ""
     kept = before[before.index(KEPT) :] if KEPT in before else f"{KEPT}\n"
-    unit, steps = plan[UNIT]
-    said = INTRODUCTION.format(
+    kind = KINDS[options.kind]
+    unit, steps = plan[kind.unit]
+    left = "; ".join(f"`{name}` {why}" for name, why in kind.left_out.items())
+    said = (INTRODUCTION if options.kind == "image" else OF_OTHERS).format(
         passes=options.passes,
         teraflop=unit.total(steps) / 1e12,
-        data=DATA,
+        data=options.data,
+        labelled=options.labelled,
+        kind=options.kind,
+        unit=kind.unit,
+        samples=unit.images,
         machine=platform.machine(),
         torch=torch.__version__,
-        left="; ".join(f"`{name}` {why}" for name, why in LEFT_OUT.items()),
+        left=f" Left out: {left}." if left else "",
     )
-    budget = "\n".join([*budget_table(plan, times), "", BESIDE.format(rounds=ROUNDS, images=TIMED)])
+    told = [BESIDE.format(rounds=ROUNDS, images=TIMED)] if times else []
+    budget = "\n".join([*budget_table(plan, times), "", *told])
     return f"{said}\n## The budget\n\n{budget}\n{markdown(found)}\n{kept.rstrip()}\n"
 
 
@@ -304,11 +368,24 @@ of encoder work: {teraflop:,.0f} TFLOP, what SimCLR needs for {passes:g} passes 
 times its forward; heads and decoders are not counted. That is a small budget: it says what a
 method does with little work, not where it ends. kNN is cosine, k=20, T=0.07; linear is batch norm
 without affine and a linear layer, its decay chosen on held-out training labels. Both learn from
-the 12,000 training labels and are tested on 2,000 images. Left out: {left}.
+the 12,000 training labels and are tested on 2,000 images.{left}
 
 Made by `python bench/methods.py --passes {passes:g}` (`make table`), which trains what has no row
 in results.json yet and then does `manyviews compare`. Recipes that are not here have not been
 trained so.
+"""
+OF_OTHERS = """# What each method of {kind} reaches
+
+Each recipe trained without labels on the {samples:,} samples of `{data}` with the same amount of
+encoder work: {teraflop:,.1f} TFLOP, what {unit} needs for {passes:g} passes ({machine}, torch
+{torch}, no GPU); a row's last number is its seed. An encoder's call with gradient counts three
+times its forward; heads and decoders are not counted. That is a small budget: it says what a
+method does with little work, not where it ends. kNN is cosine, k=20, T=0.07; linear is batch norm
+without affine and a linear layer, its decay chosen on held-out training labels. Both learn from the
+training labels of `{labelled}` and are tested on its others.{left}
+
+Made by `python bench/methods.py --kind {kind} --data {data} --labelled {labelled} --passes
+{passes:g}`, which trains what has no row yet and then does `manyviews compare`.
 """
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from manyviews.verbs.flags import settle
 DATA = BUILTIN
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 BATCH = 128
-"""Images in the step that is counted, at most; operations grow with them in proportion."""
+"""Samples in the step that is counted, at most; operations grow with them in proportion."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Cost:
         step: of an optimiser step.
         epoch: of what comes between two epochs.
         once: of what comes before the first, more than that.
-        batch: images of a step.
-        images: in the data.
+        batch: samples of a step.
+        images: samples in the data.
     """
 
     step: float
@@ -69,18 +69,18 @@ def of_passes(unit: Cost, many: float) -> float:
     return unit.total(many * unit.images / unit.batch)
 
 
-def settled(name: str, given: Mapping[str, Any] = NOTHING) -> AnyRun:
-    """A recipe's run on the data, with some settings changed."""
-    return settle(recipes.RECIPES[name](facts(DATA)), given)
+def settled(name: str, given: Mapping[str, Any] = NOTHING, *, data: str = DATA) -> AnyRun:
+    """A recipe's run on some data, with some settings changed."""
+    return settle(recipes.RECIPES[name](facts(data, recipes.streams_of(name))), given)
 
 
-def cost(name: str, given: Mapping[str, Any] = NOTHING) -> Cost:
+def cost(name: str, given: Mapping[str, Any] = NOTHING, *, data: str = DATA) -> Cost:
     """Count a step of a recipe, and what it asks for before the first epoch and between epochs."""
-    run = settled(name, given)
+    run = settled(name, given, data=data)
     size = run.data.batch_size
     count_of = min(BATCH, size)
-    data = replace(run.data, batch_size=count_of, workers=0)
-    assembly = assemble(replace(run, data=data, train=replace(run.train, accumulate=1)))
+    few = replace(run.data, batch_size=count_of, workers=0)
+    assembly = assemble(replace(run, data=few, train=replace(run.train, accumulate=1)))
     batch, clock = one_batch(assembly, count_of), Clock(1, 1000)
     method = assembly.method.train()
     images, asked = len(assembly.source), list[float]()
@@ -121,9 +121,10 @@ class Between:
     def __call__(
         self, f: Callable[[Mapping[str, Tensor]], Tensor], *, share: bool = False
     ) -> Tensor:
-        _, views = self.assembly.look(range(BATCH))
+        few = min(BATCH, len(self.assembly.source))
+        _, views = self.assembly.look(range(few))
         made = f({name: view[:, 0] for name, view in views.items()}).float()
-        self.seen = BATCH  # of the rows of each pass: passes add up in the operations
+        self.seen = few  # of the rows of each pass: passes add up in the operations
         generator = torch.Generator().manual_seed(0)
         rows = torch.randn(len(self.assembly.source), made.shape[1], generator=generator)
         return made.std() * rows + made.mean()

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import clouds
+import media
 from manyviews.core.inputs import Pixels
 from manyviews.encoders import ViTConfig, build
 from manyviews.evaluation.dense.masked import open_masked
@@ -134,3 +135,25 @@ def saved(folder, encoder, config):
     file = folder / "encoder.safetensors"
     save_encoder(file, encoder, config=config, info={"method": "none"})
     return file
+
+
+def test_a_table_of_methods_is_made_of_any_kind_of_data(bench, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    methods = bench("methods")
+    data = media.clips(Path("clips"), labelled=True)
+    of = ["--kind", "audio-video", "--data", data, "--labelled", data, "--passes", "0.1"]
+    with pytest.raises(SystemExit):
+        methods.main(of[:4])
+    assert "--kind audio-video wants --data and --labelled" in capsys.readouterr().err
+    methods.main([*of, "--recipes", "avid"])
+    page = Path("docs/results-audio-video.md").read_text()
+    assert f"on the 24 samples of `{data}`" in page
+    assert "Left out: `cma` wants an AVID run" in page
+    for row in ("avid-0, video", "avid-0, audio", "raw clip", "mean log-mel"):
+        assert f"\n| {row} |" in page
+    before = capsys.readouterr().out
+    assert "-m manyviews train avid" in before
+    methods.main([*of, "--recipes", "avid"])  # nothing is made twice
+    assert "-m manyviews train" not in capsys.readouterr().out
+    assert Path("docs/results-audio-video.md").read_text() == page
