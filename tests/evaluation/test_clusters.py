@@ -29,6 +29,6 @@ def test_the_ends_of_the_scale():
 
 def test_what_does_not_belong_together_is_refused_in_one_line():
     for clusters, labels in ((torch.zeros(3), torch.zeros(4)), (torch.zeros(0), torch.zeros(0))):
-        with pytest.raises(UsageError, match="same images") as caught:
+        with pytest.raises(UsageError, match="same samples") as caught:
             nmi_purity(clusters, labels)
         assert "\n" not in str(caught.value)

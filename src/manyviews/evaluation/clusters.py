@@ -26,7 +26,7 @@ def nmi_purity(clusters: Tensor, labels: Tensor) -> tuple[float, float]:
     if clusters.ndim != 1 or clusters.shape != labels.shape or not len(clusters):
         raise UsageError(
             f"Clusters have shape {tuple(clusters.shape)} and labels {tuple(labels.shape)}; wanted "
-            "one of each for the same images. Cluster the labelled images."
+            "one of each for the same samples. Cluster the labelled samples."
         )
     rows, columns = (torch.unique(x, return_inverse=True)[1].cpu() for x in (clusters, labels))
     classes = int(columns.max()) + 1

@@ -143,7 +143,7 @@ def _of_parts(
 
 def _strays(stray: Sequence[File], count: int, root: Path) -> str:
     return (
-        f"{len(stray)} of {count} images in {root} lie in no class folder (first: "
+        f"{len(stray)} of {count} files in {root} lie in no class folder (first: "
         f"{stray[0].path}). Labelled data is {FORMS}."
     )
 

@@ -50,7 +50,7 @@ def multilabel_protocol(
     _check("test", test_y, len(test_x))
     if train_y.shape[1] != test_y.shape[1]:
         raise UsageError(
-            f"The training images have {train_y.shape[1]} labels, the test images "
+            f"The training samples have {train_y.shape[1]} labels, the test samples "
             f"{test_y.shape[1]}; wanted the same."
         )
     began = time.perf_counter()
@@ -171,7 +171,7 @@ def _usable(train_y: Tensor, test_y: Tensor) -> tuple[Tensor, list[str]]:
     if not len(usable):
         raise UsageError(
             f"None of the {len(learnt)} labels has a positive in both the training and the test "
-            "part. Give more images, or another split."
+            "part. Give more samples, or another split."
         )
     return usable, notes
 

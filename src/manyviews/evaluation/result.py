@@ -212,8 +212,8 @@ def check_split(
         raise UsageError(
             f"{len(classes)} of the {len(test_y.unique())} test classes have no training example "
             f"(first: class number {int(classes[0])}, counted from 0 in sorted order; "
-            f"{int(strange.sum())} of {len(test_y)} test images). Take them out of the test part, "
-            "or label training images of them."
+            f"{int(strange.sum())} of {len(test_y)} test samples). Take them out of the test part, "
+            "or label training samples of them."
         )
 
 

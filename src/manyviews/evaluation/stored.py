@@ -95,7 +95,7 @@ def _by_path(
         )
     if len(known) < len(part):
         log.warning(
-            "%d of the %d images have no features and are left out; the first is %s",
+            "%d of the %d samples have no features and are left out; the first is %s",
             *(len(part) - len(known), len(part)),
             next(part.source.name(i) for row, i in pairs if row is None),
         )
@@ -105,7 +105,7 @@ def _by_path(
 def _in_order(rows: _Rows, labels: Tensor, path: Path, data: str) -> tuple[Tensor, Tensor]:
     if len(rows.features) != len(labels):
         raise UsageError(
-            f"{path} has {len(rows.features)} rows; that part of {data} has {len(labels)} images. "
+            f"{path} has {len(rows.features)} rows; that part of {data} has {len(labels)} samples. "
             "Embed it again, or give the data that was embedded."
         )
     return rows.features, labels
