@@ -157,3 +157,25 @@ def test_a_table_of_methods_is_made_of_any_kind_of_data(bench, tmp_path, monkeyp
     methods.main([*of, "--recipes", "avid"])  # nothing is made twice
     assert "-m manyviews train" not in capsys.readouterr().out
     assert Path("docs/results-audio-video.md").read_text() == page
+
+
+def test_masked_models_are_measured_after_their_best_block_and_fine_tuned(bench, tmp_path):
+    masked = bench("masked")
+    masked.EVERY = {"train": 100, "test": 50}
+    out = tmp_path / "masked.md"
+    asked = ["--passes", "0.02", "--epochs", "1", "--out", str(out)]
+    asked += ["--runs", str(tmp_path / "runs"), "--recipes", "autoencoder"]
+    masked.main(asked)
+    [row] = masked.read(out.with_suffix(".json")).values()
+    assert row["encoder"] == "resnet_small"
+    assert 1 <= row["best block"] <= row["blocks"]
+    for name in ("linear", "linear, best block", "tuned", "tuned, untrained"):
+        value, low, high = row[name]
+        assert 0 <= low <= value <= high <= 1
+    listed = (tmp_path / "tenth.csv").read_text().splitlines()
+    assert (len(listed), listed[0]) == (1 + 120 + 40, "path,label,split")
+    page = out.read_text()
+    assert f"| autoencoder | resnet_small | {row['steps']} |" in page
+    out.write_text(page + "It says much.\n")
+    masked.main(asked)  # nothing is made twice, and what is said stays
+    assert out.read_text() == page + "It says much.\n"

@@ -73,6 +73,30 @@ def test_its_normalisation_layers_know_the_data(run):
     assert outputs[0].std() == pytest.approx(1, abs=0.35)
 
 
+def test_what_no_step_has_moved_measures_as_the_untrained_encoder_does(run, monkeypatch):
+    """Statistics of a few steps are mostly what they began with, and no weight has learnt them."""
+    assembly = assembly_of(run)
+    encoder = assembly.method.encoder
+    fresh = holding._untrained(assembly)
+    with torch.no_grad():
+        for own, other in zip(encoder.parameters(), fresh["image"].parameters(), strict=True):
+            own.copy_(other)
+    for name, value in encoder.named_buffers():
+        if name.endswith("running_var"):
+            value.mul_(torch.linspace(0.2, 5, len(value)))
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    found = holding.against(assembly, fresh, None, what=holding.UNTRAINED)["image"]
+    assert found.after == pytest.approx(found.before, rel=1e-4)
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    asked = []
+    monkeypatch.setattr(holding, "_knn", lambda probe, two: asked.append(two))
+    holding.against(assembly, fresh, {"": object()}, what=holding.UNTRAINED)
+    [[_, labelled]] = asked  # labels are asked about the encoder as people will use it
+    x = torch.rand(4, *encoder.input.shape)
+    assert torch.equal(labelled(x), embed_with(encoder, assembly.device)(x))
+
+
 def test_what_is_held_against_is_kept_for_its_step(run, monkeypatch):
     kept = json.loads((run / "against.json").read_text())
     assert kept["step"] == 4
