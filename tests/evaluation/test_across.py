@@ -26,6 +26,13 @@ def test_both_directions_are_measured_each_by_its_own_ranks():
     assert "0.0833" in found.notes[1]
 
 
+def test_the_median_rank_lies_in_the_middle():
+    found = across(torch.tril(torch.ones(5, 5)), ("video", "audio"), compared="features")
+    assert found.measures["video to audio median rank"].value == 3.0  # of 1 to 5
+    four = across(torch.tril(torch.ones(4, 4)), ("video", "audio"), compared="features")
+    assert four.measures["video to audio median rank"].value == 2.5
+
+
 def test_what_tells_nothing_apart_is_behind_all():
     found = across(torch.ones(8, 8), ("video", "audio"), compared="features")
     assert found.value == 0.0

@@ -66,7 +66,9 @@ def test_a_cloud_is_how_far_apart_its_points_are(columns):
     turn = torch.tensor([[angle.cos(), -angle.sin(), 0], [angle.sin(), angle.cos(), 0], [0, 0, 1]])
     turned = cloud.clone()
     turned[:, :, :3] = 5 * cloud[:, :, :3] @ turn.T + 2
-    apart = (floor.embed(turned).square() - found.square()).abs()
+    both = floor.embed(torch.cat([turned, cloud]))  # each by its own size
+    assert_close(both[2:], found)
+    apart = (both[:2].square() - found.square()).abs()
     assert apart.sum(1).max() < 1e-3  # neither place, turn nor size; but for edges of bins
     two = torch.zeros(1, 300, columns)
     two[:, ::2, 0] = 1

@@ -91,6 +91,23 @@ def test_long_attention_stays_as_it_was(monkeypatch):
     found, *_ = attended(inside=True)
     parts = [heads(i) for i in range(3)]
     assert torch.equal(found, F.scaled_dot_product_attention(*parts))
+    monkeypatch.setattr(precision, "_SHORT", 7)  # as many keys as there are, of 8 numbers each
+    assert torch.equal(attended(inside=True)[0], attended(inside=False)[0])
+
+
+def test_double_precision_stays_as_it_was():
+    parts = [heads(i).detach().double().requires_grad_() for i in range(3)]
+    with precision.mixed(CPU, torch.bfloat16):
+        found = F.scaled_dot_product_attention(*parts)
+    assert found.dtype == torch.float64
+    assert torch.equal(found, F.scaled_dot_product_attention(*parts))
+
+
+def test_arguments_by_place_do_as_well():
+    parts = [heads(i) for i in range(3)]
+    with precision.mixed(CPU, torch.bfloat16):
+        placed = F.scaled_dot_product_attention(*parts, None, 0.0, True)
+        assert torch.equal(placed, F.scaled_dot_product_attention(*parts, is_causal=True))
 
 
 def test_names_of_arguments_do_as_well():
