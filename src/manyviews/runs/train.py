@@ -17,6 +17,7 @@ from manyviews.core import Clock, Failure, UsageError, comm
 from manyviews.core.files import write_json
 from manyviews.core.in_words import InWords
 from manyviews.core.nouns import noun_of
+from manyviews.core.progress import phase
 from manyviews.core.settings import parts
 from manyviews.data.places import contents
 from manyviews.data.quarantine import Quarantine
@@ -202,7 +203,8 @@ def _leave_behind(
 def _held(assembly: Assembly, directory: Path, *, step: int, probes: Probes | None) -> None:
     """Hold the encoders against what they were; what fails costs a line, as a report does."""
     try:
-        hold(assembly, directory, step=step, probes=probes)
+        with phase("holding it against the untrained encoder"):
+            hold(assembly, directory, step=step, probes=probes)
     except (Failure, OSError):
         raise
     except Exception as error:
