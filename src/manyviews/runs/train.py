@@ -5,7 +5,7 @@ import resource
 import shlex
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -275,7 +275,9 @@ def _check_wiring(assembly: Assembly, watch: Watch) -> None:
     """Look at one batch before training: is everything connected?"""
     batches = next(assembly.batches(processes=0)(0, 1))
     noun = noun_of(assembly.source.streams)
-    for alarm in wiring.check(assembly.method, batches[0], Clock(0, 1), noun=noun):
+    with phase("checking one batch") if comm.rank() == 0 else nullcontext():
+        found = wiring.check(assembly.method, batches[0], Clock(0, 1), noun=noun)
+    for alarm in found:
         log.warning("before training: %s", alarm)
         watch.write(alarm)
 
