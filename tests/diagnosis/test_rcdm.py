@@ -113,8 +113,17 @@ def test_training_is_the_same_twice_and_ends_in_time():
     runs = [fit(images, grey[:, None], steps=3, batch_size=4, width=8) for _ in range(2)]
     for a, b in zip(runs[0].model.parameters(), runs[1].model.parameters(), strict=True):
         assert torch.equal(a, b)
-    short = fit(images, grey[:, None], steps=10_000, minutes=1e-6, batch_size=4, width=8)
+    told: list[tuple[int, int]] = []
+    short = fit(
+        *(images, grey[:, None]),
+        steps=10_000,
+        minutes=1e-6,
+        batch_size=4,
+        width=8,
+        tell=lambda done, total: told.append((done, total)),
+    )
     assert short.steps < 10
+    assert told[-1] == (10_000, 10_000)  # the time is over, so there is nothing left
     with pytest.raises(UsageError, match="16 images of 8 pixels and 3 rows of features"):
         fit(images, grey[:3, None])
     with pytest.raises(UsageError, match="of a side that 4 divides"):

@@ -194,6 +194,15 @@ def test_a_chart_or_a_map_that_fails_costs_no_report(run, monkeypatch, caplog):
     ]
 
 
+def test_a_training_says_what_it_does_before_its_first_step_and_after_its_last(
+    pair, capsys, tmp_path
+):
+    execute(settings(), out=tmp_path / "run")
+    said = capsys.readouterr().err
+    assert said.startswith("checking one batch ...\n")
+    assert "holding it against the untrained encoder ...\nwriting the report ...\n" in said
+
+
 def test_a_training_is_done_whatever_becomes_of_its_report(pair, monkeypatch, caplog, tmp_path):
     def failing(*_, **__):
         raise RuntimeError("no page")

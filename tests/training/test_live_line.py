@@ -43,6 +43,12 @@ def test_the_line_says_how_it_goes():
     assert "●" in shown(terminal=True)
 
 
+def test_a_terminal_shows_that_the_first_step_has_begun():
+    out = io.StringIO()
+    with LiveLine(console=Console(file=out, force_terminal=True, width=200)):
+        assert "the first step ..." in out.getvalue()
+
+
 def test_without_a_terminal_lines_become_rare(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(live_line.time, "monotonic", lambda: now[0])

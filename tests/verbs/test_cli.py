@@ -130,6 +130,18 @@ def test_the_help_of_train_has_every_recipe_in_one_piece(capsys):
     assert max(map(len, said.splitlines())) <= 96
 
 
+def test_the_help_of_a_recipe_names_the_short_flags_of_its_encoder(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "simclr", "--encoder.name", "vit", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--encoder.X is short for --encoders.image.X" in said
+    assert "--encoder.name NAME takes another encoder" in said
+    assert "--encoders.image.patch INT" in said
+    with pytest.raises(SystemExit):
+        main(["train", "avid", "--help"])
+    assert "is short for" not in capsys.readouterr().out  # two encoders have whole names alone
+
+
 def test_the_overview_names_all_formats_of_export():
     [said] = re.findall(r"--format (\S+)", VERBS["export"])
     assert sorted(said.split("|")) == sorted(get_args(ExportFormat))

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -194,6 +195,13 @@ def test_results_of_an_older_encoder_or_protocol_are_left_out(runs):
     assert having["seed0"] == {"linear"}
     assert having["seed1"] == {"knn"}
     assert any("older version" in note for note in found.table.notes)
+
+
+@pytest.mark.parametrize(("minutes", "said"), [(1.0, "1 minute"), (2.5, "2.5 minutes")])
+def test_a_budget_of_time_is_said_in_words(runs, minutes, said):
+    run = past.read_past(runs / "seed0", name="seed0")
+    train = replace(run.settings.train, steps=0, epochs=0, minutes=minutes)
+    assert replace(run, settings=replace(run.settings, train=train)).budget == said
 
 
 def test_a_diagnosis_of_an_older_checkpoint_or_version_is_not_used(runs):

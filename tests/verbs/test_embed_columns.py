@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from manyviews.core import UsageError
+from manyviews.core import UsageError, progress
 from manyviews.core.inputs import Pixels
 from manyviews.data.sources import open_source
 from manyviews.evaluation import embed
@@ -51,6 +51,12 @@ def test_a_file_of_features_has_places_files_and_pictures(tmp_path, monkeypatch)
     picture = Image.open(io.BytesIO(read["image"].to_pylist()[2]["bytes"]))
     assert picture.size == (32, 26)
     assert picture.getpixel((3, 3)) == (100, 0, 0)  # of row 5
+
+
+def test_what_follows_the_embedding_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_FIRST", 0.0)
+    handover.columns(extracted(3, 4), source_of(tmp_path, count=3), PLAIN, thumbnails=8)
+    assert capsys.readouterr().err == "placing on the map ...\nthumbnails: 0 of 3\n"
 
 
 def test_a_picture_that_has_gone_since_is_missing(tmp_path):

@@ -329,9 +329,11 @@ def test_the_lines_for_timm_rebuild_the_encoder(tmp_path, name):
 
 def test_timm_has_no_resnet_small_and_is_said_so(tmp_path):
     save(tmp_path / "encoder", CASES["resnet_small"])
-    with pytest.raises(UsageError, match=r"--format onnx, or train with --encoder\.name resnet18"):
-        timm_weights.export_timm(tmp_path / "encoder", tmp_path / "timm.safetensors")
-    assert not (tmp_path / "timm.safetensors").exists()
+    wanted = r"onnx or torch, or train with --encoder\.name resnet18"
+    for write in (timm_weights.export_timm, timm_weights.export_folder):
+        with pytest.raises(UsageError, match=wanted):
+            write(tmp_path / "encoder", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
 
 TIMM = [n for n in CASES if n not in ("resnet_small", "resnet")]

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import manyviews
-from manyviews.core import UsageError
+from manyviews.core import UsageError, progress
 from manyviews.core.inputs import LogMel, Pixels
 from manyviews.diagnosis.settings import Samples
 from manyviews.encoders import ResNetSmallConfig, ViTConfig, build
@@ -42,12 +42,14 @@ def saved(folder, config):
     ],
 )
 def test_a_page_of_objects_is_one_file_with_five_pictures_an_image(
-    tmp_path, pictures, config, what
+    tmp_path, pictures, config, what, monkeypatch, capsys
 ):
+    monkeypatch.setattr(progress, "_FIRST", 0.0)
     run = saved(tmp_path / "run", config)
     done = manyviews.see(run, data=str(pictures), show="objects", count=3)
     assert done.path == run / "see.html"
     page = done.path.read_text()
+    assert "looking for objects: 0 of 3" in capsys.readouterr().err
     assert len(re.findall(r'<img src="data:image/', page)) == 15
     assert what in page
     assert "8 x 8" in page

@@ -116,7 +116,8 @@ def fit(
         lr: of Adam.
         decay: of the moving average of the weights, which rises to this.
         seed: of weights, order and noise.
-        tell: told (steps done, steps in all).
+        tell: told (steps done, steps in all); of steps that the minutes will cut off, as many count
+            as done as the share of the time that has gone.
 
     Raises:
         UsageError: a side that is no multiple of 4, or features that are not of these images.
@@ -135,7 +136,7 @@ def fit(
     optimiser = torch.optim.Adam(model.parameters(), lr=lr)
     generator = torch.Generator().manual_seed(seed)
     losses: list[float] = []
-    end = time.monotonic() + 60 * minutes if minutes else math.inf
+    start, limit = time.monotonic(), 60 * minutes if minutes else math.inf
     for step in range(steps):
         rows = torch.randint(len(images), (batch_size,), generator=generator)
         x = images[rows] * 2 - 1
@@ -146,9 +147,10 @@ def fit(
         optimiser.step()
         losses.append(float(loss.detach()))
         _follow(kept, model, min(decay, (1 + step) / (10 + step)))
+        gone = (time.monotonic() - start) / limit
         if tell is not None:
-            tell(step + 1, steps)
-        if time.monotonic() > end:
+            tell(max(step + 1, int(steps * min(1.0, gone))), steps)
+        if gone > 1:
             break
     last = losses[-max(1, len(losses) // 10) :]
     return Rcdm(kept.eval(), mean, scale, side, len(losses), sum(last) / len(last))

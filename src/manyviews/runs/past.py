@@ -9,6 +9,7 @@ from manyviews.core.nouns import Noun, noun_of
 from manyviews.core.settings import parts
 from manyviews.diagnosis.result import Diagnosed
 from manyviews.evaluation.features import fingerprint
+from manyviews.runs.budget import minutes_of
 from manyviews.runs.embedder import load_encoder
 from manyviews.runs.folder import read
 from manyviews.runs.folder.paths import Paths
@@ -73,7 +74,7 @@ class Past:
         train = self.settings.train
         if train.steps:
             return f"{train.steps:,} steps"
-        return f"{train.epochs:,} epochs" if train.epochs else f"{train.minutes:g} minutes"
+        return f"{train.epochs:,} epochs" if train.epochs else minutes_of(train.minutes)
 
     @property
     def sees(self) -> list[dict[str, Any]]:

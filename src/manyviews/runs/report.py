@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from manyviews.core.files import atomic
 from manyviews.core.nouns import noun_of
+from manyviews.core.progress import phase
 from manyviews.core.sample import Bytes
 from manyviews.core.settings import parts
 from manyviews.data import groups
@@ -56,7 +57,8 @@ def write(
         UsageError: it names nothing that these samples have.
     """
     page = Paths(directory).report
-    text = render(gather(assembly, directory, step=step, how=how, colour=colour))
+    with phase("writing the report"):
+        text = render(gather(assembly, directory, step=step, how=how, colour=colour))
     with atomic(page) as draft:
         draft.write_text(text, encoding="utf-8")
     return page

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from manyviews.core import Unsupported, UsageError
+from manyviews.core.progress import bar
 from manyviews.core.sample import Source
 from manyviews.data.direct import made, opened
 from manyviews.diagnosis.objects import lost, tokencut
@@ -54,21 +55,23 @@ def objects_seen(subject: Embedder, images: Tensor, names: Sequence[str]) -> Pan
     rows, columns = grid = grid_of(subject)
     features, what = patches_of(subject, images)
     strips: list[Strip] = []
-    for image, name, patches in zip(images, names, features, strict=True):
-        picture = subject.pixels.picture(image)
-        first, second = lost(patches, grid), tokencut(patches, grid)
-        strips.append(
-            Strip(
-                pictures=[
-                    picture,
-                    heat(picture, first.map),
-                    boxed(picture, first.mask, first.box),
-                    heat(picture, second.map),
-                    boxed(picture, second.mask, second.box),
-                ],
-                captions=[name, "LOST: like the seed", "LOST", "TokenCut: its cut", "TokenCut"],
+    with bar("looking for objects") as progress:
+        for image, name, patches in zip(images, names, features, strict=True):
+            progress(len(strips), len(names))
+            picture = subject.pixels.picture(image)
+            first, second = lost(patches, grid), tokencut(patches, grid)
+            strips.append(
+                Strip(
+                    pictures=[
+                        picture,
+                        heat(picture, first.map),
+                        boxed(picture, first.mask, first.box),
+                        heat(picture, second.map),
+                        boxed(picture, second.mask, second.box),
+                    ],
+                    captions=[name, "LOST: like the seed", "LOST", "TokenCut: its cut", "TokenCut"],
+                )
             )
-        )
     says = (
         "Boxes around what may be the object of each image, found without labels and without "
         f"training, from {what} on a grid of {rows} x {columns}.",

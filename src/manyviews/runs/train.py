@@ -5,7 +5,7 @@ import resource
 import shlex
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from manyviews.core import Clock, Failure, UsageError, comm
 from manyviews.core.files import write_json
 from manyviews.core.in_words import InWords
 from manyviews.core.nouns import noun_of
+from manyviews.core.progress import phase
 from manyviews.core.settings import parts
 from manyviews.data.places import contents
 from manyviews.data.quarantine import Quarantine
@@ -202,7 +203,8 @@ def _leave_behind(
 def _held(assembly: Assembly, directory: Path, *, step: int, probes: Probes | None) -> None:
     """Hold the encoders against what they were; what fails costs a line, as a report does."""
     try:
-        hold(assembly, directory, step=step, probes=probes)
+        with phase("holding it against the untrained encoder"):
+            hold(assembly, directory, step=step, probes=probes)
     except (Failure, OSError):
         raise
     except Exception as error:
@@ -273,7 +275,9 @@ def _check_wiring(assembly: Assembly, watch: Watch) -> None:
     """Look at one batch before training: is everything connected?"""
     batches = next(assembly.batches(processes=0)(0, 1))
     noun = noun_of(assembly.source.streams)
-    for alarm in wiring.check(assembly.method, batches[0], Clock(0, 1), noun=noun):
+    with phase("checking one batch") if comm.rank() == 0 else nullcontext():
+        found = wiring.check(assembly.method, batches[0], Clock(0, 1), noun=noun)
+    for alarm in found:
         log.warning("before training: %s", alarm)
         watch.write(alarm)
 

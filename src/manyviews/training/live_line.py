@@ -55,8 +55,8 @@ class LiveLine:
 
     def __enter__(self) -> Self:
         if self._shown and self._console.is_terminal:
-            self._live = Live(console=self._console, auto_refresh=False)
-            self._live.start()
+            self._live = Live(Text("the first step ..."), console=self._console, auto_refresh=False)
+            self._live.start(refresh=True)  # of a large network it can take a minute
         return self
 
     def __exit__(

@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from manyviews.core.progress import bar, phase
 from manyviews.core.sample import Source
 from manyviews.data.direct import made, opened
 from manyviews.evaluation.features import Extracted
@@ -48,7 +49,8 @@ def columns(
     rows: list[int] = found.index.tolist()
     made: dict[str, Any] = {}
     if found.features.ndim == 2 and len(rows):
-        points = place(found.features.numpy(), how)
+        with phase("placing on the map"):
+            points = place(found.features.numpy(), how)
         made |= {"x": pa.array(points[:, 0]), "y": pa.array(points[:, 1])}
     if rows and Path(source.name(rows[0])).is_file():
         files = [str(Path(source.name(i)).absolute()) for i in rows]
@@ -63,15 +65,17 @@ def columns(
 def _pictures(source: Source, pipeline: Pipeline, rows: Sequence[int], side: int) -> Any:
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     found: list[dict[str, Any] | None] = []
-    for start in range(0, len(rows), BATCH):
-        part = rows[start : start + BATCH]
-        read = _shown(source, pipeline, part)
-        for i in part:
-            if i in read:
-                form, data = encoded(read[i], side=side)
-                found.append({"bytes": data, "path": f"{i}.{form}"})
-            else:
-                found.append(None)
+    with bar("thumbnails") as progress:
+        for start in range(0, len(rows), BATCH):
+            progress(start, len(rows))
+            part = rows[start : start + BATCH]
+            read = _shown(source, pipeline, part)
+            for i in part:
+                if i in read:
+                    form, data = encoded(read[i], side=side)
+                    found.append({"bytes": data, "path": f"{i}.{form}"})
+                else:
+                    found.append(None)
     return pa.array(found, kind)
 
 

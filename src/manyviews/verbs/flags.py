@@ -48,6 +48,23 @@ def long(name: str, run: AnyRun) -> str:
     return name
 
 
+def told(run: AnyRun) -> str:
+    """What help says of the short names, since it lists whole ones; "" of several encoders."""
+    from manyviews.encoders.catalog import sees_images
+
+    encoders = parts(run.encoders)
+    if len(encoders) != 1:
+        return ""
+    [(name, encoder)] = encoders.items()
+    said = f"--encoder.X is short for --encoders.{name}.X"
+    if not sees_images(encoder):
+        return f"{said}."
+    return (
+        f"{said}, --encoder.image-size for --encoders.{name}.input.side.\n"
+        "--encoder.name NAME takes another encoder (`manyviews list encoders`)."
+    )
+
+
 def settle(run: AnyRun, given: Mapping[str, Any]) -> AnyRun:
     """A recipe's run with some settings changed, from Python.
 

@@ -389,9 +389,10 @@ def _flagged(default: "AnyRun", rest: list[str], prog: str, about: str = "") -> 
     """A recipe's run with the flags that were given."""
     from manyviews.recipes import one_duration
     from manyviews.runs.settings import Run
-    from manyviews.verbs.flags import lengthen
+    from manyviews.verbs.flags import lengthen, told
 
     default, flags = lengthen(rest, default)
     kind = Run[type(default.method), type(default.encoders), type(default.views)]
+    about = f"{about}\n{told(default)}".strip()
     run = parse(kind, flags, prog=prog, default=default, about=about)
     return one_duration(run, default)

@@ -157,6 +157,13 @@ def test_frost_is_as_bright_as_the_photographs_on_average():
     assert np.mean([layer.mean(axis=2).std() for layer in layers]) == pytest.approx(28, rel=0.15)
 
 
+@pytest.mark.parametrize("side", [1, 4, 8])
+def test_frost_on_a_few_pixels_is_frost_too(side):
+    black = np.zeros((side, side, 3), np.uint8)
+    for k in range(20):  # on a few pixels needles may cover nothing
+        assert CORRUPTIONS["procedural_frost"](black, 5, np.random.default_rng(k)).any()
+
+
 def test_folding_follows_scipy():
     from scipy.ndimage import gaussian_filter, map_coordinates
 

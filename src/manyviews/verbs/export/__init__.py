@@ -38,9 +38,10 @@ def export(
     if normalise and format not in ("onnx", "torch"):
         raise UsageError(f"--normalise goes with --format onnx or torch, and this is {format}.")
     check_encoder_there(run)
+    from manyviews.core.progress import phase
     from manyviews.runs.at_step import file_of
 
-    with file_of(run, which, str(step)) as file:
+    with file_of(run, which, str(step)) as file, phase("exporting"):
         return _export(file, Path(out), format, normalise=normalise)
 
 

@@ -34,18 +34,7 @@ def export_timm(path_in: str | Path, path_out: str | Path) -> str:
         UsageError: the encoder is none of timm's.
     """
     embedder = load_encoder(path_in)
-    config = embedder.config
-    if not isinstance(config, ViTConfig | TimmConfig):
-        again = ", or train with --encoder.name resnet18"
-        raise UsageError(
-            f"timm has no {config.name}. Use --format safetensors or --format onnx"
-            f"{again if isinstance(config, ResNetSmallConfig) else ''}."
-        )
-    if isinstance(config, TimmConfig) and config.variant != "timm":
-        raise UsageError(
-            f"timm cannot be asked for {config.name} with {config.variant}, which these weights "
-            "want. Use --format safetensors or --format onnx."
-        )
+    config = _known(embedder.config)
     fed = embedder.pixels
     from manyviews.encoders.timm_model import arguments  # imports timm, which takes two seconds
 
@@ -97,7 +86,7 @@ def export_folder(path_in: str | Path, path_out: str | Path) -> str:
         UsageError: the encoder is none of timm's, or has the small stem, which no config.json can
             ask for; or the folder holds another program's config.json.
     """
-    config, folder = load_encoder(path_in).config, Path(path_out)
+    config, folder = _known(load_encoder(path_in).config), Path(path_out)
     if isinstance(config, TimmConfig) and config.stem == "small":
         raise UsageError(
             f"A folder cannot ask for {config.name} with the small stem. Use --format timm, which "
@@ -117,6 +106,22 @@ def export_folder(path_in: str | Path, path_out: str | Path) -> str:
             f"transformers.AutoImageProcessor.from_pretrained({str(folder)!r})",
         ]
     )
+
+
+def _known(config: Any) -> ViTConfig | TimmConfig:
+    """The same, of an encoder that timm has; others are refused before anything is written."""
+    if not isinstance(config, ViTConfig | TimmConfig):
+        again = ", or train with --encoder.name resnet18"
+        raise UsageError(
+            f"timm has no {config.name}. Use --format safetensors, onnx or torch"
+            f"{again if isinstance(config, ResNetSmallConfig) else ''}."
+        )
+    if isinstance(config, TimmConfig) and config.variant != "timm":
+        raise UsageError(
+            f"timm cannot be asked for {config.name} with {config.variant}, which these weights "
+            "want. Use --format safetensors, onnx or torch."
+        )
+    return config
 
 
 def _described(embedder: Embedder, name: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,9 @@ def procedural_frost(x: Floats, rng: np.random.Generator, scene: float, ice: flo
 
 
 def _unit(x: Floats) -> Floats:
-    return (x - x.mean()) / x.std()
+    """Mean 0 and spread 1; zeros where nothing varies, as needles of a few pixels may not."""
+    spread = x.std()
+    return (x - x.mean()) / spread if spread > 0 else np.zeros_like(x)
 
 
 def fog(x: Floats, rng: np.random.Generator, strength: float, decay: float) -> Floats:
