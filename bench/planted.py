@@ -44,7 +44,7 @@ class Plan:
     Attributes:
         recipe, steps, seed: of it.
         half: "a" chooses thresholds, "b" judges them; set before anything was measured. "c" judges
-            what was mended after "b" had been looked at, likewise.
+            what was mended after "b" had been looked at, and "d" what was after "c", likewise.
         data: "images", "few" or a "handful" of them, "noise" or "one" (one image repeated).
         fault: what is broken in it, of `collapse.FAULTS`; "" for nothing.
         cut: steps after which it was killed; -1 where it came to its end.
@@ -77,6 +77,7 @@ def plans():
         **_sated(),
         **_tasks(),
         **_anew(),
+        **_hardly(),
     }
 
 
@@ -211,6 +212,18 @@ def _anew():
         for steps, longer in ((1600, f"{recipe}-handful-3200"), (3200, "")):
             plan = Plan(recipe=recipe, steps=steps, seed=seed, half="c", data="handful")
             found[f"{recipe}-handful-{steps}"] = replace(plan, longer=longer, given=THRIFTY)
+    return found
+
+
+def _hardly():
+    """Hardly begun, of networks whose norms keep averages; 20 steps of one looked learnt in "c"."""
+    found = {}
+    for seed, recipe in enumerate(
+        ("autoencoder", "denoising", "infomax", "exemplar", "drlim", "moco"), start=30
+    ):
+        for steps in (2, 20):
+            plan = Plan(recipe=recipe, steps=steps, seed=seed, half="d", given=THRIFTY)
+            found[f"{recipe}-d-{steps}"] = plan
     return found
 
 

@@ -113,7 +113,7 @@ def judged_rows(every, root, before):
         else:
             continue
         print(" | ".join(rows[-1].values()), flush=True)
-    for half in ("a", "b", "c"):
+    for half in ("a", "b", "c", "d"):
         own = [one for one in rows if one["half"] == half]
         bad = [one["run"] for one in own if one["wrong"]]
         print(f"half {half}: {len(bad)} of {len(own)} have a wrong answer {' '.join(bad)}".rstrip())
