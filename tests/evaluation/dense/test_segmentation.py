@@ -151,7 +151,7 @@ def test_numbers_of_classes_may_be_anything_and_names_are_said():
     far = [DensePart(p.features, p.classes * 300 + 7) for p in (train, test)]
     assert of(*far).measures == of(train, test).measures
     named = segmentation(train, test, grid=GRID, settings=Segmentation(), names=("sky", "sea"))
-    assert [n for n in named.notes if n.startswith("IoU of sky 0.") and ", sea 0." in n]
+    assert [n for n in named.notes if n.startswith("IoU by class: sky = 0.") and ", sea = 0." in n]
 
 
 def test_a_class_that_is_only_tested_is_said_and_counts_as_missed():

@@ -142,10 +142,10 @@ def segmentation(
     called = dict(enumerate(names))
     said = [called.get(c, str(c)) for c in map(int, numbers.tolist())]
     each = [
-        f"{name} {iou:.3f}" for name, iou in zip(said, linear.ious()[0].tolist(), strict=True)
+        f"{name} = {iou:.3f}" for name, iou in zip(said, linear.ious()[0].tolist(), strict=True)
         if iou == iou
     ]  # fmt: skip
-    notes = [f"IoU of {', '.join(each)}"] if len(each) <= _NAMED else []
+    notes = [f"IoU by class: {', '.join(each)}"] if len(each) <= _NAMED else []
     if len(strange):
         notes.append(f"in no training mask: {', '.join(said[len(known) :])}")
     miou, accuracy = linear.estimates()
