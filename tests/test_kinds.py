@@ -54,7 +54,7 @@ BY_KIND = {
     "runs.assemble": 3,  # memory order of convolutions over images, and channels to decode to
     "runs.budget": 1,  # what an image costs grows with its side
     "runs.embedder": 2,  # `pixels` refuses others; the words of a rule that files have kept
-    "runs.evaluate": 3,  # fine-tuning, corruptions and raw pixels, which are for images alone
+    "runs.evaluate": 2,  # fine-tuning and corruptions, which are for images alone
     "runs.facts": 1,  # a survey looks at images
     "runs.geometry": 1,  # clouds alone have points above one another
     "runs.look": 3,  # an image is read once for all views; patches are of images
