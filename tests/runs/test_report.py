@@ -242,14 +242,14 @@ def test_no_accuracy_stands_without_pixels_and_untrained(tmp_path):
     kept(tmp_path, "knn")  # as a training leaves it
     [label] = report._accuracies(tmp_path)
     own = "trained encoder: knn, accuracy"
-    assert label == f"{own} (manyviews evaluate adds what to beat)"
+    assert label == f"{own} (manyviews evaluate adds baselines)"
     there = beside(raw_pixels=0.4, untrained_encoder=0.45)
     kept(tmp_path, "a--labelled", beside=there)  # before and after the training's own
     kept(tmp_path, "z--other", beside=beside(raw_pixels=0.3), data="other", value=0.7)
     kept(tmp_path, "knn--labelled", step="20")
     assert report._accuracies(tmp_path) == {
         f"{own} on labelled; raw pixels 0.400, untrained encoder 0.450": "0.600",
-        f"{own} at step 20 on labelled (manyviews evaluate adds what to beat)": "0.600",
+        f"{own} at step 20 on labelled (manyviews evaluate adds baselines)": "0.600",
         f"{own} on other; raw pixels 0.300": "0.700",
     }
     levels = {"knn": {"raw pixels": 0.4, "untrained encoder": 0.45}}

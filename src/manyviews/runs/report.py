@@ -257,7 +257,7 @@ def _accuracies(directory: Path) -> dict[str, str]:
 def _standing_beside(result: Mapping[str, Any]) -> str:
     said = [f"{name} {one['value']:.3f}" for name, one in result.get("beside", {}).items()]
     if not said:
-        return " (manyviews evaluate adds what to beat)"
+        return " (manyviews evaluate adds baselines)"
     return f"; {', '.join(said)}"
 
 
