@@ -59,8 +59,9 @@ class Floor:
 
 
 def floors(input: Input) -> dict[str, Floor]:
-    """Name -> what samples give that an encoder is fed as `input`."""
-    return _FLOORS[type(input)](input)
+    """Name -> what samples give that an encoder is fed as `input`; nothing of other kinds."""
+    make = FLOORS.get(type(input))
+    return make(input) if make else {}
 
 
 def pixels(input: Input) -> Embed:
@@ -114,9 +115,10 @@ def _of_clouds(input: Points) -> dict[str, Floor]:
     return {"pair distances": Floor("pair distances", input, distances, centred)}
 
 
-_FLOORS: Mapping[type[Any], Callable[[Any], dict[str, Floor]]] = {
+FLOORS: Mapping[type[Any], Callable[[Any], dict[str, Floor]]] = {
     Pixels: _of_images,
     Frames: _of_clips,
     LogMel: _of_sounds,
     Points: _of_clouds,
 }
+"""Kind of input -> what stands beside encoders that are fed it."""
