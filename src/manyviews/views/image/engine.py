@@ -27,7 +27,9 @@ _TOGETHER = 64
 def _patience(seconds: float = 2.0) -> Generator[None]:
     """Say what takes so long, if it does."""
     # Loading what is compiled can take as long on a busy machine; nobody can tell which it is.
-    said = "Preparing the views' machine code: about 12 seconds the first time on a machine."
+    said = (
+        "Preparing the views' machine code: some 12 seconds the first time, more on a busy machine."
+    )
     timer = threading.Timer(seconds, log.info, [said])
     timer.daemon = True
     timer.start()
