@@ -32,6 +32,8 @@ RECIPES = (
     *("autoencoder", "denoising", "simclr"),
 )
 TUNED = FineTune(epochs=20, mixup=0.0, cutmix=0.0)
+LABELLED = BUILTIN
+"""What linear probes learn from and are tested on."""
 EVERY = {"train": 10, "test": 1}
 """Of the labelled images every so many are fine-tuned on, and tested on."""
 KEPT = "## What this says"
@@ -89,9 +91,9 @@ def tenth(folder):
 
 def measured(run, few, epochs):
     """Linear probes on two outputs, and fine-tuning, of a run and of its encoder untrained."""
-    [output] = manyviews.evaluate(run, data=BUILTIN, protocol="linear").found
+    [output] = manyviews.evaluate(run, data=LABELLED, protocol="linear").found
     layered = manyviews.evaluate(
-        run, data=BUILTIN, protocol="linear", layer="best", baselines=False
+        run, data=LABELLED, protocol="linear", layer="best", baselines=False
     )
     [tuned] = manyviews.evaluate(
         run,

@@ -162,6 +162,7 @@ def test_a_table_of_methods_is_made_of_any_kind_of_data(bench, tmp_path, monkeyp
 def test_masked_models_are_measured_after_their_best_block_and_fine_tuned(bench, tmp_path):
     masked = bench("masked")
     masked.EVERY = {"train": 100, "test": 50}
+    masked.LABELLED = str(tmp_path / "tenth.csv")
     out = tmp_path / "masked.md"
     asked = ["--passes", "0.02", "--epochs", "1", "--out", str(out)]
     asked += ["--runs", str(tmp_path / "runs"), "--recipes", "autoencoder"]

@@ -197,7 +197,7 @@ def test_folders_that_cannot_be_used_are_refused_in_one_line(tmp_path):
     with pytest.raises(UsageError, match="'a' alone"):
         opened(tmp_path)
     picture(tmp_path / "stray.png")
-    with pytest.raises(UsageError, match=r"1 of 2 images .*stray\.png"):
+    with pytest.raises(UsageError, match=r"1 of 2 files .*stray\.png"):
         opened(tmp_path)
     binary = tmp_path / "x.csv"
     binary.write_bytes(b"\xff\xfe\x00\x01")

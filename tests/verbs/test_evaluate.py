@@ -290,7 +290,7 @@ def test_numbers_that_overflow_are_one_line(tmp_path, protocol):
 
 def test_rows_that_are_not_the_datas_are_refused(tmp_path):
     np.save(tmp_path / "f.npy", np.zeros((7, 3)))
-    with pytest.raises(UsageError, match="7 rows; that part of builtin:fashion has 12000 images"):
+    with pytest.raises(UsageError, match="7 rows; that part of builtin:fashion has 12000 samples"):
         manyviews.evaluate(
             tmp_path / "f.npy", test_features=tmp_path / "f.npy", data="builtin:fashion"
         )

@@ -66,7 +66,7 @@ def test_patch_features_are_measured_beside_raw_pixels_and_an_untrained_encoder(
     lines = done.lines()
     assert lines[0].startswith("segmentation: mIoU 0.")
     assert "2 test, 10 training examples, 2 classes" in lines[0]
-    assert any("IoU of ground 0." in line and ", square " in line for line in lines)
+    assert any("IoU by class: ground = 0." in line and ", square = " in line for line in lines)
     assert len(list(cache.glob("*.npy"))) == 6
     json.dumps(done.to_json())
 
