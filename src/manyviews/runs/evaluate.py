@@ -220,13 +220,14 @@ def _floor(
 
         whole = embedded.setdefault(floor.of, _once(compute))
 
+        fitted = functools.cache(lambda: floor.scale(whole().train_x))
+
         def split() -> SplitFeatures:
-            found = whole()
-            scaled = floor.scale(found.train_x)
+            found, scaled = whole(), fitted()
             return found._replace(train_x=scaled(found.train_x), test_x=scaled(found.test_x))
 
         def embed(x: Tensor) -> Tensor:
-            return floor.scale(whole().train_x)(floor.embed(x))
+            return fitted()(floor.embed(x))
 
         return Contender(embed, floor.input, split, None)
 
