@@ -33,6 +33,8 @@ SMALL = {
     "train.log_every": 5,
     "train.keep": 99,
 }
+HALVES = ("a", "b", "c", "d", "e")
+"""Parts of the trainings; see `Plan.half`."""
 THRIFTY = {"data.batch_size": 32}
 """Where time is short."""
 
@@ -44,7 +46,8 @@ class Plan:
     Attributes:
         recipe, steps, seed: of it.
         half: "a" chooses thresholds, "b" judges them; set before anything was measured. "c" judges
-            what was mended after "b" had been looked at, and "d" what was after "c", likewise.
+            what was mended after "b" had been looked at, "d" what was after "c" and "e" what was
+            after "d", likewise.
         data: "images", "few" or a "handful" of them, "noise" or "one" (one image repeated).
         fault: what is broken in it, of `collapse.FAULTS`; "" for nothing.
         cut: steps after which it was killed; -1 where it came to its end.
@@ -78,6 +81,8 @@ def plans():
         **_tasks(),
         **_anew(),
         **_hardly(),
+        **_near_one_place(),
+        **_to_the_end(),
     }
 
 
@@ -224,6 +229,40 @@ def _hardly():
         for steps in (2, 20):
             plan = Plan(recipe=recipe, steps=steps, seed=seed, half="d", given=THRIFTY)
             found[f"{recipe}-d-{steps}"] = plan
+    return found
+
+
+def _near_one_place():
+    """What two rules were changed for after "d": projections near one place, and half-solved tasks.
+
+    Healthy trainings of methods without negatives, whose alarm that change made easier to raise,
+    are the greater part.
+    """
+    found = {}
+    fault = "predictor removed"
+    for seed, steps in ((40, 100), (41, 300)):
+        plan = Plan(recipe="byol", steps=steps, seed=seed, half="e", fault=fault, given=THRIFTY)
+        found[f"byol-e-predictor-removed-{steps}"] = plan
+    for seed, recipe in enumerate(
+        ("byol", "simsiam", "barlow", "vicreg", "dino", "swav", "wmse", "tico", "moco", "nnclr"),
+        start=42,
+    ):
+        plan = Plan(recipe=recipe, steps=100, seed=seed, half="e", given=THRIFTY)
+        found[f"{recipe}-e-100"] = plan
+    for seed, recipe in ((52, "mae"), (53, "simmim"), (54, "rotation"), (55, "autoencoder")):
+        for steps, data in ((300, "images"), (150, "noise")):
+            plan = Plan(recipe=recipe, steps=steps, seed=seed, half="e", data=data, given=THRIFTY)
+            found[f"{recipe}-e-{'noise' if data == 'noise' else steps}"] = plan
+    return found
+
+
+def _to_the_end():
+    """So few images, so often seen, that twice the steps can bring no more."""
+    found = {}
+    for recipe, seed in (("simclr", 56), ("rotation", 57), ("autoencoder", 58)):
+        for steps, longer in ((6400, f"{recipe}-e-12800"), (12800, "")):
+            plan = Plan(recipe=recipe, steps=steps, seed=seed, half="e", data="handful")
+            found[f"{recipe}-e-{steps}"] = replace(plan, longer=longer, given=THRIFTY)
     return found
 
 

@@ -26,14 +26,25 @@ def loaded(name):
 
 @pytest.mark.parametrize("case", ["simclr", "dino"])
 def test_the_gpu_bench_trains_from_files_on_a_cpu(case):
-    rows = loaded("gpu").main(["--smoke", "--cases", case, "--sides", "manyviews"])
+    # A stated peak: one measured on a busy CPU says nothing, and utilisation is arithmetic on it.
+    rows = loaded("gpu").main(
+        ["--smoke", "--peak", "0.5", "--cases", case, "--sides", "manyviews"]
+    )
     assert [(row["case"], row["side"]) for row in rows] == [(case, "manyviews")]
     for row in rows:
         assert row["images_per_second"] > 0
         assert row["step_images_per_second"] > 0
         assert 0 < row["wait_share"] < 1
-        assert 0 < row["mfu"] < 1
         assert row["gflop_per_image"] > 0
+        used = row["gflop_per_image"] * row["images_per_second"] / 500
+        assert row["mfu"] == pytest.approx(used, rel=0.05, abs=1e-3)
+
+
+def test_the_gpu_bench_measures_a_peak_where_none_is_stated():
+    gpu = loaded("gpu")
+    options = gpu.parsed(["--smoke"])
+    assert 0 < gpu.peak_of(gpu.torch.device("cpu"), options) < 1e3
+    assert gpu.peak_of(gpu.torch.device("cpu"), gpu.parsed(["--smoke", "--peak", "7"])) == 7
 
 
 def test_the_gpu_bench_says_that_there_is_no_gpu(capsys, monkeypatch):

@@ -94,10 +94,10 @@ FAULTS = {
     "follows_height": lambda i: healthy(i, height=0.9),
     STILL: lambda i: healthy(i),
 }
-HIGH = {"cosine_projection": 0.97, "alignment_projection": 0.019, "usage_entropy": 0.5}
+HIGH = {"cosine_projection": 0.97, "alignment_projection": 0.049, "usage_entropy": 0.5}
 EDGES = {
     "complete_collapse": [{"cosine_projection": 0.998}, {"cosine_projection": 0.997}],
-    "nearly_constant": [HIGH, HIGH | {"alignment_projection": 0.021}],
+    "nearly_constant": [HIGH, HIGH | {"alignment_projection": 0.051}],
     "constant_embedding": [{"cosine_embedding": 0.99995}, {"cosine_embedding": 0.99985}],
     "uniform_assignments": [{"target_entropy": 0.9985}, {"target_entropy": 0.9975}],
     "one_prototype": [{"usage_entropy": 0.099}, {"usage_entropy": 0.101}],
@@ -204,6 +204,14 @@ def test_entropy_and_reconstruction_are_those_of_the_losses(projection):
     assert said["entropy"] == pytest.approx(float(vmf_entropy(z[:, 0], kappa=10.0)), rel=1e-5)
     expected = float(vmf_reconstruction(z[:, 0], z[:, 1], kappa=10.0))
     assert said["reconstruction"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_contrastive_loss_far_below_chance_says_that_samples_are_told_apart():
+    [rule] = [rule for rule in RULES if rule.name == "nearly_constant"]
+    near = Numbers({"cosine_projection": 0.98, "alignment_projection": 0.01})
+    assert rule.holds(near)  # methods without negatives say nothing of it
+    assert rule.holds(Numbers(near | {"contrastive_floor": 0.91}))
+    assert not rule.holds(Numbers(near | {"contrastive_floor": 0.89}))
 
 
 def test_an_outlier_or_two_are_no_alarm():

@@ -25,7 +25,7 @@ COLLAPSED = "Has it collapsed?"
 _ORDER: tuple[Light, ...] = ("ok", "warn", "bad")
 _MOST = 3
 _NOTHING = "Not a single step was made."
-_SOLVED = 0.95
+_SOLVED = 0.97
 """A task's loss as a share of a guess's below which something was learned of it: of noise it stays
 at 1.00, and after 20 steps MAE's is above 1."""
 _LEARNING = ("not_learning", "views_lost")
