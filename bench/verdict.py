@@ -5,8 +5,9 @@
 
 Trains what `planted.plans` lists, unless it is there, measures each as `manyviews report` does, and
 holds the three answers against what is known: by construction (20 steps or fewer, faults, data),
-and by kNN with labels on the images that no training saw (did it learn; would twice the steps be
-better): the 2,000 of the test part and 6,000 more. Half "a" has chosen the thresholds in `diagnosis/`, half "b" judges them.
+and by kNN with labels on images that no training saw (did it learn; would twice the steps be
+better): the 2,000 of the test part and 6,000 more. Half "a" has chosen the thresholds in
+`diagnosis/`, the others judge them.
 
 What is measured of a run is kept in RUN/evidence.json: after another threshold only the judging is
 done anew. `--remeasure` does all of it anew.
@@ -48,7 +49,7 @@ from manyviews.training import checkpoint
 from manyviews.views.by_input import plain_of
 
 EVERY, VOTES = {"train": 1, "test": 1}, 3
-"""Of the labelled images every so many are looked at; of the training ones so many of these vote."""
+"""Of the labelled images every so many are looked at; of the training ones so many vote."""
 
 
 def main(arguments=None):

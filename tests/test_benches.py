@@ -27,9 +27,7 @@ def loaded(name):
 @pytest.mark.parametrize("case", ["simclr", "dino"])
 def test_the_gpu_bench_trains_from_files_on_a_cpu(case):
     # A stated peak: one measured on a busy CPU says nothing, and utilisation is arithmetic on it.
-    rows = loaded("gpu").main(
-        ["--smoke", "--peak", "0.5", "--cases", case, "--sides", "manyviews"]
-    )
+    rows = loaded("gpu").main(["--smoke", "--peak", "0.5", "--cases", case, "--sides", "manyviews"])
     assert [(row["case"], row["side"]) for row in rows] == [(case, "manyviews")]
     for row in rows:
         assert row["images_per_second"] > 0

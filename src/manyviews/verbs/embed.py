@@ -135,5 +135,6 @@ def embed(
         notes.append(f"averaged over {clips} clips x {crops} crops")
     bad = {row.path for row in found.bad} | {e.path for e in (cut.bad.values() if cut else ())}
     if bad:
-        notes.append(f"{len(bad)} unreadable files are left out")
+        one = len(bad) == 1
+        notes.append(f"{len(bad)} unreadable {'file is' if one else 'files are'} left out")
     return Written(path=paths[0], notes=notes)

@@ -23,7 +23,7 @@ class Alike(InWords):
     Attributes:
         image: the file that was asked about.
         near: (file, cosine of centred features), the most alike first.
-        left_out: files that could not be read.
+        left_out: files that could not be read, as a warning has said.
     """
 
     image: str
@@ -33,8 +33,7 @@ class Alike(InWords):
     def lines(self) -> list[str]:
         """For people."""
         said = [f"{cosine:6.3f}  {name}" for name, cosine in self.near]
-        more = [f"{self.left_out} unreadable files are left out"] if self.left_out else []
-        return ["cosine  file", *said, *more]
+        return ["cosine  file", *said]
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text."""

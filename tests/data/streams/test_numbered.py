@@ -140,6 +140,10 @@ def test_what_decodes_is_said(monkeypatch, caplog):
         numbered.say_decoder.cache_clear()
         numbered.say_decoder()
         assert caplog.messages[-1] == f"videos are decoded by {said}"
+    numbered.say_decoder.cache_clear()
+    monkeypatch.setattr(numbered.multiprocessing, "parent_process", lambda: "a worker has one")
+    numbered.say_decoder()
+    assert len(caplog.messages) == 3
 
 
 def test_one_that_does_not_load_is_not_asked(monkeypatch):

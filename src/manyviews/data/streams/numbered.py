@@ -9,6 +9,7 @@ import functools
 import importlib
 import importlib.util
 import logging
+import multiprocessing
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,7 +70,9 @@ def why_not() -> str | None:
 
 @functools.cache
 def say_decoder() -> None:
-    """Log what decodes videos here, once."""
+    """Log what decodes videos here, once, and not from workers."""
+    if multiprocessing.parent_process() is not None:
+        return
     reason = why_not()
     which = "torchcodec" if reason is None else f"PyAV ({reason})" if reason else "PyAV"
     log.info("videos are decoded by %s", which)
