@@ -42,11 +42,13 @@ _ATTEMPTS = 10
     _TOP,
     _LEFT,
 ) = range(13)
-_AREA, _RATIO = 16, 32
-
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Words = NDArray[np.uint64]
+
+_ALL: Words = np.arange(13, dtype=np.uint64)
+_BOX: Words = np.array([16, 32], dtype=np.uint64)
+"""A crop's area and its ratio, of the first try."""
 
 
 @dataclass(frozen=True)
@@ -155,21 +157,24 @@ def draw(
         family: its number, of `family`.
     """
     states = streams(seed=seed, epoch=epoch, family=family, index=index, count=crops.count)
+    drawn = units(
+        states, _ALL
+    )  # in one go: for a single image each call costs more than its numbers
     shape = states.shape
-    boxes = _boxes(crops, states, heights, widths)
+    boxes = _boxes(crops, states, heights, widths, drawn)
     return Draws(
         **boxes,
-        flip=unit(states, _FLIP) < crops.flip,
-        jitter=unit(states, _JITTER) < crops.jitter,
-        order=(unit(states, _ORDER) * len(ORDERS)).astype(np.int8),
-        brightness=_factor(unit(states, _BRIGHTNESS), crops.brightness),
-        contrast=_factor(unit(states, _CONTRAST), crops.contrast),
-        saturation=_factor(unit(states, _SATURATION), crops.saturation),
-        hue=(2 * unit(states, _HUE) - 1) * crops.hue,
-        grey=unit(states, _GREY) < crops.grey,
-        blur=unit(states, _BLUR) < np.broadcast_to(np.array(crops.blur), shape),
-        sigma=_between(unit(states, _SIGMA), *crops.sigma),
-        solarize=unit(states, _SOLARIZE) < np.broadcast_to(np.array(crops.solarize), shape),
+        flip=drawn[..., _FLIP] < crops.flip,
+        jitter=drawn[..., _JITTER] < crops.jitter,
+        order=(drawn[..., _ORDER] * len(ORDERS)).astype(np.int8),
+        brightness=_factor(drawn[..., _BRIGHTNESS], crops.brightness),
+        contrast=_factor(drawn[..., _CONTRAST], crops.contrast),
+        saturation=_factor(drawn[..., _SATURATION], crops.saturation),
+        hue=(2 * drawn[..., _HUE] - 1) * crops.hue,
+        grey=drawn[..., _GREY] < crops.grey,
+        blur=drawn[..., _BLUR] < np.broadcast_to(np.array(crops.blur), shape),
+        sigma=_between(drawn[..., _SIGMA], *crops.sigma),
+        solarize=drawn[..., _SOLARIZE] < np.broadcast_to(np.array(crops.solarize), shape),
     )
 
 
@@ -183,15 +188,19 @@ def streams(*, seed: int, epoch: int, family: int, index: Ints, count: int) -> W
     return _mix(samples + views)
 
 
-def words(states: Words, slots: NDArray[np.uint64]) -> Words:
+def words(states: Words, slots: Words) -> Words:
     """[..., K] random words, uniform over 64 bits: element `slots[k]` of each stream."""
     return _mix(states[..., None] + (slots + np.uint64(1)) * np.uint64(_GAMMA))
 
 
+def units(states: Words, slots: Words) -> Floats:
+    """[..., K] random numbers in [0, 1) with 53 bits: element `slots[k]` of each stream."""
+    return (words(states, slots) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
 def unit(states: Words, slot: int) -> Floats:
-    """Random numbers in [0, 1) with 53 bits: element `slot` of each stream."""
-    word = words(states, np.array([slot], dtype=np.uint64))[..., 0]
-    return (word >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    """The same, of one element of each stream."""
+    return units(states, np.array([slot], dtype=np.uint64))[..., 0]
 
 
 def _mix(x: Words) -> Words:
@@ -212,7 +221,9 @@ def _factor(u: Floats, strength: float) -> Floats:
     return _between(u, max(0.0, 1 - strength), 1 + strength)
 
 
-def _boxes(crops: Crops, states: Words, heights: Ints, widths: Ints) -> dict[str, Ints]:
+def _boxes(
+    crops: Crops, states: Words, heights: Ints, widths: Ints, drawn: Floats
+) -> dict[str, Ints]:
     """Crops as torchvision draws them: ten tries, then the largest central crop."""
     tall = np.broadcast_to(heights[:, None], states.shape)
     wide = np.broadcast_to(widths[:, None], states.shape)
@@ -225,15 +236,16 @@ def _boxes(crops: Crops, states: Words, heights: Ints, widths: Ints) -> dict[str
         if not len(at[0]):
             break
         tried, h_max, w_max = states[at], tall[at], wide[at]
-        area = h_max * w_max * _between(unit(tried, _AREA + attempt), *crops.scale)
-        ratio = np.exp(_between(unit(tried, _RATIO + attempt), low, high))
+        shares = units(tried, _BOX + np.uint64(attempt))
+        area = h_max * w_max * _between(shares[..., 0], *crops.scale)
+        ratio = np.exp(_between(shares[..., 1], low, high))
         h = np.rint(np.sqrt(area / ratio)).astype(np.int64)
         w = np.rint(np.sqrt(area * ratio)).astype(np.int64)
         fits = (h > 0) & (h <= h_max) & (w > 0) & (w <= w_max)
         at = tuple(axis[fits] for axis in at)
-        height[at], width[at], tried = h[fits], w[fits], tried[fits]
-        top[at] = (unit(tried, _TOP) * (h_max[fits] - h[fits] + 1)).astype(np.int64)
-        left[at] = (unit(tried, _LEFT) * (w_max[fits] - w[fits] + 1)).astype(np.int64)
+        height[at], width[at], places = h[fits], w[fits], drawn[at]
+        top[at] = (places[..., _TOP] * (h_max[fits] - h[fits] + 1)).astype(np.int64)
+        left[at] = (places[..., _LEFT] * (w_max[fits] - w[fits] + 1)).astype(np.int64)
         pending[at] = False
     return {"top": top, "left": left, "height": height, "width": width}
 
