@@ -19,6 +19,7 @@ makes nothing and says what there is, and what a training costs.
 """
 
 import argparse
+import copy
 import json
 import logging
 import time
@@ -161,8 +162,14 @@ def measured(run, plan):
 
 
 def right_of(assembly, run):
-    """Which test images kNN gets right: now, untrained, and at the start; strings of 0 and 1."""
+    """Which test images kNN gets right: now, untrained, and at the start; strings of 0 and 1.
+
+    Also now with normalisation that knows the data as the untrained encoder's does ("settled"):
+    moving averages of a few steps still hold what they began with, which alone changes kNN.
+    """
     sides = {"now": assembly.method.encoder}
+    sides["settled"] = copy.deepcopy(assembly.method.encoder)
+    holding._settle(assembly, "image", sides["settled"])
     if assembly.run.start:
         [sides["start"]] = holding.frozen(assembly, run).values()
     found = {side: _right(assembly, encoder) for side, encoder in sides.items()}
@@ -259,12 +266,16 @@ def truth(plan, known, longer):
 def _learned(known):
     """By labels, against the untrained encoder and the start; None where they cannot tell."""
     right = known["right"]
-    changes = [
-        change(right["now"], right[side]) for side in ("untrained", "start") if side in right
-    ]
+    changes = [of_untrained(right)]
+    changes += [change(right["now"], right["start"])] if "start" in right else []
     if any(one.high < 0 for one in changes):
         return {"warn", "bad"}
     return {"ok"} if all(one.low > 0 for one in changes) else None
+
+
+def of_untrained(right):
+    """The gain over the untrained encoder, both with normalisation that knows the data."""
+    return change(right.get("settled", right["now"]), right["untrained"])
 
 
 NOTHING = 0.005
@@ -294,7 +305,7 @@ def row(name, plan, found, known, wrong):
     ]
     labels = ""
     if "right" in known:
-        gain = change(known["right"]["now"], known["right"]["untrained"])
+        gain = of_untrained(known["right"])
         labels = f"{known['right']['now'].count('1') / len(known['right']['now']):.3f} "
         labels += f"({gain.value:+.3f}, {gain.low:+.3f} to {gain.high:+.3f})"
     seen = f"{passes(known['step'], batch=batch_of(plan), samples=known['images']):.1f}"
