@@ -168,8 +168,9 @@ def right_of(assembly, run):
     moving averages of a few steps still hold what they began with, which alone changes kNN.
     """
     sides = {"now": assembly.method.encoder}
-    sides["settled"] = copy.deepcopy(assembly.method.encoder)
-    holding._settle(assembly, "image", sides["settled"])
+    if holding._norms(sides["now"]):
+        sides["settled"] = copy.deepcopy(sides["now"])
+        holding._settle(assembly, "image", sides["settled"])
     if assembly.run.start:
         [sides["start"]] = holding.frozen(assembly, run).values()
     found = {side: _right(assembly, encoder) for side, encoder in sides.items()}
