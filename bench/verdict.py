@@ -6,7 +6,7 @@
 Trains what `planted.plans` lists, unless it is there, measures each as `manyviews report` does, and
 holds the three answers against what is known: by construction (20 steps or fewer, faults, data),
 and by kNN with labels on images that no training saw (did it learn; would twice the steps be
-better): the 2,000 of the test part and 6,000 more. Half "a" has chosen the thresholds in
+better): the 2,000 of the test part and 7,334 more. Half "a" has chosen the thresholds in
 `diagnosis/`, the others judge them.
 
 What is measured of a run is kept in RUN/evidence.json: after another threshold only the judging is
@@ -168,8 +168,10 @@ def right_of(assembly, run):
     moving averages of a few steps still hold what they began with, which alone changes kNN.
     """
     sides = {"now": assembly.method.encoder}
-    if holding._norms(sides["now"]):
-        sides["settled"] = copy.deepcopy(sides["now"])
+    untrained = holding._untrained(assembly)["image"]
+    if holding._norms(untrained):
+        sides["settled"] = copy.deepcopy(untrained)  # whose layers do not wait for other ranks
+        sides["settled"].load_state_dict(sides["now"].state_dict())
         holding._settle(assembly, "image", sides["settled"])
     if assembly.run.start:
         [sides["start"]] = holding.frozen(assembly, run).values()
@@ -178,7 +180,7 @@ def right_of(assembly, run):
     known = json.loads(kept.read_text()) if kept.is_file() else {}
     key = f"{assembly.run.seed} {assembly.run.encoders}"
     if key not in known:
-        known[key] = _right(assembly, holding._untrained(assembly)["image"])
+        known[key] = _right(assembly, untrained)
         kept.write_text(json.dumps(known))
     return found | {"untrained": known[key]}
 

@@ -110,6 +110,32 @@ def test_a_task_that_is_partly_solved_leaves_it_open_where_views_are_no_more_ali
         assert found(untrained=NOT, task=task).answers[0] == found(untrained=NOT).answers[0]
 
 
+@pytest.mark.parametrize(
+    ("passes", "after", "is_open"),
+    [
+        *((1.9, 0.1, False), (2.0, 0.1, True), (FEW - 1, 0.1, True), (FEW, 0.1, False)),
+        *((10.0, 0.0951, True), (10.0, 0.0949, False), (10.0, 0.1049, True)),
+    ],
+)
+def test_after_a_few_passes_neighbours_that_stand_still_leave_it_open(passes, after, is_open):
+    beside = judge_untrained(BEFORE, BEFORE | {"shared_neighbours": after})
+    said = found(untrained=beside, course=replace(DONE, passes=passes)).answers[0]
+    assert said.sentence.startswith("Open. After") == is_open
+    assert said.light == "warn"
+    assert "shared neighbours" in said.sentence
+    assert said.number.startswith(f"shared neighbours {after:.3f}, the untrained encoder 0.100")
+
+
+def test_labels_and_a_better_standing_are_not_left_open_after_a_few_passes():
+    few = replace(DONE, passes=10.0)
+    assert found(course=few).answers[0] == found().answers[0]
+    labels = ByLabels("kNN", 0.7, 0.7, 0.0, -0.1, 0.1)
+    beside = judge_untrained(BEFORE, BEFORE, labelled=labels)
+    said = found(untrained=beside, course=few).answers[0]
+    assert said.sentence.startswith("No better than before training")
+    assert said.number.startswith("kNN")
+
+
 def test_a_task_overrules_no_better_evidence():
     assert found(untrained=NOT, task=0.7, start=WORSE).answers[0].light == "bad"
     assert found(untrained=LEARNED, task=0.7).answers[0].number.startswith("shared neighbours")

@@ -22,9 +22,11 @@ _TITLES = {
     "over_guess": "loss over that of a guess",
 }
 """What is compared in words where there are no labels."""
-_LEARNED = (0.005, 0.3, 0.05)
-"""A rise of shared neighbours counts as learning above the first, where it is that share of the
-value before (the second) or at least the third; see docs/experiments/verdict.md."""
+LEAST = 0.005
+"""A move of shared neighbours that is below it says nothing; untrained encoders differ by less."""
+_LEARNED = (0.3, 0.05)
+"""A rise of shared neighbours counts as learning where it is above `LEAST` and that share of the
+value before (the first) or at least the second; see docs/experiments/verdict.md."""
 _OF_A_START = ("view_consistency", "lidar")
 _MARGIN = 0.02
 """Share of the first value that a measure has to change by to count, our own."""
@@ -228,11 +230,11 @@ def _learned(
     name = "shared_neighbours"
     if name not in both:
         return "open", f"{moved}."
-    least, share, most = _LEARNED
+    share, most = _LEARNED
     rise = after[name] - before[name]
-    margin = max(least, min(share * before[name], most))
+    margin = max(LEAST, min(share * before[name], most))
     learnt = rise > margin
-    if least < rise <= margin:
+    if LEAST < rise <= margin:
         return "open", (
             f"{moved}. {_TITLES[name].capitalize()} decide, and a rise of less than {margin:.3f} "
             "may be of what nothing was learnt from. Labels would tell: `manyviews evaluate`."
