@@ -134,6 +134,8 @@ def test_labels_and_a_better_standing_are_not_left_open_after_a_few_passes():
     said = found(untrained=beside, course=few).answers[0]
     assert said.sentence.startswith("No better than before training")
     assert said.number.startswith("kNN")
+    said = found(untrained=NOT, course=few, state=GONE).answers[0]
+    assert said.sentence.startswith("No better than before training")
 
 
 def test_a_task_overrules_no_better_evidence():

@@ -269,6 +269,8 @@ def _unseen(evidence: Evidence) -> Against | None:
         return None
     if beside.before[beside.by] - beside.after[beside.by] > LEAST:
         return None
+    if _collapsed(evidence).light == "bad":
+        return None
     seen = f"{round_passes(course.passes)} passes"
     return replace(
         beside,
