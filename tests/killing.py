@@ -18,7 +18,9 @@ from manyviews.encoders.settings import ViTConfig
 from manyviews.recipes import RECIPES, streams_of
 from manyviews.runs import train as training
 from manyviews.runs import watch
+from manyviews.runs.diagnose import assembly_of
 from manyviews.runs.facts import facts
+from manyviews.runs.look import look_at_method, see
 from manyviews.verbs.resume import resume
 from manyviews.verbs.train import execute
 from tiny import COLOURED, shrink
@@ -116,6 +118,17 @@ def train(name, path, *, kill_at=None, workers=0):
     else:
         run = settings(name, path.parent)
         execute(replace(run, data=replace(run.data, workers=workers)), out=path)
+
+
+def looked_at(path):
+    """What `diagnose` is made of, of each encoder. To be called in a process of its own."""
+    assembly = assembly_of(path)
+    for name in assembly.method.encoders:
+        look = look_at_method(assembly, name)
+        found = see(look, assembly.source, np.arange(12), views=3)
+        assert found.rows == list(range(12))
+        for space in found.views.values():
+            assert space.shape[:2] == (12, 3)
 
 
 def ending(path: Path):

@@ -148,7 +148,9 @@ def look_at_method(assembly: Assembly, name: str = "") -> Look:
     @torch.inference_mode()
     def project(x: Tensor, batch: Batch) -> Tensor | None:
         method.eval()
-        found = _projected(method, x, batch, family=family, count=layout.count)
+        own = batch.views.get(family)  # of a family of another kind: blocks, say, for crops
+        count = layout.count if own is None else own.shape[1]
+        found = _projected(method, x, batch, family=family, count=count)
         method.train()
         return found
 
