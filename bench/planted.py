@@ -33,7 +33,7 @@ SMALL = {
     "train.log_every": 5,
     "train.keep": 99,
 }
-HALVES = ("a", "b", "c", "d", "e")
+HALVES = ("a", "b", "c", "d", "e", "f")
 """Parts of the trainings; see `Plan.half`."""
 THRIFTY = {"data.batch_size": 32}
 """Where time is short."""
@@ -46,8 +46,8 @@ class Plan:
     Attributes:
         recipe, steps, seed: of it.
         half: "a" chooses thresholds, "b" judges them; set before anything was measured. "c" judges
-            what was mended after "b" had been looked at, "d" what was after "c" and "e" what was
-            after "d", likewise.
+            what was mended after "b" had been looked at, "d" what was after "c", "e" what was after
+            "d" and "f" what was after "e", likewise.
         data: "images", "few" or a "handful" of them, "noise" or "one" (one image repeated).
         fault: what is broken in it, of `collapse.FAULTS`; "" for nothing.
         cut: steps after which it was killed; -1 where it came to its end.
@@ -83,6 +83,7 @@ def plans():
         **_hardly(),
         **_near_one_place(),
         **_to_the_end(),
+        **_once_more(),
     }
 
 
@@ -264,6 +265,22 @@ def _to_the_end():
         for steps, longer in ((6400, f"{recipe}-e-12800"), (12800, "")):
             plan = Plan(recipe=recipe, steps=steps, seed=seed, half="e", data="handful")
             found[f"{recipe}-e-{steps}"] = replace(plan, longer=longer, given=THRIFTY)
+    return found
+
+
+def _once_more():
+    """What was answered wrongly in "e", with other seeds, and more of the same kinds."""
+    found = {}
+    for seed, (recipe, steps) in enumerate(
+        (
+            *(("barlow", 100), ("moco", 100), ("nnclr", 100), ("vicreg", 300), ("simclr", 300)),
+            *(("byol", 300), ("autoencoder", 300), ("denoising", 300), ("rotation", 300)),
+            *(("infomax", 300), ("triplet", 300), ("exemplar", 300)),
+        ),
+        start=60,
+    ):
+        plan = Plan(recipe=recipe, steps=steps, seed=seed, half="f", given=THRIFTY)
+        found[f"{recipe}-f-{steps}"] = plan
     return found
 
 

@@ -111,6 +111,17 @@ def test_a_task_that_is_partly_solved_leaves_it_open_where_views_are_no_more_ali
 
 
 @pytest.mark.parametrize(
+    ("lidar", "task", "is_open"), [(17.9, 0.5, True), (18.1, 0.5, False), (17.9, None, False)]
+)
+def test_a_task_whose_views_are_more_alike_is_left_open_where_lidar_fell(lidar, task, is_open):
+    beside = judge_untrained(BEFORE, AFTER | {"lidar": lidar})
+    said = found(untrained=beside, task=task).answers[0]
+    assert said.light == ("warn" if is_open else "ok")
+    assert said.sentence.startswith("Open. Its task need not") == is_open
+    assert "LiDAR" in said.sentence
+
+
+@pytest.mark.parametrize(
     ("passes", "after", "is_open"),
     [
         *((1.9, 0.1, False), (2.0, 0.1, True), (FEW - 1, 0.1, True), (FEW, 0.1, False)),

@@ -4,6 +4,7 @@ Did it learn anything, has it collapsed, was that enough: each with a number, a 
 The wording is here; what it rests on is measured elsewhere and handed in as `Evidence`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -30,6 +31,8 @@ _NOTHING = "Not a single step was made."
 _SOLVED = 0.97
 """A task's loss as a share of a guess's below which something was learned of it: of noise it stays
 at 1.00, and after 20 steps MAE's is above 1."""
+_NARROWED = 0.9
+"""Share of an untrained encoder's LiDAR below which the measures are mixed, of such a task."""
 _LEARNING = ("not_learning", "views_lost")
 """Alarms that answer the first question: a training that has hardly begun is no collapse."""
 
@@ -230,16 +233,29 @@ def _learned(evidence: Evidence) -> Answer | None:
 
 
 def _left_open(evidence: Evidence) -> Against | None:
-    """What is said of a task that was partly solved, where neither views nor labels tell more.
+    """What is said of a task that need not bring views together, where that leaves it open.
 
-    Masked and pretext methods need not bring the views of an image together. That they solve their
-    task does not mean that features are better: a context task that is solved by edges left them
-    worse by 0.018 in kNN (docs/experiments/verdict.md).
+    Masked and pretext methods need not bring the views of an image together: where views are no
+    more alike, a task that is partly solved may have taught something. But that they solve it does
+    not mean that features are better: a context task that is solved by edges left them worse by
+    0.018 in kNN. Nor does a rise of shared neighbours where LiDAR falls with it: an autoencoder's
+    rose by two fifths, and left them worse by 0.010 (docs/experiments/verdict.md).
     """
     beside, task = evidence.untrained, evidence.task
-    if beside is None or task is None or task > _SOLVED:
+    if beside is None or task is None or beside.labelled is not None:
         return None
-    if beside.labelled is not None or beside.light != "warn":
+    if beside.standing == "better" and beside.after.get("lidar", math.inf) < _NARROWED * (
+        beside.before.get("lidar", 0.0)
+    ):
+        said = beside.sentence.partition(": ")[2]
+        return replace(
+            beside,
+            standing="open",
+            light="warn",
+            sentence=f"Open. Its task need not bring views together, and measures are mixed: {said}"
+            " Only labels tell whether features are better.",
+        )
+    if task > _SOLVED or beside.light != "warn":
         return None
     return replace(
         beside,
