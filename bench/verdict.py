@@ -292,7 +292,7 @@ def wrongs(plan, found, known, longer):
     """Which answers are wrong."""
     answers = dict(zip(NAMES, found.answers, strict=True))
     wanted = truth(plan, known, longer)
-    left_open = "learned" if answers["learned"].sentence.startswith("Open") else ""
+    left_open = "learned" if is_open(answers["learned"]) else ""
     return [
         name
         for name in NAMES
@@ -300,12 +300,14 @@ def wrongs(plan, found, known, longer):
     ]
 
 
+def is_open(answer):
+    """Whether it says that without labels it cannot be told."""
+    return answer.light == "warn" and "Open" in answer.sentence.partition(": ")[0]
+
+
 def row(name, plan, found, known, wrong):
     """A line of the table."""
-    lights = [
-        "open" if answer.sentence.startswith("Open") else WORDS[answer.light]
-        for answer in found.answers
-    ]
+    lights = ["open" if is_open(answer) else WORDS[answer.light] for answer in found.answers]
     labels = ""
     if "right" in known:
         gain = of_untrained(known["right"])
