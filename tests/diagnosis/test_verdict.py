@@ -28,7 +28,8 @@ BEFORE = {"view_consistency": 0.2, "shared_neighbours": 0.1, "lidar": 20.0, "col
 AFTER = {"view_consistency": 0.8, "shared_neighbours": 0.4, "lidar": 50.0, "collapsed": 0.0}
 LEARNED, NOT = judge_untrained(BEFORE, AFTER), judge_untrained(BEFORE, BEFORE)
 WORSE = judge_start(AFTER, BEFORE)
-DONE = Course(steps=900, samples=1000, passes=2 * FEW, share=1.0, trend=None)
+STOPPED = Trend(state="stop", sentence="Stop: no.", measure="view_consistency", light="ok")
+DONE = Course(steps=900, samples=1000, passes=2 * FEW, share=1.0, trend=STOPPED)
 COMMANDS = Commands(
     run="run",
     again="manyviews train r --data photos",
@@ -65,6 +66,13 @@ def test_the_questions_come_in_order_each_with_a_number_and_a_light():
     first = said.lines()[0]
     assert first.startswith("[ok] Did it learn anything? shared neighbours 0.400, the untr")
     assert commands(said) == ["manyviews evaluate run --data LABELLED --protocol knn linear"]
+
+
+@pytest.mark.parametrize("trend", [None, replace(STOPPED, measure="", sentence="It cannot tell.")])
+def test_what_nothing_was_measured_of_was_not_enough_for_certain(trend):
+    said = found(course=replace(DONE, trend=trend)).answers[2]
+    assert said.light == "warn"
+    assert "cannot tell" in said.sentence
 
 
 def test_a_network_that_was_hardly_trained_is_never_all_green():
@@ -111,13 +119,15 @@ def test_a_task_that_is_partly_solved_leaves_it_open_where_views_are_no_more_ali
 
 
 @pytest.mark.parametrize(
-    ("lidar", "task", "is_open"), [(17.9, 0.5, True), (18.1, 0.5, False), (17.9, None, False)]
+    ("lidar", "task", "is_open"),
+    [(17.9, 0.5, True), (18.1, 0.5, False), (17.9, None, False), (9.9, None, True)],
 )
-def test_a_task_whose_views_are_more_alike_is_left_open_where_lidar_fell(lidar, task, is_open):
+def test_views_that_are_more_alike_leave_it_open_where_lidar_fell_by_much(lidar, task, is_open):
+    """The untrained encoder's is 20."""
     beside = judge_untrained(BEFORE, AFTER | {"lidar": lidar})
     said = found(untrained=beside, task=task).answers[0]
     assert said.light == ("warn" if is_open else "ok")
-    assert said.sentence.startswith("Open. Its task need not") == is_open
+    assert said.sentence.startswith("Open. The measures are mixed") == is_open
     assert "LiDAR" in said.sentence
 
 
@@ -187,11 +197,12 @@ def test_images_that_are_all_alike_send_to_the_data():
         ("ended", True, "warn"),
         ("still improving", True, "warn"),
         ("getting worse", False, "warn"),
-        ("too early", False, "ok"),
+        ("too early", False, "warn"),
     ],
 )
 def test_a_trend_tells_whether_it_was_enough(state, rising, light):
-    trend = Trend(state=state, sentence="As said.", measure="", light="ok", rising=rising)
+    measure = "" if state == "too early" else "view_consistency"
+    trend = Trend(state=state, sentence="As said.", measure=measure, light="ok", rising=rising)
     answer = found(course=replace(DONE, trend=trend)).answers[2]
     assert (answer.light, answer.sentence) == (light, "As said.")
 
