@@ -263,7 +263,7 @@ def _mixed(evidence: Evidence) -> Against | None:
     """What is said where views have more neighbours in common, and LiDAR fell by much.
 
     By three fifths in Deep InfoMax, which was worse by 0.022 in kNN, and in an autoencoder, whose
-    task need not bring views together, by a quarter, worse by 0.010; SimCLR loses up to a fifth
+    task need not bring views together, by a quarter, worse by 0.010; SimCLR loses a fifth
     and is better (docs/experiments/verdict.md).
     """
     beside = evidence.untrained
@@ -284,7 +284,7 @@ def _mixed(evidence: Evidence) -> Against | None:
 def _unseen(evidence: Evidence) -> Against | None:
     """What is said after a few passes, where neighbours have not moved either way.
 
-    Trainings of 3 passes gained up to 0.018 in kNN while shared neighbours rose by 0.002, less than
+    Trainings of 3 passes gained up to 0.017 in kNN while shared neighbours rose by 0.002, less than
     untrained encoders differ by (docs/experiments/verdict.md). Of fewer passes than `_HARDLY` it
     is right to say that nothing was learnt.
     """

@@ -165,7 +165,9 @@ ENCODERS = {
 }
 
 
-@pytest.mark.parametrize(("name", "blocks", "steps"), [("C4", -1.0, 90), ("pyramid", 0.0, 200)])
+@pytest.mark.parametrize(
+    ("name", "blocks", "steps"), [("C4", -1.0, 90), ("pyramid", 0.0, 200), ("pyramid", -1.0, 160)]
+)
 def test_a_detector_learns_coloured_shapes(name, blocks, steps, drawn):
     """A frozen C4 is not among them: what is random knows too little of what is cut out."""
     torch.manual_seed(0)
