@@ -1,7 +1,7 @@
 """Trainings whose right verdict is known before they are judged; `verdict.py` judges them.
 
-Every one is small: 28 pixels, `resnet_small` of width 16, 1,000 images (some 250 or 60), 64 or 32 a
-batch.
+Every one is small: 28 pixels, `resnet_small` of width 16 or 4, 1,000 images (some 250 or 60), 64 or
+32 a batch.
 """
 
 import json
@@ -33,7 +33,7 @@ SMALL = {
     "train.log_every": 5,
     "train.keep": 99,
 }
-HALVES = ("a", "b", "c", "d", "e", "f")
+HALVES = ("a", "b", "c", "d", "e", "f", "g")
 """Parts of the trainings; see `Plan.half`."""
 THRIFTY = {"data.batch_size": 32}
 """Where time is short."""
@@ -47,7 +47,7 @@ class Plan:
         recipe, steps, seed: of it.
         half: "a" chooses thresholds, "b" judges them; set before anything was measured. "c" judges
             what was mended after "b" had been looked at, "d" what was after "c", "e" what was after
-            "d" and "f" what was after "e", likewise.
+            "d" and "f" what was after "e", likewise. "g" judges the rules as "f" left them.
         data: "images", "few" or a "handful" of them, "noise" or "one" (one image repeated).
         fault: what is broken in it, of `collapse.FAULTS`; "" for nothing.
         cut: steps after which it was killed; -1 where it came to its end.
@@ -84,6 +84,7 @@ def plans():
         **_near_one_place(),
         **_to_the_end(),
         **_once_more(),
+        **_untouched(),
     }
 
 
@@ -281,6 +282,53 @@ def _once_more():
     ):
         plan = Plan(recipe=recipe, steps=steps, seed=seed, half="f", given=THRIFTY)
         found[f"{recipe}-f-{steps}"] = plan
+    return found
+
+
+def _untouched():
+    """Of every kind once more, with other seeds, most by methods that no half before has seen."""
+    found = {}
+    healthy = (
+        *(("npid", 300), ("pcl", 300), ("dcl", 300), ("hcl", 300), ("align-uniform", 300)),
+        *(("lejepa", 300), ("visreg", 300), ("er", 300), ("deepcluster", 300), ("pirl", 300)),
+        *(("amdim", 300), ("infomax", 300), ("wmse", 300), ("tico", 300), ("simsiam", 300)),
+        *(("barlow", 300), ("moco", 300), ("swav", 300)),
+        *(("context", 300), ("jigsaw", 300), ("autoencoder", 300), ("rotation", 900)),
+        *(("simclr", 900), ("vicreg", 900), ("byol", 900), ("nnclr", 20), ("lejepa", 20)),
+        *(("visreg", 2), ("denoising", 20)),
+    )
+    for seed, (recipe, steps) in enumerate(healthy, start=80):
+        given = {"data.batch_size": 128} if recipe == "wmse" else THRIFTY
+        plan = Plan(recipe=recipe, steps=steps, seed=seed, half="g", given=given)
+        found[f"{recipe}-g-{steps}"] = plan
+    broken = (
+        *(("byol", "predictor removed"), ("vicreg", "constant head"), ("moco", "constant head")),
+        *(("simsiam", "constant head"), ("dino", "teacher temperature 1")),
+        *(("byol", "teacher shares storage"), ("barlow", "no augmentation")),
+        *(("rotation", "constant head"), ("nnclr", "constant head")),
+    )
+    for seed, (recipe, fault) in enumerate(broken, start=120):
+        plan = Plan(recipe=recipe, steps=200, fault=fault, half="g", seed=seed, given=THRIFTY)
+        found[f"{recipe}-g-{fault.replace(' ', '-')}"] = plan
+    for seed, recipe in enumerate(("npid", "lejepa", "vicreg", "infomax"), start=130):
+        plan = Plan(recipe=recipe, steps=200, data="noise", half="g", seed=seed, given=THRIFTY)
+        found[f"{recipe}-g-noise"] = plan
+    plan = Plan(recipe="barlow", steps=60, data="one", half="g", seed=134, given=THRIFTY)
+    found["barlow-g-one-image"] = plan
+    plan = Plan(recipe="simclr", steps=600, cut=300, half="g", seed=135, given=THRIFTY)
+    found["simclr-g-killed"] = plan
+    for name, recipe, data, hotter in (
+        *(("ruined", "vicreg", "images", 20.0), ("on-noise", "vicreg", "noise", 1.0)),
+        ("goes-on", "simclr", "images", 1.0),
+    ):
+        given = THRIFTY | {"hotter": hotter}
+        plan = Plan(recipe=recipe, steps=150, start="simclr-g-900", half="g", seed=136, data=data)
+        found[f"start-g-{name}"] = replace(plan, given=given)
+    for recipe, seed in (("simclr", 137), ("vicreg", 138)):
+        for steps, longer in ((6400, f"{recipe}-g-12800"), (12800, "")):
+            plan = Plan(recipe=recipe, steps=steps, seed=seed, half="g", data="handful")
+            given = THRIFTY | {"encoder.width": 4}  # so small that it might have learnt all it can
+            found[f"{recipe}-g-{steps}"] = replace(plan, longer=longer, given=given)
     return found
 
 
