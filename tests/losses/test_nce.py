@@ -42,9 +42,10 @@ def gaussian(seed, *shape):
     return torch.randn(*shape, generator=g, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("elements", [1, 40, 2**24])
-def test_scores_and_their_gradient_are_those_of_gathered_rows(elements, monkeypatch):
+@pytest.mark.parametrize(("elements", "dense"), [(1, 1), (40, 1), (2**24, 1), (1, 2)])
+def test_scores_and_their_gradient_are_those_of_gathered_rows(elements, dense, monkeypatch):
     monkeypatch.setattr(module, "_ELEMENTS", elements)
+    monkeypatch.setattr(module, "_DENSE", dense)  # 10 items, 7 of which are asked of
     query, items = gaussian(0, 4, 3).requires_grad_(), gaussian(1, 10, 3)
     index = torch.randint(10, (4, 7), generator=torch.Generator().manual_seed(2))
     weights = gaussian(3, 4, 7)
