@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,33 @@ def test_a_worker_killed_in_mid_step_is_one_sentence_and_all_is_saved(tmp_path):
         train(tmp_path / name, Toy())
     cut, whole = ending(tmp_path / "cut"), ending(tmp_path / "whole")
     assert all(torch.equal(cut[name], whole[name]) for name in whole)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_workers_of_a_killed_training_end(tmp_path, size):
+    """Also one that is writing what fits into no pipe, and has no reader any more."""
+    told = tmp_path / "worker"
+
+    def action():
+        made = workers.each(lambda step: bytes(size), range(99), workers=1)
+        next(made)
+        told.write_text(str(children()[0]))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert wait(fork(action)) == -signal.SIGKILL
+    end = time.monotonic() + 30
+    while cmdline(told.read_text()):
+        assert time.monotonic() < end, "it is still there"
+        time.sleep(0.1)
+
+
+def cmdline(pid):
+    """Of a process; "" of one that has ended and waits to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def test_what_else_the_data_complain_of_is_saved_before_too(tmp_path):

@@ -7,9 +7,11 @@ process decides when training stops, and a terminal sends Ctrl-C to every proces
 import contextlib
 import itertools
 import logging
+import multiprocessing
 import os
 import signal
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -198,6 +200,21 @@ def prepare(worker: int) -> None:
     torch.set_num_threads(1)
     # Not 1: after a fork that would wait for ever for the threads of the parent's pool to end.
     cv2.setNumThreads(0)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone.
+
+    torch asks only where it waits for work. A worker whose result does not fit into the pipe waits
+    for ever for its reader: of a training that `kill -9` ended it kept the memory, and took no
+    signal but another one.
+    """
+    parent = multiprocessing.parent_process()
+    while parent is not None and os.getppid() == parent.pid:
+        time.sleep(1.0)
+    if parent is not None:
+        os._exit(1)
 
 
 class _Work(Dataset[T], Generic[Task, T]):
