@@ -41,8 +41,7 @@ def settings(name, folder):
     """
     streams = streams_of(name)
     images = streams == ("image",)
-    makers = {("image",): few, ("points",): clouds.folder}
-    data = makers.get(streams, media.clips)(folder / "data")
+    data = made(streams, folder / "data")
     run = RECIPES[name](facts(data, streams, channels=3 if name in COLOURED else 0))
     taught = {
         name: replace(each, source=str(folder / name if each.whole else TEACHER))
@@ -68,6 +67,12 @@ def settings(name, folder):
             precision="fp32",
         ),
     )
+
+
+def made(streams, folder):
+    """Data of some streams in a folder, made if they are not there, as a DATA argument."""
+    makers = {("image",): few, ("points",): clouds.folder}
+    return makers.get(streams, media.clips)(folder)
 
 
 def few(folder):

@@ -136,7 +136,7 @@ def changed(one, other):
 
 def test_training_changes_parameters_and_buffers_and_nothing_else(method):
     before = attributes(method)
-    train(method, 5)
+    train(method, 3)  # into a second epoch
     assert changed(attributes(method), before) == []
 
 
@@ -304,12 +304,12 @@ def test_targets_keep_their_own_norm_statistics(method):
 
 
 def test_a_loaded_checkpoint_continues_exactly(case, method):
-    train(method, 5)
+    train(method, 3)
     saved = {k: v.clone() for k, v in method.state_dict().items()}
-    expected = train(method, 2, start=5)  # the last step of the third epoch, the first of the next
+    expected = train(method, 2, start=3)  # the last step of the second epoch, the first of the next
     resumed = build_one(*case, seed=1)  # whose first epoch never begins, as in a resumed run
     resumed.load_state_dict(saved)
-    assert torch.equal(torch.stack(train(resumed, 2, start=5)), torch.stack(expected))
+    assert torch.equal(torch.stack(train(resumed, 2, start=3)), torch.stack(expected))
 
 
 def test_training_on_one_batch_lowers_the_loss(method):
@@ -322,7 +322,9 @@ def test_training_on_one_batch_lowers_the_loss(method):
         optimizer.step()
         optimizer.zero_grad()
         losses.append(step.total.item())
-    assert losses[-1] < 0.95 * losses[0]
+        if max(losses[-2:]) < 0.95 * losses[0]:  # two in a row: no luck of one step
+            return
+    pytest.fail(f"From {losses[0]} the loss came to {losses[-1]}.")
 
 
 def test_a_copy_of_a_method_shares_nothing(method):

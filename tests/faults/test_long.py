@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pictures import folder_of
 
 from forks import run
 from manyviews.runs.folder.lock import RunDirectory
@@ -53,8 +54,8 @@ TRAIN_AND_EVALUATE = """
 import manyviews, os
 small = {"train.steps": 2, "data.batch_size": 8, "encoder.width": 8}
 assert os.getuid() == 1000
-manyviews.train("simclr", data="builtin:fashion", out="run", overrides=small)
-manyviews.evaluate("run/encoder.safetensors", data="builtin:fashion", protocol=["knn"])
+manyviews.train("simclr", data="images", out="run", overrides=small)
+manyviews.evaluate("run/encoder.safetensors", data="images", protocol=["knn"])
 """
 UNPRIVILEGED = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
 
@@ -70,6 +71,8 @@ def may_be_another():
 def test_a_user_whose_home_cannot_be_written_trains_and_evaluates(tmp_path):
     home = tmp_path / "home"
     home.mkdir(mode=0o555)
+    for kind in ("a", "b"):
+        folder_of(tmp_path / "images" / kind, 10)
     told = {**os.environ, "HOME": str(home)}
     told.pop("XDG_CACHE_HOME", None)
 

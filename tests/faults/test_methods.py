@@ -5,12 +5,14 @@ And what it ends with can be looked at.
 
 import random
 import signal
+from functools import cache
 
 import pytest
 
 import killing
 from forks import run
 from manyviews.methods.catalog import METHODS
+from manyviews.recipes import streams_of
 
 
 @pytest.fixture(scope="module", params=[*METHODS, "pirl-rotation"])
@@ -19,9 +21,23 @@ def name(request):
 
 
 @pytest.fixture(scope="module")
-def whole(name, tmp_path_factory):
+def data(tmp_path_factory):
+    """Where data of some streams are, made once for all methods."""
+
+    @cache
+    def of(streams):
+        folder = tmp_path_factory.mktemp("-".join(streams)) / "data"
+        killing.made(streams, folder)
+        return folder
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def whole(name, data, tmp_path_factory):
     """A run that was not killed."""
     path = tmp_path_factory.mktemp(name) / "whole"
+    (path.parent / "data").symlink_to(data(streams_of(name)))
     assert run(lambda: killing.train(name, path)) == 0
     return path
 

@@ -129,7 +129,10 @@ def test_a_class_that_is_only_tested_is_named(checkpoint, labelled, tmp_path):
     [
         (["knn", "linear", "attentive"], {}),
         (["linear"], {"layer": "best"}),
-        (["robustness"], {"robustness": Robustness(severities=(1, 2))}),
+        (
+            ["robustness"],
+            {"robustness": Robustness(corruptions=("fog", "contrast"), severities=(1, 2))},
+        ),
         (
             ["finetune"],
             {
