@@ -33,7 +33,7 @@ SMALL = {
     "train.log_every": 5,
     "train.keep": 99,
 }
-HALVES = ("a", "b", "c", "d", "e", "f", "g")
+HALVES = ("a", "b", "c", "d", "e", "f", "g", "h")
 """Parts of the trainings; see `Plan.half`."""
 THRIFTY = {"data.batch_size": 32}
 """Where time is short."""
@@ -47,7 +47,8 @@ class Plan:
         recipe, steps, seed: of it.
         half: "a" chooses thresholds, "b" judges them; set before anything was measured. "c" judges
             what was mended after "b" had been looked at, "d" what was after "c", "e" what was after
-            "d" and "f" what was after "e", likewise. "g" judges the rules as "f" left them.
+            "d" and "f" what was after "e", likewise. "g" judges the rules as "f" left them, and
+            "h" as "g" left them.
         data: "images", "few" or a "handful" of them, "noise" or "one" (one image repeated).
         fault: what is broken in it, of `collapse.FAULTS`; "" for nothing.
         cut: steps after which it was killed; -1 where it came to its end.
@@ -85,6 +86,7 @@ def plans():
         **_to_the_end(),
         **_once_more(),
         **_untouched(),
+        **_after_them(),
     }
 
 
@@ -329,6 +331,49 @@ def _untouched():
             plan = Plan(recipe=recipe, steps=steps, seed=seed, half="g", data="handful")
             given = THRIFTY | {"encoder.width": 4}  # so small that it might have learnt all it can
             found[f"{recipe}-g-{steps}"] = replace(plan, longer=longer, given=given)
+    return found
+
+
+def _after_them():
+    """What "g" answered wrongly, with other seeds, and more of every kind."""
+    found = {}
+    for seed, (recipe, steps) in enumerate(
+        (
+            *(("swav", 300), ("swav", 400), ("exemplar", 300), ("moco", 300), ("pcl", 300)),
+            *(("vicreg", 300), ("simclr", 300), ("byol", 300), ("dino", 300), ("barlow", 300)),
+            *(("triplet", 300), ("nnclr", 300), ("simsiam", 300), ("drlim", 300), ("tico", 300)),
+            *(("sela-v2", 300), ("mocov3", 300), ("dclw", 300), ("rotation", 300)),
+            *(("jigsaw", 300), ("denoising", 300), ("rotation", 20), ("jigsaw", 20)),
+            *(("dcl", 2), ("hcl", 20)),
+        ),
+        start=150,
+    ):
+        plan = Plan(recipe=recipe, steps=steps, seed=seed, half="h", given=THRIFTY)
+        found[f"{recipe}-h-{steps}"] = plan
+    for seed, (recipe, fault) in enumerate(
+        (
+            *(("rotation", "constant head"), ("jigsaw", "constant head")),
+            *(("context", "constant head"), ("triplet", "constant head")),
+            *(("byol", "predictor removed"), ("dino", "teacher shares storage")),
+        ),
+        start=180,
+    ):
+        plan = Plan(recipe=recipe, steps=150, fault=fault, half="h", seed=seed, given=THRIFTY)
+        found[f"{recipe}-h-{fault.replace(' ', '-')}"] = plan
+    for seed, recipe in enumerate(("rotation", "context", "jigsaw", "swav", "pcl"), start=190):
+        plan = Plan(recipe=recipe, steps=150, data="noise", half="h", seed=seed, given=THRIFTY)
+        found[f"{recipe}-h-noise"] = plan
+    plan = Plan(recipe="simclr", steps=60, data="one", half="h", seed=196, given=THRIFTY)
+    found["simclr-h-one-image"] = plan
+    plan = Plan(recipe="barlow", steps=400, cut=200, half="h", seed=197, given=THRIFTY)
+    found["barlow-h-killed"] = plan
+    for name, recipe, data, hotter in (
+        *(("ruined", "simclr", "images", 20.0), ("on-noise", "barlow", "noise", 1.0)),
+        ("goes-on", "vicreg", "images", 1.0),
+    ):
+        given = THRIFTY | {"hotter": hotter}
+        plan = Plan(recipe=recipe, steps=150, start="simclr-h-300", half="h", seed=198, data=data)
+        found[f"start-h-{name}"] = replace(plan, given=given)
     return found
 
 

@@ -253,6 +253,8 @@ def truth(plan, known, longer):
     """What is right: question -> the lights that are; without what nothing known can tell."""
     faulty = bool(plan.fault) or plan.data == "one"
     found = {"collapsed": {"bad", "warn"} if faulty else {"ok"}}
+    if "hotter" in plan.given and plan.given["hotter"] > 1:  # whether directions died is not known
+        found = {}
     if faulty:
         return found
     learned = {"warn", "bad"} if plan.data == "noise" or known["step"] <= 20 else _learned(known)

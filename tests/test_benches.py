@@ -227,6 +227,8 @@ def test_labels_tell_what_is_right_where_they_can(monkeypatch, now, before, ligh
     better = {"right": {"now": "1" * 80}}
     known["right"]["now"] = "0" * 80
     assert verdict.truth(plan, known, better)["enough"] == {"warn"}
+    ruined = replace(plan, given={"hotter": 20.0})
+    assert "collapsed" not in verdict.truth(ruined, known, None)
 
 
 def test_packed_videos_are_measured_beside_their_files(monkeypatch):

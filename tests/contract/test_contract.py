@@ -182,7 +182,7 @@ def test_the_step_has_the_promised_shapes(method):
         assert step.projection.requires_grad  # so that its entropy can be added from outside
     assert not any(x.requires_grad for x in step.fresh.values())
     known = {"target_entropy", "usage_entropy", "prediction_std", "contrastive_floor", "height"}
-    known |= {"over_guess"}
+    known |= {"over_guess", "answer_std"}
     assert set(step.watch) <= known
     assert all(x.shape == () and not x.requires_grad for x in step.watch.values())
     assert torch.equal(step.total, torch.stack(list(step.losses.values())).sum())

@@ -85,7 +85,8 @@ def test_labels_decide_of_an_untrained_encoder_too():
     [
         (0.02, 0.0245, "no better"),  # too little to say anything of
         (0.02, 0.0255, "open"),  # a share of what was before
-        (0.02, 0.027, "better"),
+        (0.02, 0.0275, "open"),
+        (0.02, 0.0285, "better"),
         (0.01, 0.0145, "no better"),  # and so much at the least
         (0.2, 0.24, "open"),
         (0.2, 0.26, "better"),  # which is no third of it, and clear all the same

@@ -80,6 +80,7 @@ FAULTS = {
     "few_prototypes": lambda i: healthy(i, target_entropy=0.05, usage_entropy=0.15),
     "not_learning": lambda i: healthy(i, contrastive_floor=1.0),
     "predicts_the_mean": lambda i: healthy(i, prediction_std=0.001, projection=None),
+    "answers_alike": lambda i: healthy(i, answer_std=0.001, projection=None),
     "dimensional_collapse": lambda i: healthy(
         i, embedding=views(i, d=128, rank=1) + 1e-3 * views(i, d=128)
     ),
@@ -105,6 +106,7 @@ EDGES = {
     "few_prototypes": [{"usage_entropy": 0.199}, {"usage_entropy": 0.201}],
     "not_learning": [{"contrastive_floor": 0.991}, {"contrastive_floor": 0.989}],
     "predicts_the_mean": [{"prediction_std": 0.0019}, {"prediction_std": 0.0021}],
+    "answers_alike": [{"answer_std": 0.0019}, {"answer_std": 0.0021}],
     "vanishing_variance": [{"scale": 0.009}, {"scale": 0.011}],
     "dimensional_collapse": [
         {"rank_embedding": 1.9, "width": 100},
@@ -175,6 +177,8 @@ def healthy_like(fault, i):
     watch = {"target_entropy": 0.5, "usage_entropy": 0.9, "contrastive_floor": 0.6, "height": 0.2}
     if fault in ("constant_embedding", "predicts_the_mean"):
         return healthy(i, projection=None, prediction_std=0.4)
+    if fault == "answers_alike":
+        return healthy(i, projection=None, answer_std=0.4)
     if fault == "dimensional_collapse":
         return healthy(i, embedding=views(i, d=128))
     return healthy(i, **watch)
@@ -182,14 +186,14 @@ def healthy_like(fault, i):
 
 def test_a_healthy_training_raises_nothing():
     watch = {"target_entropy": 0.6, "usage_entropy": 0.95, "contrastive_floor": 0.7}
-    health, said = run(lambda i: healthy(i, **watch, prediction_std=0.3))
+    health, said = run(lambda i: healthy(i, **watch, prediction_std=0.3, answer_std=0.2))
     assert health.alarms == []
     assert health.light == "ok"
     expected = {
         *("rank_embedding", "rank_projection", "std_embedding", "std_projection"),
         *("cosine_embedding", "cosine_projection", "alignment", "uniformity", "health"),
         *("entropy", "reconstruction", "consistency"),
-        *(f"watch/{name}" for name in [*watch, "prediction_std"]),
+        *(f"watch/{name}" for name in [*watch, "prediction_std", "answer_std"]),
     }
     assert set(said) == expected
     assert 25 < said["rank_embedding"] <= 32

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from manyviews.core import Clock
+from manyviews.losses.classification import answer_std
 from manyviews.losses.reconstruction import error_of_a_guess, masked_l1, masked_mse
 from manyviews.methods.catalog import METHODS, build
 from tiny import TinyViT, batch_for, begin, given_for, shrink
@@ -34,7 +35,22 @@ def test_even_answers_cost_what_a_guess_costs(name):
     heads = method.heads if name == "cubic-puzzle" else [method.head]
     for head in heads:
         silence([m for m in head.modules() if isinstance(m, nn.Linear)][-1])
-    assert float(method(batch_for(method), CLOCK).watch["over_guess"]) == pytest.approx(1.0)
+    watch = method(batch_for(method), CLOCK).watch
+    assert float(watch["over_guess"]) == pytest.approx(1.0)
+    assert float(watch["answer_std"]) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["rotation", "jigsaw", "context", "playback", "clip-order"])
+def test_a_fresh_head_does_not_answer_alike(name):
+    method = made(name)
+    assert float(method(batch_for(method), CLOCK).watch["answer_std"]) > 0.002
+
+
+def test_how_far_answers_differ_is_told_in_guesses():
+    sure = torch.tensor([[50.0, 0, 0, 0], [0, 50.0, 0, 0]])  # two answers in turn, two never
+    assert float(answer_std(sure)) == pytest.approx(4 * (0.5 + 0.5) / 4)
+    assert float(answer_std(sure[None].expand(3, 2, 4).half())) == pytest.approx(1.0)
+    assert float(answer_std(sure[:1].expand(8, 4))) == 0.0
 
 
 def test_the_guess_of_an_order_knows_how_frequent_the_answers_are():

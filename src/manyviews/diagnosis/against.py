@@ -24,7 +24,7 @@ _TITLES = {
 """What is compared in words where there are no labels."""
 LEAST = 0.005
 """A move of shared neighbours that is below it says nothing; untrained encoders differ by less."""
-_LEARNED = (0.3, 0.05)
+_LEARNED = (0.4, 0.05)
 """A rise of shared neighbours counts as learning where it is above `LEAST` and that share of the
 value before (the first) or at least the second; see docs/experiments/verdict.md."""
 _OF_A_START = ("view_consistency", "lidar")

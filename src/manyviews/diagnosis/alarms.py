@@ -219,6 +219,18 @@ RULES: tuple[Rule, ...] = (
         stuck=0.2,
     ),
     Rule(
+        name="answers_alike",
+        about="answer_std",
+        holds=lambda n: n["answer_std"] < 0.002,  # on noise, of which nothing is learnt, 0.2
+        message=(
+            "the task is answered alike for every {sample}: probabilities differ by "
+            "{answer_std:.4f} of a guess's"
+        ),
+        cause="the head takes nothing from the encoder, or its units are dead",
+        advice="a lower --optim.lr, a longer --optim.warmup",
+        stuck=0.2,
+    ),
+    Rule(
         name="vanishing_variance",
         about="scale",
         holds=lambda n: n["scale"] < 0.01 and not n["cosine_projection"] > 0.9975,

@@ -23,6 +23,23 @@ def classify(logits: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, -2), target.flatten())
 
 
+@torch.no_grad()
+@full_precision
+def answer_std(logits: Tensor) -> Tensor:
+    """Standard deviation across rows of each answer's probability, over that of a guess, averaged.
+
+    0 where every row gets the same answer. Over this rank's rows.
+
+    Args:
+        logits: [..., K].
+
+    Returns:
+        Scalar, float32 (float64 if logits are), even under autocast.
+    """
+    shares = logits.flatten(0, -2).softmax(dim=-1)
+    return shares.shape[-1] * shares.std(dim=0, correction=0).mean()
+
+
 @full_precision
 def yes_or_no(logits: Tensor, *, right: bool, counted: Tensor) -> Tensor:
     """The mean of -log sigmoid(logits), or of -log sigmoid(-logits) where the answer is no.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Batch, Clock, Given, Method, Step, flat
 from manyviews.core.ranges import Count, Range
-from manyviews.losses.classification import classify
+from manyviews.losses.classification import answer_std, classify
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +66,16 @@ class ClipOrder(Method):
         seen = self.pair_head(both)  # [B, n, n, P]: clip a before clip b
         joined = seen[:, self.pairs[..., 0], self.pairs[..., 1]].flatten(2)  # [B, n!, pairs * P]
         target = self.classes.expand(len(h), -1)
-        loss = classify(self.head(joined), target)
+        logits = self.head(joined)
+        loss = classify(logits, target)
         share = self.classes.bincount() / len(self.classes)
         return Step(
             {"order": loss},
             self.embedded(h[:, :1]),
-            watch={"over_guess": loss.detach() / -share.xlogy(share).sum()},
+            watch={
+                "over_guess": loss.detach() / -share.xlogy(share).sum(),
+                "answer_std": answer_std(logits),
+            },
         )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Batch, Clock, Given, Method, Step, flat
 from manyviews.core.ranges import Count
-from manyviews.losses.classification import classify
+from manyviews.losses.classification import answer_std, classify
 from manyviews.parts.heads import mlp
 from manyviews.parts.puzzle import in_place
 
@@ -61,7 +61,10 @@ class Context(Method):
         return Step(
             {"place": loss},
             embedding=embedding,
-            watch={"over_guess": loss.detach() / math.log(len(NEIGHBOURS))},
+            watch={
+                "over_guess": loss.detach() / math.log(len(NEIGHBOURS)),
+                "answer_std": answer_std(logits),
+            },
         )
 
     def _coloured(self, shown: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Batch, Clock, Given, Method, Step, flat
 from manyviews.core.ranges import Count
-from manyviews.losses.classification import classify
+from manyviews.losses.classification import answer_std, classify
 from manyviews.parts.puzzle import rank_of
 
 PIECES = 4
@@ -49,9 +49,15 @@ class CubicPuzzle(Method):
         pieces = torch.cat([batch.views[kind] for kind in KINDS], dim=1)  # [B, 8, ...]
         h = flat(lambda x: self.backbone(x, tokens=False).pooled, pieces)
         losses: dict[str, Tensor] = {}
+        spread: list[Tensor] = []
         for number, (kind, parts) in enumerate(zip(KINDS, h.split(PIECES, dim=1), strict=True)):
             joined = self.part_head(parts).flatten(1)
             logits = self.heads[number % len(self.heads)](joined)
+            spread.append(answer_std(logits))
             losses[kind] = classify(logits, rank_of(batch.cues[f"{kind}.order"])) / len(KINDS)
         over = torch.stack(list(losses.values())).sum() / math.log(math.factorial(PIECES))
-        return Step(losses, embedding=self.embedded(h[:, :2]), watch={"over_guess": over.detach()})
+        return Step(
+            losses,
+            embedding=self.embedded(h[:, :2]),
+            watch={"over_guess": over.detach(), "answer_std": torch.stack(spread).mean()},
+        )

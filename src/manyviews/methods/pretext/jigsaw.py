@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from manyviews.core import Batch, Clock, Given, Method, Step, flat
 from manyviews.core.ranges import Count, Range
-from manyviews.losses.classification import classify
+from manyviews.losses.classification import answer_std, classify
 from manyviews.parts.heads import mlp
 from manyviews.parts.norm import BatchNorm
 from manyviews.parts.puzzle import far_apart, in_place, rank_of, rearranged
@@ -62,7 +62,10 @@ class Jigsaw(Method):
         return Step(
             {"order": loss},
             embedding=self.embedded(h[:, :2]),
-            watch={"over_guess": loss.detach() / math.log(len(self.permutations))},
+            watch={
+                "over_guess": loss.detach() / math.log(len(self.permutations)),
+                "answer_std": answer_std(logits),
+            },
         )
 
     def puzzle(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import torch
 
 from manyviews.core import Batch, Clock, Given, Method, Step, flat
 from manyviews.core.ranges import Natural, Several
-from manyviews.losses.classification import classify
+from manyviews.losses.classification import answer_std, classify
 from manyviews.parts.heads import mlp
 
 
@@ -44,9 +44,13 @@ class Playback(Method):
         views = batch.views["global"][:, : self.needs["global"]]
         h = flat(lambda x: self.backbone(x, tokens=False).pooled, views)
         which = torch.arange(h.shape[1], device=h.device).expand(h.shape[:2])
-        loss = classify(flat(self.head, h), which)
+        logits = flat(self.head, h)
+        loss = classify(logits, which)
         return Step(
             {"playback": loss},
             self.embedded(h[:, :1]),
-            watch={"over_guess": loss.detach() / math.log(h.shape[1])},
+            watch={
+                "over_guess": loss.detach() / math.log(h.shape[1]),
+                "answer_std": answer_std(logits),
+            },
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from manyviews.core import Batch, Clock, Given, Method, Step, flat
 from manyviews.core.ranges import Natural
-from manyviews.losses.classification import classify
+from manyviews.losses.classification import answer_std, classify
 from manyviews.parts.heads import mlp
 
 TURNS = 4
@@ -50,7 +50,10 @@ class Rotation(Method):
         return Step(
             {"turns": loss},
             embedding=self.embedded(h[:, :1]),
-            watch={"over_guess": loss.detach() / math.log(TURNS)},
+            watch={
+                "over_guess": loss.detach() / math.log(TURNS),
+                "answer_std": answer_std(logits),
+            },
         )
 
 
