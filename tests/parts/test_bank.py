@@ -1,14 +1,17 @@
 """The bank: staged writes, negatives that are a function of the step, a partition set once."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 import forks
-from manyviews.core import UsageError, comm
+from manyviews.core import Clock, UsageError, comm
+from manyviews.methods.catalog import METHODS, build
 from manyviews.parts.bank import Bank, Partition
+from tiny import TinyConv, batch_for, given_for, shrink
 
 SAMPLES, DIM = 12, 4
 
@@ -202,3 +205,39 @@ def test_two_ranks_hold_and_draw_what_one_process_does(tmp_path):
     expected = work(lambda x: x)
     for rank in range(2):
         torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), expected)
+
+
+def test_rows_that_are_filled_in_are_of_unit_length_and_unreadable_samples_keep_theirs():
+    store = bank()
+    before, new = store.items.clone(), 3 * rows(1, SAMPLES)
+    new[4] = torch.nan
+    store.fill(new)
+    expected = F.normalize(new, dim=1)
+    expected[4] = before[4]
+    torch.testing.assert_close(store.items, expected)
+
+
+@pytest.mark.parametrize("name", ["npid", "pirl", "local-aggregation"])
+@pytest.mark.parametrize("filled", [False, True])
+def test_a_bank_begins_as_what_the_network_makes_of_the_samples(name, filled):
+    entry = METHODS[name]
+    torch.manual_seed(0)
+    config = replace(shrink(entry.config()), filled=filled)
+    method = build(config, given_for(entry.method, TinyConv)).train()
+    random = method.bank.items.clone()
+    seen = []
+
+    def embed_all(f):
+        views = batch_for(method, 1, size=64).views["global"][:, 0]
+        seen.append(f({next(iter(method.encoders)): views}))
+        return seen[-1]
+
+    statistics = {k: v.clone() for k, v in method.named_buffers() if "running" in k}
+    method.before_epoch(Clock(2, 10, epoch=1), embed_all)  # of a run that goes on
+    assert torch.equal(method.bank.items, random)
+    method.before_epoch(Clock(0, 10), embed_all)
+    assert len(seen) == filled
+    wanted = F.normalize(seen[0], dim=1) if filled else random
+    torch.testing.assert_close(method.bank.items, wanted)
+    assert all(m.training for m in method.modules())
+    assert all(torch.equal(v, statistics[k]) for k, v in method.named_buffers() if k in statistics)

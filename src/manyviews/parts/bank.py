@@ -13,10 +13,10 @@ from manyviews.parts.counted import mixed, words
 class Bank(nn.Module):
     """A unit vector for each sample: what earlier steps made of it.
 
-    Starts with random rows, the same on all ranks if they are seeded alike. A step's rows are
-    staged micro-batch by micro-batch and enter together, so that every micro-batch reads the bank
-    as it was before the step, and a skipped step is undone by forgetting what was staged. All
-    ranks hold the same rows.
+    Starts with random rows, the same on all ranks if they are seeded alike, or with those of
+    `fill`. A step's rows are staged micro-batch by micro-batch and enter together, so that every
+    micro-batch reads the bank as it was before the step, and a skipped step is undone by forgetting
+    what was staged. All ranks hold the same rows.
 
     Attributes:
         items: [samples, dim] fp32.
@@ -111,6 +111,17 @@ class Bank(nn.Module):
         drawn = self.negatives(index, count=count, step=step, branch=branch, own=True)
         which = torch.cat([index[:, None], drawn], dim=1)
         return nce.scores(z, self.items, which, temperature=temperature)
+
+    @torch.no_grad()
+    def fill(self, rows: Tensor) -> None:
+        """Take all rows at once; where one is NaN, of a sample that cannot be read, the old stays.
+
+        Args:
+            rows: [samples, dim], the same on all ranks.
+        """
+        known = rows.isfinite().all(dim=1, keepdim=True)
+        made = F.normalize(rows.to(self.items.dtype), dim=1)
+        self.items.copy_(torch.where(known, made, self.items))
 
     @torch.no_grad()
     def stage(self, index: Tensor, rows: Tensor) -> None:

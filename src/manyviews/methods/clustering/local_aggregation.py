@@ -12,7 +12,7 @@ from manyviews.losses.clustering import aggregation
 from manyviews.losses.contrastive import unit
 from manyviews.losses.nce import even, own_row, scores
 from manyviews.parts.bank import Bank, Partition, settled
-from manyviews.parts.branch import together
+from manyviews.parts.branch import evaluating, together
 from manyviews.parts.cluster import UNASSIGNED, spherical_kmeans
 from manyviews.parts.heads import mlp
 
@@ -32,6 +32,8 @@ class LocalAggregationConfig:
         negatives: K of that, drawn from the bank anew for each sample.
         hidden: width of the head's hidden layer; 0 makes it linear.
         out: width of its output, and of the bank.
+        filled: rows begin as what the untrained network makes of the samples, in a pass before the
+            first step; at random, as in the authors' code, where it is not.
     """
 
     clusters: tuple[Several, ...] = (30000,) * 10
@@ -43,6 +45,7 @@ class LocalAggregationConfig:
     negatives: Count = 4096
     hidden: Natural = 0
     out: Count = 128
+    filled: bool = False
 
 
 class Neighbourhoods(nn.Module):
@@ -117,13 +120,20 @@ class LocalAggregation(Method):
         return every.topk(min(self.config.background, len(items)), sorted=False).indices
 
     def before_epoch(self, clock: Clock, embed_all: EmbedAll) -> None:
-        """Cluster the bank, each time from other rows."""
+        """Before the first step of all fill the bank, where asked to; then cluster it."""
+        if self.config.filled and clock.step == 0:
+            self.bank.fill(embed_all(self._embed))
         if clock.progress >= self.config.clusters_from:
             for number, count in enumerate(self.config.clusters):
                 found = spherical_kmeans(
                     self.bank.items, count=count, rounds=self.config.rounds, setting="clusters"
                 )
                 self.clusters.items[number] = found.assignment
+
+    @torch.no_grad()
+    def _embed(self, views: Mapping[str, Tensor]) -> Tensor:
+        with evaluating(self):
+            return self.head(self.backbone(views[next(iter(self.encoders))], tokens=False).pooled)
 
     def after_backward(self, step: Step, clock: Clock) -> None:
         """Stage the batch's rows; keep the first partition."""

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from manyviews.core import Batch, Clock, Given, Method, Step
+import torch
+from torch import Tensor
+
+from manyviews.core import Batch, Clock, EmbedAll, Given, Method, Step
 from manyviews.core.ranges import Count, Decaying, Natural, NotNegative, Positive
 from manyviews.losses.contrastive import unit
 from manyviews.losses.nce import NoiseLoss, even, own_row
 from manyviews.losses.regression import normalised_mse
 from manyviews.parts.bank import Bank, Partition, settled
-from manyviews.parts.branch import together
+from manyviews.parts.branch import evaluating, together
 from manyviews.parts.heads import mlp
 
 
@@ -26,6 +29,8 @@ class NPIDConfig:
             in the authors' code, which has the momentum instead.
         hidden: width of the head's hidden layer; 0 makes it linear.
         out: width of its output, and of the bank.
+        filled: rows begin as what the untrained network makes of the samples, in a pass before the
+            first step; at random, as in the authors' code, where it is not.
     """
 
     loss: NoiseLoss = "nce"
@@ -35,6 +40,7 @@ class NPIDConfig:
     proximal: NotNegative = 0.0
     hidden: Natural = 0
     out: Count = 128
+    filled: bool = False
 
 
 class NPID(Method):
@@ -77,6 +83,16 @@ class NPID(Method):
             fresh={"index": batch.index, "rows": z[:, 0].detach(), "partition": partition},
             watch={"contrastive_floor": settled(floor, clock)},
         )
+
+    def before_epoch(self, clock: Clock, embed_all: EmbedAll) -> None:
+        """Before the first step of all fill the bank, where that is asked for."""
+        if self.config.filled and clock.step == 0:
+            self.bank.fill(embed_all(self._embed))
+
+    @torch.no_grad()
+    def _embed(self, views: Mapping[str, Tensor]) -> Tensor:
+        with evaluating(self):
+            return self.head(self.backbone(views[next(iter(self.encoders))], tokens=False).pooled)
 
     def after_backward(self, step: Step, clock: Clock) -> None:
         """Stage the batch's rows; keep the first partition."""

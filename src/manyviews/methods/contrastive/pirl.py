@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from manyviews.core import Batch, Clock, Given, Method, Step
+from manyviews.core import Batch, Clock, EmbedAll, Given, Method, Step
 from manyviews.core.ranges import Count, Decaying, Natural, Positive, Share
 from manyviews.losses.contrastive import unit
 from manyviews.losses.nce import NoiseLoss, even, own_row
 from manyviews.parts.bank import Bank, Partition, settled
+from manyviews.parts.branch import evaluating
 from manyviews.parts.heads import mlp
 
 _PARTS = {"jigsaw": ("tiles", 9), "rotation": ("turned", 1)}
@@ -35,6 +36,8 @@ class PIRLConfig:
         hidden: width of the heads' hidden layer; 0 makes them linear.
         out: width of their output, and of the bank.
         transformed: weight of the transformed branch; the image's has the rest.
+        filled: rows begin as what the untrained network makes of the samples, in a pass before the
+            first step; at random, as in the authors' code, where it is not.
     """
 
     transform: Literal["jigsaw", "rotation"] = "jigsaw"
@@ -45,6 +48,7 @@ class PIRLConfig:
     hidden: Natural = 0
     out: Count = 128
     transformed: Share = 0.5
+    filled: bool = False
 
 
 class PIRL(Method):
@@ -91,6 +95,16 @@ class PIRL(Method):
             fresh={"index": batch.index, "rows": z[1].detach(), "partition": partition},
             watch={"contrastive_floor": settled(floor, clock)},
         )
+
+    def before_epoch(self, clock: Clock, embed_all: EmbedAll) -> None:
+        """Before the first step of all fill the bank, where that is asked for."""
+        if self.config.filled and clock.step == 0:
+            self.bank.fill(embed_all(self._embed))
+
+    @torch.no_grad()
+    def _embed(self, views: Mapping[str, Tensor]) -> Tensor:
+        with evaluating(self):
+            return self.head(self.backbone(views[next(iter(self.encoders))], tokens=False).pooled)
 
     def after_backward(self, step: Step, clock: Clock) -> None:
         """Stage the image branch's rows; keep the first partition."""

@@ -26,8 +26,11 @@ def small(facts: Facts) -> Run[LocalAggregationConfig, Any, Any]:
         clusters_from=0.1,
         negatives=min(4096, facts.count),
         hidden=512,
+        filled=True,
     )
-    run = small_data.run(facts, name="local-aggregation", method=method)
+    run = small_data.run(
+        facts, name="local-aggregation", method=method, optim=small_data.of_banks()
+    )
     crops = parts(run.views)["global"]
     return replace(run, views=struct("Views", {"global": replace(crops, count=1)}))
 

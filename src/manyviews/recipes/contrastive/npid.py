@@ -15,15 +15,21 @@ from manyviews.views.plan import Crops
 def small(facts: Facts) -> Run[NPIDConfig, Any, Any]:
     """Your own data, sized to the images and the hardware.
 
-    InfoNCE and a head of two layers. A bank row is met once an epoch, so rows are replaced quickly.
+    InfoNCE and a head of two layers. A bank row is met once an epoch: rows begin filled, and a
+    quarter of other recipes' rate lets them keep up (docs/methods/npid.md).
     Command: `manyviews train npid --data DIR`.
     """
     run = small_data.run(
         facts,
         name="npid",
         method=NPIDConfig(
-            loss="info_nce", temperature=0.2, negatives=min(4096, facts.count), hidden=512
+            loss="info_nce",
+            temperature=0.2,
+            negatives=min(4096, facts.count),
+            hidden=512,
+            filled=True,
         ),
+        optim=small_data.of_banks(),
     )
     crops = parts(run.views)["global"]
     return replace(run, views=struct("Views", {"global": replace(crops, count=1)}))
