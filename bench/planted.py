@@ -33,7 +33,7 @@ SMALL = {
     "train.log_every": 5,
     "train.keep": 99,
 }
-HALVES = ("a", "b", "c", "d", "e", "f", "g", "h")
+HALVES = ("a", "b", "c", "d", "e", "f", "g", "h", "i")
 """Parts of the trainings; see `Plan.half`."""
 THRIFTY = {"data.batch_size": 32}
 """Where time is short."""
@@ -48,7 +48,7 @@ class Plan:
         half: "a" chooses thresholds, "b" judges them; set before anything was measured. "c" judges
             what was mended after "b" had been looked at, "d" what was after "c", "e" what was after
             "d" and "f" what was after "e", likewise. "g" judges the rules as "f" left them, and
-            "h" as "g" left them.
+            "h" as "g" left them; "i" as "h" did.
         data: "images", "few" or a "handful" of them, "noise" or "one" (one image repeated).
         fault: what is broken in it, of `collapse.FAULTS`; "" for nothing.
         cut: steps after which it was killed; -1 where it came to its end.
@@ -87,6 +87,7 @@ def plans():
         **_once_more(),
         **_untouched(),
         **_after_them(),
+        **_of_near_projections(),
     }
 
 
@@ -374,6 +375,40 @@ def _after_them():
         given = THRIFTY | {"hotter": hotter}
         plan = Plan(recipe=recipe, steps=150, start="simclr-h-300", half="h", seed=198, data=data)
         found[f"start-h-{name}"] = replace(plan, given=given)
+    return found
+
+
+def _of_near_projections():
+    """Contrastive trainings of every kind, for whose loss an alarm of "h" was changed."""
+    found = {}
+    for seed, (recipe, steps) in enumerate(
+        (
+            *(("pcl", 200), ("moco", 200), ("mocov3", 200), ("npid", 200), ("nnclr", 200)),
+            *(("simclr", 200), ("dcl", 200), ("debiased", 200), ("infomin", 200), ("pirl", 200)),
+            *(("er", 200), ("amdim", 200), ("vicreg", 200), ("byol", 200), ("pcl", 20)),
+            *(("npid", 20), ("mocov3", 2)),
+        ),
+        start=200,
+    ):
+        plan = Plan(recipe=recipe, steps=steps, seed=seed, half="i", given=THRIFTY)
+        found[f"{recipe}-i-{steps}"] = plan
+    for seed, recipe in enumerate(("pcl", "moco", "mocov3", "nnclr", "dcl", "hcl"), start=220):
+        plan = Plan(recipe=recipe, steps=150, data="noise", half="i", seed=seed, given=THRIFTY)
+        found[f"{recipe}-i-noise"] = plan
+    for seed, (recipe, fault) in enumerate(
+        (
+            *((name, "constant head") for name in ("moco", "simclr", "dcl", "nnclr", "mocov3")),
+            ("pcl", "constant head"),
+        ),
+        start=230,
+    ):
+        plan = Plan(recipe=recipe, steps=100, fault=fault, half="i", seed=seed, given=THRIFTY)
+        found[f"{recipe}-i-{fault.replace(' ', '-')}"] = plan
+    for seed, recipe in ((240, "moco"), (241, "pcl")):
+        plan = Plan(recipe=recipe, steps=60, data="one", half="i", seed=seed, given=THRIFTY)
+        found[f"{recipe}-i-one-image"] = plan
+    plan = Plan(recipe="moco", steps=300, cut=150, half="i", seed=242, given=THRIFTY)
+    found["moco-i-killed"] = plan
     return found
 
 

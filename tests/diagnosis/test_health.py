@@ -210,9 +210,10 @@ def test_entropy_and_reconstruction_are_those_of_the_losses(projection):
     assert said["reconstruction"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_contrastive_loss_far_below_chance_says_that_samples_are_told_apart():
-    [rule] = [rule for rule in RULES if rule.name == "nearly_constant"]
-    near = Numbers({"cosine_projection": 0.98, "alignment_projection": 0.01})
+@pytest.mark.parametrize(("name", "cosine"), [("nearly_constant", 0.98), ("complete_collapse", 1)])
+def test_a_contrastive_loss_far_below_chance_says_that_samples_are_told_apart(name, cosine):
+    [rule] = [rule for rule in RULES if rule.name == name]
+    near = Numbers({"cosine_projection": cosine, "alignment_projection": 0.01})
     assert rule.holds(near)  # methods without negatives say nothing of it
     assert rule.holds(Numbers(near | {"contrastive_floor": 0.91}))
     assert not rule.holds(Numbers(near | {"contrastive_floor": 0.89}))
