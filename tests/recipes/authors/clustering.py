@@ -102,6 +102,7 @@ def _local_aggregation() -> list[Row]:
         ("framework.py:48", {"method.temperature": 0.07}),
         ("framework.py:50, for both", {"method.negatives": 4096, "method.background": 4096}),
         ("model/instance_model.py:150", {"method.momentum": 0.5}),
+        ("model/memory_bank.py, rows at random", {"method.filled": False}),
         ("model/instance_model.py:281", {"method.out": 128}),
         ("model/resnet_model.py, one dense layer", {"method.hidden": 0}),
         ("model/cluster_km.py:21", {"method.rounds": 20}),
