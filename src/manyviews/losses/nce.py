@@ -30,14 +30,14 @@ def scores(query: Tensor, items: Tensor, index: Tensor, *, temperature: float) -
     Args:
         query: [B, D].
         items: [N, D]; no gradient flows to them.
-        index: [B, K] int64 in [0, N).
+        index: [B, K] int64 in [-N, N); what is below 0 counts from the end, as in any index.
         temperature: T.
 
     Returns:
         [B, K] of query[b] . items[index[b, k]] / T; float32 under autocast.
     """
     if len(items) <= _DENSE * index.shape[1]:
-        return (query @ items.detach().T).gather(1, index) / temperature
+        return (query @ items.detach().T).gather(1, index % len(items)) / temperature
     return _Dots.apply(query, items, index) / temperature  # pyright: ignore[reportReturnType]
 
 
