@@ -253,7 +253,7 @@ def truth(plan, known, longer):
     """What is right: question -> the lights that are; without what nothing known can tell."""
     faulty = bool(plan.fault) or plan.data == "one"
     found = {"collapsed": {"bad", "warn"} if faulty else {"ok"}}
-    if "hotter" in plan.given and plan.given["hotter"] > 1:  # whether directions died is not known
+    if plan.given.get("hotter", 1.0) > 1.0:  # whether directions died is not known
         found = {}
     if faulty:
         return found

@@ -1,13 +1,13 @@
 """An encoder and its head, held together so that one EMA can follow both."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from manyviews.core import Encoder, Features, flat
+from manyviews.core import Encoder, Features, Method, flat
 from manyviews.parts.heads import apart
 
 
@@ -61,6 +61,25 @@ def together(encoder: Encoder, head: nn.Module, views: Tensor) -> tuple[Tensor, 
     """
     pooled = flat(lambda x: encoder(x, tokens=False).pooled, views)
     return pooled, flat(head, pooled)
+
+
+def of_plain(
+    method: Method, body: Encoder, head: nn.Module
+) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """What `EmbedAll` may call: plain views to [B, P] of the head, by running statistics.
+
+    Args:
+        method: with one encoder.
+        body: that encoder, called without tokens.
+        head: applied to `pooled`.
+    """
+
+    @torch.no_grad()
+    def embed(views: Mapping[str, Tensor]) -> Tensor:
+        with evaluating(method):
+            return head(body(views[next(iter(method.encoders))], tokens=False).pooled)
+
+    return embed
 
 
 @contextmanager

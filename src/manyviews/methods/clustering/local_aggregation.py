@@ -12,7 +12,7 @@ from manyviews.losses.clustering import aggregation
 from manyviews.losses.contrastive import unit
 from manyviews.losses.nce import even, own_row, scores
 from manyviews.parts.bank import Bank, Partition, settled
-from manyviews.parts.branch import evaluating, together
+from manyviews.parts.branch import of_plain, together
 from manyviews.parts.cluster import UNASSIGNED, spherical_kmeans
 from manyviews.parts.heads import mlp
 
@@ -122,18 +122,13 @@ class LocalAggregation(Method):
     def before_epoch(self, clock: Clock, embed_all: EmbedAll) -> None:
         """Before the first step of all fill the bank, where asked to; then cluster it."""
         if self.config.filled and clock.step == 0:
-            self.bank.fill(embed_all(self._embed))
+            self.bank.fill(embed_all(of_plain(self, self.backbone, self.head)))
         if clock.progress >= self.config.clusters_from:
             for number, count in enumerate(self.config.clusters):
                 found = spherical_kmeans(
                     self.bank.items, count=count, rounds=self.config.rounds, setting="clusters"
                 )
                 self.clusters.items[number] = found.assignment
-
-    @torch.no_grad()
-    def _embed(self, views: Mapping[str, Tensor]) -> Tensor:
-        with evaluating(self):
-            return self.head(self.backbone(views[next(iter(self.encoders))], tokens=False).pooled)
 
     def after_backward(self, step: Step, clock: Clock) -> None:
         """Stage the batch's rows; keep the first partition."""

@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from manyviews.core import Batch, Clock, EmbedAll, Given, Method, Step
 from manyviews.core.ranges import Count, Decaying, Natural, NotNegative, Positive
 from manyviews.losses.contrastive import unit
 from manyviews.losses.nce import NoiseLoss, even, own_row
 from manyviews.losses.regression import normalised_mse
 from manyviews.parts.bank import Bank, Partition, settled
-from manyviews.parts.branch import evaluating, together
+from manyviews.parts.branch import of_plain, together
 from manyviews.parts.heads import mlp
 
 
@@ -87,12 +84,7 @@ class NPID(Method):
     def before_epoch(self, clock: Clock, embed_all: EmbedAll) -> None:
         """Before the first step of all fill the bank, where that is asked for."""
         if self.config.filled and clock.step == 0:
-            self.bank.fill(embed_all(self._embed))
-
-    @torch.no_grad()
-    def _embed(self, views: Mapping[str, Tensor]) -> Tensor:
-        with evaluating(self):
-            return self.head(self.backbone(views[next(iter(self.encoders))], tokens=False).pooled)
+            self.bank.fill(embed_all(of_plain(self, self.backbone, self.head)))
 
     def after_backward(self, step: Step, clock: Clock) -> None:
         """Stage the batch's rows; keep the first partition."""

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from manyviews.core import Batch, Clock, EmbedAll, Given, Method, Step
 from manyviews.core.ranges import Count, Decaying, Natural, Positive, Share
 from manyviews.losses.contrastive import unit
 from manyviews.losses.nce import NoiseLoss, even, own_row
 from manyviews.parts.bank import Bank, Partition, settled
-from manyviews.parts.branch import evaluating
+from manyviews.parts.branch import of_plain
 from manyviews.parts.heads import mlp
 
 _PARTS = {"jigsaw": ("tiles", 9), "rotation": ("turned", 1)}
@@ -99,12 +99,7 @@ class PIRL(Method):
     def before_epoch(self, clock: Clock, embed_all: EmbedAll) -> None:
         """Before the first step of all fill the bank, where that is asked for."""
         if self.config.filled and clock.step == 0:
-            self.bank.fill(embed_all(self._embed))
-
-    @torch.no_grad()
-    def _embed(self, views: Mapping[str, Tensor]) -> Tensor:
-        with evaluating(self):
-            return self.head(self.backbone(views[next(iter(self.encoders))], tokens=False).pooled)
+            self.bank.fill(embed_all(of_plain(self, self.backbone, self.head)))
 
     def after_backward(self, step: Step, clock: Clock) -> None:
         """Stage the image branch's rows; keep the first partition."""
