@@ -3,7 +3,7 @@
     nice -n 10 python bench/verdict.py --runs planted [--out FILE.md]
         [--only NAME ... | --missing] [--minutes M] [--list]
 
-Trains what `planted.plans` lists, unless it is there, measures each as `manyviews report` does, and
+Trains what plans.py lists, unless it is there, measures each as `manyviews report` does, and
 holds the three answers against what is known: by construction (20 steps or fewer, faults, data),
 and by kNN with labels on images that no training saw (did it learn; would twice the steps be
 better): the 2,000 of the test part and 7,334 more. Half "a" has chosen the thresholds in
@@ -27,7 +27,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from planted import COUNT, HALVES, SMALL, broken_as, plans, train
+from plans import HALVES, plans
+from planted import COUNT, SMALL, broken_as, train
 
 from manyviews.core.nouns import IMAGE
 from manyviews.core.passes import passes

@@ -149,7 +149,9 @@ def test_the_verdict_bench_judges_what_it_planted_and_trains_nothing_twice(tmp_p
     monkeypatch.syspath_prepend(str(BENCH))
     verdict = loaded("verdict")
     planted = sys.modules["planted"]
-    short = planted.Plan(recipe="simclr", steps=2, half="a", given={"data.batch_size": 8})
+    short = sys.modules["plans"].Plan(
+        recipe="simclr", steps=2, half="a", given={"data.batch_size": 8}
+    )
     plans = {
         "short": short,
         "longer": replace(short, steps=4, half="b"),
@@ -182,7 +184,9 @@ def test_the_verdict_bench_goes_on_in_pieces_and_keeps_the_rows_it_has(
     monkeypatch.syspath_prepend(str(BENCH))
     verdict = loaded("verdict")
     planted = sys.modules["planted"]
-    first = planted.Plan(recipe="simclr", steps=2, half="a", given={"data.batch_size": 8})
+    first = sys.modules["plans"].Plan(
+        recipe="simclr", steps=2, half="a", given={"data.batch_size": 8}
+    )
     given = {"begun": replace(first, start="first"), "far": replace(first, half="b")}
     every = {"kept": replace(first, half="b"), "first": first} | given
     for module in (verdict, planted):
@@ -217,7 +221,7 @@ def test_the_verdict_bench_goes_on_in_pieces_and_keeps_the_rows_it_has(
 def test_labels_tell_what_is_right_where_they_can(monkeypatch, now, before, lights):
     monkeypatch.syspath_prepend(str(BENCH))
     verdict = loaded("verdict")
-    plan = sys.modules["planted"].Plan(recipe="simclr", steps=60, half="a")
+    plan = sys.modules["plans"].Plan(recipe="simclr", steps=60, half="a")
     known = {"step": 60, "right": {"now": now * 20, "untrained": before * 20}}
     assert verdict.truth(plan, known, None) == {"collapsed": {"ok"}, "learned": lights}
     # that twice the steps bring nothing tells of enough only where something was learnt
